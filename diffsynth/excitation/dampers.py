@@ -1,0 +1,95 @@
+"""Dampers: turns note and pedal events into strikes and damper falls of keys."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from diffsynth.events import (
+    CONTROL,
+    HIGHEST_KEY,
+    KEYS,
+    LOWEST_KEY,
+    NOTE_ON,
+    SOSTENUTO,
+    SUSTAIN,
+    UNA_CORDA,
+    Events,
+)
+
+PEDAL_DOWN = 64  # controller values from here on count as down (MIDI 1.0, switch controllers)
+Action = tuple[int, Literal["strike", "damp"], int, int]
+
+
+class Dampers:
+    """Which keys are held down, and by finger or by pedal.
+
+    Any stream of events is accepted: a release without an onset, an onset of a key that is down,
+    an unknown controller or a key outside the piano changes nothing that it should not.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """All keys and pedals up."""
+        self.finger = np.zeros(KEYS, dtype=bool)
+        self.caught = np.zeros(KEYS, dtype=bool)  # by the sostenuto pedal
+        self.ringing = np.zeros(KEYS, dtype=bool)  # struck, and the damper has not fallen since
+        self.pedals = {SUSTAIN: 0, SOSTENUTO: 0, UNA_CORDA: 0}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of the state as arrays, for `restore`."""
+        return {
+            "finger": self.finger.copy(),
+            "caught": self.caught.copy(),
+            "ringing": self.ringing.copy(),
+            "pedals": np.array(list(self.pedals.values()), dtype=np.int64),
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Return to a state taken with `state`."""
+        self.finger, self.caught = state["finger"].copy(), state["caught"].copy()
+        self.ringing = state["ringing"].copy()
+        self.pedals = dict(zip(self.pedals, state["pedals"].tolist(), strict=True))
+
+    def actions(self, events: Events) -> Iterator[Action]:
+        """Yield (position, "strike" or "damp", key from 0, velocity) for events in order.
+
+        Events carry `position`; it is passed through as it is.
+        """
+        for position, kind, number, value in events.tolist():
+            if kind == CONTROL:
+                yield from ((position, "damp", key, 0) for key in self._move_pedal(number, value))
+            elif LOWEST_KEY <= number <= HIGHEST_KEY:
+                key = number - LOWEST_KEY
+                self.finger[key] = kind == NOTE_ON and value > 0
+                if self.finger[key]:
+                    self.ringing[key] = True
+                    yield position, "strike", key, value
+                elif self._falls(key):
+                    yield position, "damp", key, 0
+
+    def _falls(self, key: int) -> bool:
+        """Let the damper of a ringing key fall unless something holds it up."""
+        held = self.finger[key] or self.caught[key] or self.pedals[SUSTAIN] >= PEDAL_DOWN
+        if held or not self.ringing[key]:
+            return False
+        self.ringing[key] = False
+        return True
+
+    def _move_pedal(self, number: int, value: int) -> list[int]:
+        """Set a pedal; return the keys whose dampers fall."""
+        if number not in self.pedals:
+            return []
+        was_down = self.pedals[number] >= PEDAL_DOWN
+        self.pedals[number] = value
+        is_down = value >= PEDAL_DOWN
+        if number == UNA_CORDA or is_down == was_down:
+            return []
+        if number == SOSTENUTO:
+            # The pedal catches the dampers that are up at the moment it goes down.
+            self.caught = self.ringing.copy() if is_down else np.zeros(KEYS, dtype=bool)
+        if is_down:
+            return []
+        return [key for key in np.flatnonzero(self.ringing).tolist() if self._falls(key)]

@@ -1,0 +1,98 @@
+"""The modal piano: what a key sounds like, as a sum of decaying sinusoids (modes).
+
+A key struck at velocity v sounds as
+
+    s(t) = (v / 64) ** exponent * Re sum_p amplitude_p exp((2 pi i frequency_p - decay_p) t)
+
+for t >= 0 until its damper falls, and from then on every mode decays by `release` more. A partial
+of a string may own two modes: their sum beats and decays in two stages, as piano partials do
+(Weinreich, "Coupled piano strings", 1977). Nothing here is learned by gradient descent;
+`diffsynth.excitation.fit` measures it from aligned performances.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from diffsynth.errors import UserError
+from diffsynth.events import KEYS
+from diffsynth.files import atomic_path
+
+REFERENCE_VELOCITY = 64
+
+
+@dataclass(frozen=True)
+class Piano:
+    """Modes of all keys, ordered by key; `key` counts from 0 (MIDI number 21).
+
+    Attributes:
+        key: [p] key that owns the mode, 0 to 87.
+        frequency: [p] Hz.
+        decay: [p] 1/s, amplitude.
+        amplitude: [p] complex, full scale 1, at velocity 64 and the moment of the onset.
+        release: [88] 1/s, added to the decay once the damper has fallen.
+        exponent: [88] of velocity.
+    """
+
+    key: NDArray[np.int64]
+    frequency: NDArray[np.float64]
+    decay: NDArray[np.float64]
+    amplitude: NDArray[np.complex128]
+    release: NDArray[np.float64]
+    exponent: NDArray[np.float64]
+
+    def gain(self, key: int, velocity: int) -> float:
+        """Factor by which a strike of `key` at `velocity` differs from one at velocity 64."""
+        return float((velocity / REFERENCE_VELOCITY) ** self.exponent[key])
+
+    def tensors(self) -> dict[str, NDArray[np.float64]]:
+        """The piano as float64 arrays that any safetensors file can hold (amplitude as two rows)."""
+        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        arrays["amplitude"] = np.stack([self.amplitude.real, self.amplitude.imag])
+        return {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in arrays.items()}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, NDArray[np.float64]]) -> "Piano":
+        """Inverse of `tensors`.
+
+        Raises:
+            UserError: an array is missing or does not fit the others.
+        """
+        try:
+            arrays = {field.name: np.asarray(tensors[field.name]) for field in fields(Piano)}
+            real, imaginary = arrays.pop("amplitude")
+            piano = Piano(
+                key=arrays.pop("key").astype(np.int64), amplitude=real + 1j * imaginary, **arrays
+            )
+        except (KeyError, ValueError) as error:
+            raise UserError(f"not a modal piano: {error}") from error
+        modes = {len(piano.key), len(piano.frequency), len(piano.decay), len(piano.amplitude)}
+        if len(modes) != 1 or len(piano.release) != KEYS or len(piano.exponent) != KEYS:
+            raise UserError("not a modal piano: its arrays do not fit together")
+        return piano
+
+
+def save_piano(path: str | Path, piano: Piano) -> None:
+    """Write a piano as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        save_file(piano.tensors(), str(temporary))
+
+
+def load_piano(path: str | Path) -> Piano:
+    """Read a piano written by `save_piano`.
+
+    Raises:
+        UserError: the file is missing or is not a modal piano.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist; run `diffsynth fit` first")
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return Piano.from_tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a safetensors file: {error}") from error
