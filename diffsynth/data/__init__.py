@@ -1,0 +1,1 @@
+"""Data sources: generated and typed-in performances, the SoundFont renderer, the datasets."""

@@ -1,0 +1,69 @@
+"""Many performances through a SoundFont, in several processes."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm import tqdm
+
+from diffsynth.audio import write_audio
+from diffsynth.data.manifest import Performance, clipped, describe
+from diffsynth.data.soundfont import GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
+from diffsynth.events import Events
+from diffsynth.midi import write_midi
+
+
+@dataclass(frozen=True)
+class Job:
+    """A performance to render."""
+
+    name: str
+    split: str
+    events: Events
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What plays: a SoundFont's path, the General MIDI program in it, the output rate in Hz."""
+
+    soundfont: str
+    program: int = 0
+    sample_rate: int = 24000
+
+
+def render_all(
+    jobs: Sequence[Job], folder: Path, instrument: Instrument, workers: int = 1, progress: bool = True
+) -> list[Performance]:
+    """Write `<name>.mid` and `<name>.flac` for every job; the result does not depend on `workers`.
+
+    Raises:
+        UserError: FluidSynth, the SoundFont or the program in it is missing.
+    """
+    check(instrument.soundfont, instrument.program)
+    tasks = [(job, folder, instrument) for job in jobs]
+    if workers <= 1 or len(jobs) < 2:
+        return list(_shown(map(_render, tasks), len(jobs), progress))
+    # Processes are started afresh, because a forked one inherits locks of threads it does not have.
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+        try:
+            return list(_shown(pool.map(_render, tasks), len(jobs), progress))
+        except BaseException:  # interrupted as well: do not render the rest first
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _shown(results: Iterable[Performance], total: int, progress: bool) -> Iterable[Performance]:
+    return tqdm(results, "rendering", total, unit="performance", disable=None if progress else True)
+
+
+def _render(task: tuple[Job, Path, Instrument]) -> Performance:
+    job, folder, instrument = task
+    events = snap(job.events)
+    audio = render_soundfont(events, instrument.soundfont, instrument.sample_rate, instrument.program)
+    midi, flac = f"{job.name}.mid", f"{job.name}.flac"
+    write_midi(folder / midi, events, GRID_RESOLUTION, GRID_TEMPO)
+    write_audio(folder / flac, audio, instrument.sample_rate)
+    return describe(folder, job.name, job.split, midi, flac, job.title, clipped(audio))

@@ -1,0 +1,1 @@
+"""The published evaluation: metrics and pictures of a render beside its target."""

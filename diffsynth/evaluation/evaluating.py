@@ -1,0 +1,112 @@
+"""Measuring a folder of renders against the aligned recordings of the test split."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from diffsynth.audio import Audio, read_audio
+from diffsynth.config import Evaluate
+from diffsynth.errors import UserError
+from diffsynth.evaluation.figures import save_figure, spectrogram_figure
+from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.files import atomic_folder, read_json, write_json
+
+SPLIT = "test"
+DIGITS = 5  # significant; beyond them sums differ with the number of threads
+
+
+def evaluate_renders(
+    aligned: Path,
+    renders: Path,
+    model: str,
+    block: int,
+    config: Evaluate,
+    report: Path,
+    figures: Path,
+) -> dict[str, Any]:
+    """Measure and picture every test performance; returns what is written to `report`.
+
+    The report holds `model`, `block`, `sample_rate` (Hz), `metrics` (the plain mean over the
+    performances, so that a long one does not outweigh the others), `timings` (as `infer` measured
+    them) and `performances` (the metrics of each). See `diffsynth.evaluation.metrics`.
+
+    Args:
+        aligned: folder of the targets, NAME.flac, and their index.json.
+        renders: folder of the predictions of one model at one block size, NAME.wav, and their
+            timings.json. One that ends before its target is silent from there on.
+        model: which model rendered them.
+        block: its block size in samples.
+        config: settings of the metrics.
+        report: JSON file to write.
+        figures: folder to write NAME.png to; replaced as a whole.
+
+    Raises:
+        UserError: an earlier stage has not run, or has left files that do not fit each other.
+    """
+    infer = f"infer --model {model} --block {block}"
+    rate, names = _test_split(aligned / "index.json")
+    timings = _earlier(renders / "timings.json", infer)
+    performances: dict[str, dict[str, float]] = {}
+    with atomic_folder(figures) as folder:
+        for name in tqdm(names, desc=f"evaluate {model}-{block}", unit="piece", disable=None):
+            target = _audio(aligned / f"{name}.flac", rate, "align")
+            prediction = _audio(renders / f"{name}.wav", rate, infer)
+            prediction = np.pad(prediction, (0, max(0, len(target) - len(prediction))))
+            scores = evaluate_pair(target, prediction, rate, config)
+            title = f"{name}, {model} at blocks of {block} samples"
+            figure = spectrogram_figure(target, prediction[: len(target)], rate, title, scores)
+            save_figure(folder / f"{name}.png", figure)
+            performances[name] = scores
+    result = {
+        "model": model,
+        "block": block,
+        "sample_rate": rate,
+        "metrics": round_values(_mean(list(performances.values()))),
+        "timings": {k: v for k, v in timings.items() if k not in ("model", "block", "sample_rate")},
+        "performances": {name: round_values(scores) for name, scores in performances.items()},
+    }
+    write_json(report, result)
+    return result
+
+
+def round_values(values: dict[str, float]) -> dict[str, float]:
+    """The same values with five significant digits."""
+    return {name: float(f"{value:.{DIGITS}g}") for name, value in values.items()}
+
+
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _test_split(path: Path) -> tuple[int, list[str]]:
+    """Sample rate in Hz, and names of the test performances that were not rejected."""
+    index = _earlier(path, "align")
+    try:
+        usable = [p for p in index["performances"] if p["split"] == SPLIT and p["status"] == "ok"]
+        rate, names = int(index["sample_rate"]), sorted(p["name"] for p in usable)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not an index of aligned data; run `diffsynth align` again") from error
+    if not names:
+        raise UserError(
+            f"{path} lists no usable performance of the {SPLIT} split: there is nothing to evaluate"
+        )
+    return rate, names
+
+
+def _earlier(path: Path, command: str) -> Any:
+    """JSON that the stage `command` writes."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; run `diffsynth {command}` first")
+    return read_json(path)
+
+
+def _audio(path: Path, rate: int, command: str) -> Audio:
+    """Samples of a file that the stage `command` writes at `rate` Hz."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; run `diffsynth {command}` first")
+    samples, actual = read_audio(path)
+    if actual != rate:
+        raise UserError(f"{path} has {actual} Hz, not {rate} Hz; run `diffsynth {command}` again")
+    return samples
