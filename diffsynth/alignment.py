@@ -30,12 +30,14 @@ from diffsynth.onsets import KEY_STEP, Curve, attack_curve, key_curves, key_rise
 # Calibration against FluidSynth (two SoundFonts, 88 keys, velocities 15 to 120, alone and in music):
 # what the curves show later than the note starts, in s, and how much that differs between
 # performances (one standard deviation).
-LATENCY = 0.0039
-KEY_LATENCY = -0.027
-LATENCY_SPREAD = 0.0007
+LATENCY = 0.0035
+KEY_LATENCY = 0.005
+KEY_SPREAD = 0.03
+LATENCY_SPREAD = 0.0008
 
 STRETCH = 20.0  # s; 200 ppm are 4 ms within it
 ALONE = 0.003  # s; of maxima closer together only the highest is an attack
+WEAKEST = 0.05  # of the strongest attack, below which there is none
 CHORD = 0.003  # s; onsets closer together have one attack
 REACH = 0.06  # s around the searched offset, where the centre is looked for
 WINDOWS = (0.03, 0.02, 0.02, 0.02, 0.02)  # s, largest distance of a MIDI onset to its attack, per round
@@ -46,7 +48,7 @@ TUKEY = 4.685  # the biweight's constant: 95 % efficiency for normal errors
 DEPENDENCE = 2.5
 FEWEST = 8  # attacks that may hold a drift
 SHARPEST = 2e-4  # s, scale of errors below which all attacks count
-LARGEST_DRIFT_ERROR = 30.0  # ppm; where it is larger, drift is taken to be 0
+LARGEST_DRIFT_ERROR = 60.0  # ppm; where it is larger, drift is taken to be 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def measure(events: Events, audio: Audio, rate: int, config: Align) -> Alignment
         return Alignment(0.0, 0.0, 0.0, 0.0, 0.0, "rejected", "the audio is silent")
     rises, key_step = key_rises(audio, rate)
     searches = [_search(key_curves(rises, detuning), key_step, notes, config) for detuning in (-1, 0, 1)]
-    found = max(searches, key=lambda search: search.prominence)
+    found = max(searches, key=lambda search: search.height)
     curve, step = attack_curve(audio, rate)
     line = _refine(curve, step, notes, *_centre(curve, step, notes, found))
     matched = _heard(found.curves, key_step, notes, line, config.max_offset)
@@ -116,12 +118,12 @@ def measure(events: Events, audio: Audio, rate: int, config: Align) -> Alignment
 
 @dataclass(frozen=True)
 class _Search:
-    """Where the correlation peaks; `prominence` in standard deviations of the other offsets."""
+    """Where the correlation of notes and `curves` peaks, and how high."""
 
     curves: Curve
     offset: float
     drift: float
-    prominence: float
+    height: float
     confidence: float
 
 
@@ -142,10 +144,9 @@ def _search(curves: Curve, step: float, notes: _Notes, config: Align) -> _Search
     best, peak = np.unravel_index(total.argmax(), total.shape)
     row = total[best]
     others = row[np.abs(lag - lag[peak]) * step > 0.15]
-    prominence = (row[peak] - others.mean()) / (others.std() + 1e-12)
     confidence = float(np.clip(1 - others.max() / max(row[peak], 1e-12), 0, 1))
     offset = lag[peak] * step - KEY_LATENCY - drifts[best] * 1e-6 * middle
-    return _Search(curves, offset, drifts[best], prominence, confidence)
+    return _Search(curves, offset, float(drifts[best]), float(row[peak]), confidence)
 
 
 def _stretches(curves: Curve, step: float, notes: _Notes, lags: int) -> tuple[NDArray, NDArray]:
@@ -234,10 +235,11 @@ def _chords(notes: _Notes) -> NDArray[np.float64]:
 
 
 def _peaks(curve: Curve, step: float) -> NDArray[np.float64]:
-    """Times in s of the curve's maxima above its median and over `ALONE` to either side."""
+    """Times in s of the curve's maxima that are more than noise and highest within `ALONE`."""
+    threshold = max(np.median(curve), WEAKEST * curve.max())
     before, here, after = curve[:-2], curve[1:-1], curve[2:]
     highest = maximum_filter1d(curve, 2 * round(ALONE / step) + 1)[1:-1]
-    index = np.flatnonzero((here > before) & (here >= after) & (here == highest) & (here > np.median(curve)))
+    index = np.flatnonzero((here > before) & (here >= after) & (here == highest) & (here > threshold))
     before, here, after = (x[index].astype(np.float64) for x in (before, here, after))
     return (index + 1 + 0.5 * (before - after) / (before - 2 * here + after)) * step
 
@@ -293,25 +295,31 @@ def _biweight(time: NDArray, delay: NDArray, slope: bool) -> _Line:
 def _heard(curves: Curve, step: float, notes: _Notes, line: _Line, max_offset: float) -> float:
     """Share of notes whose key rises where the line says, more than elsewhere and than other keys.
 
-    "More than elsewhere": than at nine in ten of the moments up to `max_offset` away at which the key
-    is not struck; a wrong file thus reaches a share of about 0.1.
+    "Elsewhere" are moments up to `max_offset` away at which the key is not struck. More than at nine
+    tenths of them is asked for, so that a wrong file has a share of about 0.1.
     """
-    frames = len(curves)
-    rise = maximum_filter1d(curves, 5, axis=0)
-    place = np.rint((line.offset + KEY_LATENCY + (1 + line.drift * 1e-6) * notes.time) / step).astype(int)
-    lags = np.arange(30, round(max_offset / step), 9)
+    rise = maximum_filter1d(curves, 2 * round(KEY_SPREAD / step) + 1, axis=0)
+    lags = np.arange(round(0.3 / step), round(max_offset / step), round(0.09 / step))
     lags = np.concatenate([-lags[::-1], lags])
-    margin = lags[-1] + 10
-    struck = np.zeros((frames + 2 * margin, KEYS), bool)
-    for near in range(-8, 9):
-        struck[np.clip(place + margin + near, 0, len(struck) - 1), notes.key] = True
+    margin = lags[-1] + 1
     rise = np.pad(rise, ((margin, margin), (0, 0)))
-    row = np.clip(place + margin, 0, len(rise) - 1)
+    moments = line.offset + KEY_LATENCY + (1 + line.drift * 1e-6) * notes.time
+    row = np.clip(np.rint(moments / step).astype(int) + margin, margin, len(rise) - 1 - margin)
+    free = np.ones(rise.shape, bool)
+    for near in range(-margin, margin + 1) if margin < 8 else range(-8, 9):
+        free[row + near, notes.key] = False
     own = rise[row, notes.key][:, None]
-    moment, key = np.clip(row[:, None] + lags, 0, len(rise) - 1), notes.key[:, None]
-    elsewhere = ((rise[moment, key] < own) | struck[moment, key]).mean(axis=1)
-    others = ((rise[row] < own) | struck[row]).mean(axis=1)
-    return float(((own[:, 0] > 0) & (elsewhere >= 0.9) & (others >= 0.7)).mean())
+    elsewhere = _share(rise, free, own, row[:, None] + lags, notes.key[:, None])
+    other_keys = _share(rise, free, own, row[:, None], np.arange(KEYS))
+    return float(((own[:, 0] > 0) & (elsewhere >= 0.9) & (other_keys >= 0.5)).mean())
+
+
+def _share(
+    rise: Curve, free: NDArray[np.bool_], own: Curve, row: NDArray, key: NDArray
+) -> NDArray[np.float64]:
+    """Of the free places (row, key) the share at which the rise is below a note's own, [notes]."""
+    usable = free[row, key]
+    return ((rise[row, key] < own) & usable).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
 
 
 def _judge(line: _Line, confidence: float, matched: float, config: Align) -> Alignment:
@@ -319,7 +327,9 @@ def _judge(line: _Line, confidence: float, matched: float, config: Align) -> Ali
     residual_ms = 1000 * line.residual if np.isfinite(line.residual) else 1000 * HEARD
     reason = ""
     if matched < config.min_matched:
-        reason = f"{matched:.0%} of the notes are heard in the audio (align.min_matched {config.min_matched:.0%})"
+        reason = (
+            f"{matched:.0%} of the notes are heard in the audio (align.min_matched {config.min_matched:.0%})"
+        )
     elif residual_ms > config.max_residual:
         reason = f"onsets are {residual_ms:.0f} ms from those in the audio (align.max_residual {config.max_residual:g})"
     elif abs(line.drift) > config.max_drift:

@@ -79,6 +79,7 @@ class Fit:
 class Features:
     """Band analysis that defines the gains."""
 
+    workers: int
     bands: int
     highest: float
     window: int
@@ -177,6 +178,18 @@ class Params:
             UserError: there is no such model.
         """
         return getattr(self, choice("model", name, MODELS))
+
+    def cell(self, model: str, block: int) -> tuple[str, int]:
+        """A model and a block size, checked.
+
+        Raises:
+            UserError: one of them is unknown, or a block does not hold a whole number of frames.
+        """
+        choice("model", model, MODELS)
+        choice("block", block, BLOCKS)
+        if block % self.audio.frame:
+            raise UserError(f"a block of {block} samples does not hold whole frames of {self.audio.frame}")
+        return model, block
 
 
 def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:

@@ -17,6 +17,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from diffsynth.errors import UserError
+
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """A network as the diffusion sees it: (x_t [b, t, f, k], sigma [b, t]) -> v [b, t, f, k]."""
 
@@ -73,7 +75,13 @@ def loss(denoise: Denoise, x: Tensor, noise: Tensor, sigma: Tensor, weight: Tens
 
 
 def schedule(steps: int) -> Tensor:
-    """Noise levels of a sampler, linear from 1 to 0 [steps + 1]."""
+    """Noise levels of a sampler, linear from 1 to 0 [steps + 1].
+
+    Raises:
+        UserError: there is no step at all.
+    """
+    if steps < 1:
+        raise UserError(f"sampling takes at least one step, not {steps}")
     return torch.linspace(1.0, 0.0, steps + 1)
 
 

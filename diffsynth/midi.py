@@ -7,7 +7,17 @@ import numpy as np
 import pretty_midi
 
 from diffsynth.errors import UserError
-from diffsynth.events import CONTROL, EVENT, HIGHEST_KEY, LOWEST_KEY, NOTE, PEDALS, Events, from_notes, to_notes
+from diffsynth.events import (
+    CONTROL,
+    EVENT,
+    HIGHEST_KEY,
+    LOWEST_KEY,
+    NOTE,
+    PEDALS,
+    Events,
+    from_notes,
+    to_notes,
+)
 from diffsynth.files import atomic_path
 
 
@@ -38,7 +48,10 @@ def read_midi(path: str | Path) -> Events:
     if not notes:
         raise UserError(f"{path} holds no piano notes")
     controls = [
-        (c.time, CONTROL, c.number, c.value) for i in instruments for c in i.control_changes if c.number in PEDALS
+        (c.time, CONTROL, c.number, c.value)
+        for i in instruments
+        for c in i.control_changes
+        if c.number in PEDALS
     ]
     return from_notes(np.array(notes, dtype=NOTE), np.array(controls, dtype=EVENT))
 

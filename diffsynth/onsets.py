@@ -30,10 +30,10 @@ ATTACK_BANDS = 16
 ATTACK_RANGE = (200.0, 11000.0)  # Hz: the hammer is heard here, at every key
 
 KEY_STEP = 0.01  # s, about: a whole number of samples
-KEY_WINDOW = 0.17  # s
-KEY_LAG = 2  # steps from the moment to either window
+KEY_WINDOW = 0.085  # s
+KEY_LAG = 4  # steps from the moment to either window
 KEY_TOP = 8000.0  # Hz
-PARTIALS = (1, 2, 3, 4, 5)
+PARTIALS = (1, 2, 3, 4, 5, 6, 7, 8)
 NEIGHBOURS = 13  # keys whose mean is taken off: an attack is noise in all of them, a pitch in one
 LOWEST_BAND = 20.0  # MIDI number
 BAND_WIDTH = 0.5  # semitones
@@ -51,7 +51,9 @@ def attack_curve(audio: Audio, rate: int) -> tuple[Curve, float]:
     edges = np.geomspace(ATTACK_RANGE[0], min(ATTACK_RANGE[1], 0.48 * rate), ATTACK_BANDS + 1)
     frequencies = scipy.fft.rfftfreq(window, 1 / rate)
     starts = np.unique(np.searchsorted(frequencies, edges))
-    inside = (np.arange(len(frequencies)) >= starts[:-1, None]) & (np.arange(len(frequencies)) < starts[1:, None])
+    inside = (np.arange(len(frequencies)) >= starts[:-1, None]) & (
+        np.arange(len(frequencies)) < starts[1:, None]
+    )
     rises = _log_rises(audio, window, hop, max(1, round(window / hop / 2)), inside.astype(np.float32))
     return np.concatenate([rise.sum(axis=0) for rise in rises]), hop / rate
 
@@ -110,7 +112,9 @@ def _log_rises(audio: Audio, window: int, hop: int, lag: int, bands: NDArray[np.
         return weights @ (spectrum.real**2 + spectrum.imag**2).T
 
     every = max(1, count // FRAMES)
-    floor = FLOOR * energy(frames[:count:every]).mean(axis=1, keepdims=True) + SILENCE * window * (taper**2).sum()
+    floor = (
+        FLOOR * energy(frames[:count:every]).mean(axis=1, keepdims=True) + SILENCE * window * (taper**2).sum()
+    )
     for start in range(0, count, FRAMES):
         level = np.log(energy(frames[start : min(start + FRAMES, count) + 2 * lag]) + floor)
         yield np.maximum(level[:, 2 * lag :] - level[:, : -2 * lag], 0)

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from diffsynth.config import AudioFormat, Features
 from diffsynth.events import KEYS, PEDALS
-from diffsynth.excitation.bank import Bank, Excitation
+from diffsynth.excitation.bank import Excitation
 from diffsynth.excitation.piano import Piano
 
 LOWEST_BAND = 40.0  # Hz, centre of the first band
 MAX_GAIN = 2.3  # nepers (20 dB): further than that, excitation and recording do not belong together
 MIN_SCALE = 0.05  # nepers: bands that never move must not turn rounding noise into large inputs
+PROMINENCE = 0.25  # power by which a band's share of the loudest level counts: -40 dB counts a tenth
 AUDIBLE = 4.0  # factor 10 ** 4 above the floor (40 dB) where a band counts fully
 
 
@@ -63,12 +64,12 @@ class GainField:
         self._mode_weights = band_weights(piano.frequency, features).astype(np.float32)
         self._key_weights = (piano.key == np.arange(KEYS)[:, None]).astype(np.float32)
 
-    @property
-    def conditions(self) -> int:
+    @staticmethod
+    def width(features: Features) -> int:
         """Length c of the condition vector."""
-        return self.features.bands + 2 * KEYS + len(PEDALS)
+        return features.bands + 2 * KEYS + len(PEDALS)
 
-    def condition(self, bank: Bank, excitation: Excitation) -> NDArray[np.float32]:
+    def condition(self, excitation: Excitation) -> NDArray[np.float32]:
         """What the network sees of a block, [f, c].
 
         Per frame, as it ends: levels of the excitation in bands and in keys (0 at the floor, 1 at
@@ -80,8 +81,7 @@ class GainField:
         strikes = np.zeros((len(power), KEYS), dtype=np.float32)
         for strike in excitation.strikes:
             strikes[strike.frame, strike.key] = strike.velocity / 127
-        pedals = np.tile(np.array(list(bank.dampers.pedals.values()), dtype=np.float32) / 127, (len(power), 1))
-        return np.concatenate([self._above_floor(levels), strikes, pedals], axis=1)
+        return np.concatenate([self._above_floor(levels), strikes, excitation.pedals / 127], axis=1)
 
     def gains(
         self, recording: NDArray[np.float32], excitation: NDArray[np.float32]
@@ -94,11 +94,13 @@ class GainField:
 
         Returns:
             Gains [l, k] at the end of each whole frame, and their weights in 0..1: bands near the
-            floor in both signals cannot be heard and do not count.
+            floor cannot be heard and do not count, bands far below the loudest one count little.
         """
         wanted, given = self._band_levels(recording), self._band_levels(excitation)
         gains = 0.5 * np.log((wanted + self._floor) / (given + self._floor))
-        weight = self._above_floor(np.maximum(wanted, given)).clip(0, 1)
+        level = np.maximum(wanted, given)
+        loudest = level.max(axis=1, keepdims=True) + self._floor
+        weight = self._above_floor(level).clip(0, 1) * (level / loudest) ** PROMINENCE
         return gains.clip(-MAX_GAIN, MAX_GAIN), weight
 
     def mode_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:

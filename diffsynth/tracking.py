@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 
 from diffsynth.errors import UserError
 
@@ -112,13 +113,9 @@ def track(
     uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     name = stage if "model" not in tags else f"{stage} {tags['model']}-{tags['block']}"
     with _environment(IMPATIENT), _quiet(), _store_errors(uri):
-        file, artifacts = _file(uri), None
-        if file is not None:
-            _check(file)
-            # MLflow's own default depends on the folder in which the first run happens to start.
-            artifacts = (file.parent / "mlruns").as_uri()
-        client = _client(uri)
-        run = Run(client, _start(client, name, run_id, artifacts), uri)
+        with _opened(uri) as artifacts:
+            client = _client(uri)
+            run = Run(client, _start(client, name, run_id, artifacts), uri)
         if run.id != run_id:
             run.params(params)
         run.tags({"stage": stage, "pipeline_run": pipeline_run(), **_commit(), **tags})
@@ -171,18 +168,23 @@ def _commit() -> dict[str, str]:
     return {"commit": commit, "dirty": str(bool(changes)).lower(), "mlflow.source.git.commit": commit}
 
 
-def _file(uri: str) -> Path | None:
-    """The file of a SQLite store, absolute; None for other stores."""
+@contextmanager
+def _opened(uri: str) -> Iterator[str | None]:
+    """Check and lock a SQLite store; yield where its artifacts belong, None for other stores.
+
+    MLflow tries for two minutes to open a file that cannot be opened, two processes that make the
+    same new store at once break it, and the default place of artifacts depends on the folder in
+    which the first run happens to start.
+    """
     if not uri.startswith(SQLITE):
-        return None
-    return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()
-
-
-def _check(file: Path) -> None:
-    """Open a SQLite store for writing, because MLflow tries for two minutes where that is in vain."""
+        yield None
+        return
+    file = Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()
     file.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(file, timeout=60)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+    with FileLock(f"{file}.lock", timeout=120):
+        with closing(sqlite3.connect(file, timeout=60)) as connection:
+            connection.execute("BEGIN IMMEDIATE")  # fails where nothing can be written
+        yield (file.parent / "mlruns").as_uri()
 
 
 def _client(uri: str) -> Any:

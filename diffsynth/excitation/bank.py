@@ -1,5 +1,4 @@
-"""The bank of modes: plays a `Piano` from events, frame by frame, at a cost that does not depend
-on how many keys sound.
+"""The bank of modes: plays a `Piano` frame by frame, at a cost that does not depend on what sounds.
 
 Every mode is a complex amplitude a that turns and decays by a constant factor per sample, so one
 frame of audio is Re(a @ z ** [0 .. frame - 1]): a product with a table that never changes. Gains,
@@ -9,11 +8,12 @@ dampers fall at the nearest frame border.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.events import Events
+from diffsynth.events import PEDALS, Events
 from diffsynth.excitation.dampers import Action, Dampers
 from diffsynth.excitation.piano import Piano
 
@@ -40,12 +40,14 @@ class Excitation:
         start: [f, p] amplitude of the modes at the start of each frame.
         late: [f, p] the same, less what dampers take away during the frame.
         end: [f, p] amplitude at the end of each frame, strikes within it included.
+        pedals: [f, 3] positions of `diffsynth.events.PEDALS` at the end of each frame, 0 to 127.
         strikes: onsets within the block.
     """
 
     start: NDArray[np.complex64]
     late: NDArray[np.complex64]
     end: NDArray[np.complex64]
+    pedals: NDArray[np.float32]
     strikes: list[Strike]
 
 
@@ -62,7 +64,8 @@ class Bank:
         self._advance = np.exp(pole * frame).astype(np.complex64)
         self._damping = np.exp(-piano.release[piano.key] * frame / rate).astype(np.float32)
         edges = np.searchsorted(piano.key, np.arange(len(piano.release) + 1))
-        self._modes = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        self._modes = [slice(a, b) for a, b in pairwise(edges.tolist())]
+        self._still = np.zeros((2, len(piano.key)), dtype=np.complex64)
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
         self.dampers = Dampers()
         self.reset()
@@ -92,20 +95,18 @@ class Bank:
         `events` carry `position` in samples from the start of the block, in order; a position
         outside the block is moved to its nearest sample.
         """
-        length = frames * self.frame
-        actions = [
-            (min(max(position, 0), length - 1), what, key, velocity)
-            for position, what, key, velocity in self.dampers.actions(events)
-        ]
+        events = events.copy()
+        events["position"] = events["position"].clip(0, frames * self.frame - 1)
+        borders = np.searchsorted(events["position"], self.frame * np.arange(frames + 1))
         start, late, end = np.empty((3, frames, self.modes), dtype=np.complex64)
+        pedals = np.empty((frames, len(PEDALS)), dtype=np.float32)
         strikes: list[Strike] = []
-        todo = 0
-        for index in range(frames):
-            first = todo
-            while todo < len(actions) and actions[todo][0] < (index + 1) * self.frame:
-                todo += 1
-            strikes += self._frame(index, actions[first:todo], start, late, end)
-        return Excitation(start, late, end, strikes)
+        for index, (first, last) in enumerate(pairwise(borders.tolist())):
+            actions = list(self.dampers.actions(events[first:last]))
+            strikes += self._frame(index, actions, start, late, end)
+            pedals[index] = list(self.dampers.pedals.values())
+        self.amplitude[np.abs(self.amplitude) < SILENCE] = 0
+        return Excitation(start, late, end, pedals, strikes)
 
     def play(self, excitation: Excitation, gain: NDArray[np.float32]) -> NDArray[np.float32]:
         """Audio of a block, [frames * frame], with a gain for every mode.
@@ -137,7 +138,7 @@ class Bank:
         """Apply the actions of one frame and advance the modes by it."""
         strikes: list[Strike] = []
         falling: list[int] = []
-        struck = np.zeros_like(self.amplitude)
+        struck = np.zeros_like(self.amplitude) if actions else self._still
         for position, what, key, velocity in actions:
             offset, modes = position - index * self.frame, self._modes[key]
             if what == "strike":
@@ -156,8 +157,8 @@ class Bank:
         self.amplitude *= self._advance
         for key in falling:
             _release(self.amplitude, self._modes[key])
-        self.amplitude += struck
-        self.amplitude[np.abs(self.amplitude) < SILENCE] = 0
+        if actions:
+            self.amplitude += struck
         end[index] = self.amplitude[0] + self.amplitude[1]
         return strikes
 

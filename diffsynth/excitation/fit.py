@@ -8,17 +8,19 @@ from the nearest keys that were.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.audio import read_audio
 from diffsynth.config import Fit
 from diffsynth.errors import UserError
-from diffsynth.events import KEYS
+from diffsynth.events import KEYS, to_samples
 from diffsynth.excitation.measure import (
+    GRID,
     Recording,
     Track,
-    equal_tempered,
     find_conflicts,
     follow,
     sounding_map,
@@ -29,6 +31,7 @@ from diffsynth.excitation.measure import (
 from diffsynth.excitation.modes import Modes, fit_modes
 from diffsynth.excitation.piano import REFERENCE_VELOCITY, Piano
 from diffsynth.excitation.tuning import Tuning, measure_tuning
+from diffsynth.files import read_json
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
@@ -48,7 +51,7 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     """Fit a piano to recordings of one sample rate.
 
     Raises:
-        UserError: no note rings long enough anywhere to be measured.
+        UserError: no note rings long and loud enough anywhere to be measured.
     """
     heard = [_listen(recording) for recording in recordings]
     rate = recordings[0].rate
@@ -57,10 +60,26 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     tracks = [_tracks(heard, key, partials, rate) for key in range(KEYS)]
     exponent = _exponents(tracks)
     keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
-    if not any(keys):
-        raise UserError("no note rings long enough to fit the piano: more or longer performances are needed")
-    release = _releases(heard, partials, rate)
-    return _assemble(_fill(keys), partials, release, exponent)
+    return _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
+
+
+def read_recordings(aligned: Path, split: str = "train") -> list[Recording]:
+    """Aligned performances of one split.
+
+    Raises:
+        UserError: there is none.
+    """
+    index = read_json(aligned / "index.json")
+    names = [p["name"] for p in index["performances"] if p["split"] == split and p["status"] == "ok"]
+    if not names:
+        raise UserError(f"{aligned} holds no performance of the {split} split")
+    return [_read(aligned, name) for name in names]
+
+
+def _read(aligned: Path, name: str) -> Recording:
+    audio, rate = read_audio(aligned / f"{name}.flac")
+    events = np.load(aligned / f"{name}.npy", allow_pickle=False)
+    return Recording(audio, to_samples(events, rate), rate)
 
 
 def _listen(recording: Recording) -> Heard:
@@ -82,7 +101,8 @@ def _tracks(
     notes = [(h, note) for h in heard for note in h.notes[h.notes["key"] == key]]
     notes.sort(key=lambda pair: pair[1]["onset"] - pair[1]["end"])
     tracks = [
-        follow(h.recording, note, partials[key], conflicts, h.sounds, LONGEST) for h, note in notes[:NOTES_PER_KEY]
+        follow(h.recording, note, partials[key], conflicts, h.sounds, LONGEST)
+        for h, note in notes[:NOTES_PER_KEY]
     ]
     return [track for track in tracks if track is not None and np.isfinite(track.values).any()]
 
@@ -115,7 +135,7 @@ def _exponent_sums(tracks: list[Track]) -> tuple[float, float]:
 
 
 def _fit_key(key: int, tracks: list[Track], exponent: float, rate: int) -> list[Modes | None]:
-    """Modes of every partial of a key; None where it was not heard; empty if the key was not."""
+    """Modes of every partial of a key; None where it was not heard, empty if the key was not."""
     if not tracks:
         return []
     size = window_length(key, rate)
@@ -137,7 +157,7 @@ def _average(tracks: list[Track], exponent: float) -> tuple[NDArray[np.complex12
     as good as any.
     """
     shape = (max(len(track.values) for track in tracks), tracks[0].values.shape[1])
-    total, power, weight = np.zeros(shape, complex), np.zeros(shape), np.zeros(shape)
+    total, power, weight = np.zeros(shape, np.complex128), np.zeros(shape), np.zeros(shape)
     for track in tracks:
         gain = (track.velocity / REFERENCE_VELOCITY) ** exponent
         known = np.isfinite(track.values)
@@ -147,23 +167,29 @@ def _average(tracks: list[Track], exponent: float) -> tuple[NDArray[np.complex12
         power[part] += np.abs(values) ** 2
         weight[part] += gain**2 * known
     with np.errstate(invalid="ignore", divide="ignore"):
-        envelope = np.sqrt(power / weight) * total / np.abs(total)
+        envelope: NDArray[np.complex128] = total * (np.sqrt(power / weight) / np.abs(total))
     return envelope, weight
 
 
 def _fill(keys: list[list[Modes | None]]) -> list[list[Modes | None]]:
-    """Give keys that were not heard the modes of the nearest key that was."""
-    measured = np.array([key for key in range(KEYS) if any(m is not None for m in keys[key])])
-    return [keys[measured[np.argmin(np.abs(measured - key))]] for key in range(KEYS)]
+    """Give a partial that was not heard the modes of the same partial of the nearest key where it was.
+
+    Modes are relative to the partial, so that they follow the tuning of the key that they are given to.
+    """
+    count = max(map(len, keys))
+    filled: list[list[Modes | None]] = [[None] * count for _ in keys]
+    for p in range(count):
+        heard = [key for key, modes in enumerate(keys) if p < len(modes) and modes[p] is not None]
+        for key in range(KEYS):
+            filled[key][p] = keys[min(heard, key=lambda other: abs(other - key))][p] if heard else None
+    return filled
 
 
-def _releases(
-    heard: Sequence[Heard], partials: Sequence[NDArray[np.float64]], rate: int
-) -> NDArray[np.float64]:
+def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
     """Release rate in 1/s of every key: how fast its level falls once the damper is down.
 
-    Measured between 10 and 60 ms after the damper's fall, on notes that end alone; keys not
-    measured take the median of their five nearest neighbours.
+    Measured between 10 and 70 ms after the damper's fall, on notes that end alone. Single keys are
+    uncertain: every key takes the median of the five measured keys nearest to it.
     """
     rates: list[list[float]] = [[] for _ in range(KEYS)]
     for h in heard:
@@ -181,10 +207,10 @@ def _releases(
 
 def _release_slope(h: Heard, note: np.void, rate: int) -> float | None:
     """Fall of one note after its damper, in 1/s of amplitude; None if another note is in the way."""
-    key, _, _, damp, end = note.item()
+    _, _, _, damp, end = note.item()
     width = rate // 50
     first, second = damp + rate // 100, damp + rate // 100 + 2 * width
-    around = h.sounds[:, max(first - rate // 10, 0) // 128 : (second + width) // 128 + 1].any(axis=1)
+    around = h.sounds[:, max(first - rate // 10, 0) // GRID : (second + width) // GRID + 1].any(axis=1)
     if damp != end or second + width > len(h.recording.audio) or around.sum() > 1:
         return None
     early, late = (np.sqrt(np.mean(h.recording.audio[s : s + width] ** 2)) for s in (first, second))
@@ -194,7 +220,9 @@ def _release_slope(h: Heard, note: np.void, rate: int) -> float | None:
 
 
 def _assemble(
-    keys: list[list[Modes | None]], partials: Sequence[NDArray[np.float64]], release: NDArray[np.float64],
+    keys: list[list[Modes | None]],
+    partials: Sequence[NDArray[np.float64]],
+    release: NDArray[np.float64],
     exponent: NDArray[np.float64],
 ) -> Piano:
     """Put the modes of all keys in one list, leaving out what cannot be heard."""
@@ -207,5 +235,7 @@ def _assemble(
             for offset, decay, amplitude in zip(modes.offset, modes.decay, modes.amplitude, strict=True):
                 if abs(amplitude) * loudest > QUIETEST:
                     columns.append((key, frequency + offset, decay, amplitude))
-    key, frequency, decay, amplitude = (np.array(column) for column in zip(*columns, strict=True))
-    return Piano(key.astype(np.int64), frequency.real, decay.real, amplitude, release, exponent)
+    if not columns:
+        raise UserError("no note rings long enough to fit the piano: more or longer performances are needed")
+    keys_of, frequency, decay, amplitude = (np.array(column) for column in zip(*columns, strict=True))
+    return Piano(keys_of.astype(np.int64), frequency, decay, amplitude, release, exponent)

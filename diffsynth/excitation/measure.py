@@ -31,9 +31,10 @@ class Recording:
 
 
 def soundings(events: Events, length: int) -> NDArray[np.void]:
-    """`SOUNDING` rows of all strikes, by onset.
+    """`SOUNDING` rows of all strikes within the `length` samples of a recording, by onset.
 
-    `damp` is where the damper falls, `end` the earlier of that and the next strike of the key.
+    `damp` is where the damper falls, `end` the earlier of that and the next strike of the key;
+    neither is beyond the end of the recording.
     """
     rows: list[list[int]] = []
     ringing: dict[int, list[list[int]]] = {key: [] for key in range(KEYS)}
@@ -48,7 +49,10 @@ def soundings(events: Events, length: int) -> NDArray[np.void]:
             for row in ringing[key]:
                 row[3], row[4] = position, min(row[4], position)
             ringing[key].clear()
-    return np.array([tuple(row) for row in rows], dtype=SOUNDING)
+    notes = np.array([tuple(row) for row in rows if 0 <= row[2] < length], dtype=SOUNDING)
+    for field in ("damp", "end"):
+        notes[field] = notes[field].clip(max=length)
+    return notes
 
 
 def sounding_map(notes: NDArray[np.void], length: int, rate: int) -> NDArray[np.bool_]:

@@ -55,8 +55,8 @@ def fit_modes(
         if error < WORTH * best_error and _believable(modes, envelope[known]):
             best, best_error = modes, error
     if not _believable(best, envelope[known]):
-        loudest = np.abs(envelope[known]).max()
-        best = Modes(best.offset, best.decay, best.amplitude * (loudest / np.abs(best.amplitude).max()))
+        loudest = float(np.abs(envelope[known]).max() / np.abs(best.amplitude).max())
+        best = Modes(best.offset, best.decay, best.amplitude * loudest)
     return best
 
 
@@ -86,8 +86,8 @@ def _single_pole(envelope: NDArray[np.complex128], step: float) -> NDArray[np.co
     if len(envelope) < 2:
         return np.array([-3.0 + 0j])
     before, after = envelope[:-1], envelope[1:]
-    ratio = np.vdot(before, after) / max(np.vdot(before, before).real, 1e-30)
-    decay = np.clip(-np.log(max(abs(ratio), 1e-9)) / step, MIN_DECAY, MAX_DECAY)
+    ratio = np.vdot(before, after) / max(float(np.vdot(before, before).real), 1e-30)
+    decay = np.clip(-np.log(max(float(abs(ratio)), 1e-9)) / step, MIN_DECAY, MAX_DECAY)
     turn = np.clip(np.angle(ratio), -np.pi / 3, np.pi / 3)
     return np.array([-decay + 1j * turn / step])
 
@@ -101,8 +101,9 @@ def _pencil(envelope: NDArray[np.complex128], step: float) -> Iterator[NDArray[n
     _, vectors = np.linalg.eigh(hankel.T @ hankel.conj())
     for order in range(2, min(MAX_MODES, columns // 2) + 1):
         basis = vectors[:, -order:]
-        ratios = np.linalg.eigvals(np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0])
-        yield np.log(np.where(np.abs(ratios) > 1e-9, ratios, 1e-9)) / step
+        turn = np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0]
+        ratios = np.linalg.eigvals(turn).astype(np.complex128)
+        yield (np.log(np.maximum(np.abs(ratios), 1e-9)) + 1j * np.angle(ratios)) / step
 
 
 def _plausible(pole: NDArray[np.complex128], step: float) -> NDArray[np.complex128]:
@@ -113,8 +114,11 @@ def _plausible(pole: NDArray[np.complex128], step: float) -> NDArray[np.complex1
 
 
 def _amplitudes(
-    envelope: NDArray[np.complex128], weight: NDArray[np.float64], known: NDArray[np.bool_],
-    pole: NDArray[np.complex128], step: float,
+    envelope: NDArray[np.complex128],
+    weight: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    pole: NDArray[np.complex128],
+    step: float,
 ) -> tuple[NDArray[np.complex128], float]:
     """Least-squares amplitudes of known poles, lightly damped, and the squared residual."""
     root = np.sqrt(weight[known])

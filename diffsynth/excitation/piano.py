@@ -66,10 +66,8 @@ class Piano:
         try:
             arrays = {field.name: np.asarray(tensors[field.name]) for field in fields(Piano)}
             real, imaginary = arrays.pop("amplitude")
-            piano = Piano(
-                key=arrays.pop("key").astype(np.int64), amplitude=real + 1j * imaginary, **arrays
-            )
-        except (KeyError, ValueError) as error:
+            piano = Piano(key=arrays.pop("key").astype(np.int64), amplitude=real + 1j * imaginary, **arrays)
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"not a modal piano: {error}") from error
         modes = {len(piano.key), len(piano.frequency), len(piano.decay), len(piano.amplitude)}
         if len(modes) != 1 or len(piano.release) != KEYS or len(piano.exponent) != KEYS:

@@ -97,7 +97,9 @@ def _refit(peaks: list[tuple[int, float, float]], nominal: float, typical: float
     weight = np.sqrt(weight) * k  # a high partial says more about f0 for the same error in Hz
     if len(peaks) < 4:
         fundamental = float(np.average(frequency / k / np.sqrt(1 + typical * k**2), weights=weight))
-        return float(np.clip(fundamental, nominal * (1 - MAX_DEVIATION), nominal * (1 + MAX_DEVIATION))), typical
+        return float(
+            np.clip(fundamental, nominal * (1 - MAX_DEVIATION), nominal * (1 + MAX_DEVIATION))
+        ), typical
     slope, intercept = np.polyfit(k**2, ratio, 1, w=weight)
     stiffness = float(np.clip(slope / intercept, typical / 10, typical * 10))
     squared = np.average(ratio / (1 + stiffness * k**2), weights=weight)

@@ -1,0 +1,134 @@
+"""The streaming engine: events in, one block of audio out, all memory explicit.
+
+Every block goes the same way, live or offline: the bank of modes takes the events, the network sees
+the condition and turns noise into gains, the gains act on the modes. The delay is one block, which
+has to be filled with events before it can be made; the model adds none.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from diffsynth.diffusion import sample
+from diffsynth.events import SAMPLE_EVENT, Events, to_samples
+from diffsynth.excitation.bank import Bank
+from diffsynth.weights import Voice
+
+TAIL = 3.0  # s rendered after the last event, so that the last notes die away
+
+
+class Synthesizer:
+    """Plays a voice block by block.
+
+    Args:
+        voice: what to play.
+        steps: of the diffusion sampler for each block; 1 is the default and usually best.
+        seed: of the diffusion noise. Block i of a stream gets the same noise in every run.
+    """
+
+    def __init__(self, voice: Voice, steps: int = 1, seed: int = 0) -> None:
+        config = voice.config
+        self.voice, self.steps, self.seed = voice, steps, seed
+        self.block, self.rate, self.frames = config.block, config.audio.sample_rate, config.frames
+        self._field = voice.field()
+        self._bank = Bank(voice.piano, self.rate, config.audio.frame)
+        self.reset()
+
+    @property
+    def latency(self) -> dict[str, float]:
+        """Buffering (events are collected for one block) and delay of the model, samples and ms."""
+        return {
+            "buffer_samples": self.block,
+            "model_samples": 0,
+            "total_samples": self.block,
+            "total_ms": 1000 * self.block / self.rate,
+        }
+
+    def reset(self) -> None:
+        """Silence, all keys and pedals up, the noise from its beginning."""
+        self._bank.reset()
+        self._memory = self.voice.denoiser.initial_state(1)
+        self._gains = np.zeros((1, self.voice.config.features.bands), dtype=np.float32)
+        self._index = 0
+
+    def state(self) -> dict[str, Any]:
+        """A copy of everything that the next block depends on."""
+        return {
+            "bank": self._bank.state(),
+            "memory": tuple(tensor.clone() for tensor in self._memory),
+            "gains": self._gains.copy(),
+            "index": self._index,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a state taken with `state`; what follows replays identically."""
+        self._bank.restore(state["bank"])
+        self._memory = tuple(tensor.clone() for tensor in state["memory"])
+        self._gains = state["gains"].copy()
+        self._index = state["index"]
+
+    @torch.inference_mode()
+    def process(self, events: Events) -> NDArray[np.float32]:
+        """The next block of audio, [block] samples in about -1..1.
+
+        Args:
+            events: `SAMPLE_EVENT` array in any order; `position` counts samples from the start of
+                this block, and one outside of it is moved to its nearest sample.
+        """
+        order = np.argsort(events["position"], kind="stable")
+        excitation = self._bank.process(events[order], self.frames)
+        condition = self._field.condition(excitation)
+        gains = self.voice.normaliser.inverse(self._diffuse(condition))
+        gains = np.concatenate([self._gains, gains])
+        self._gains = gains[-1:]
+        return self._bank.play(excitation, self._field.mode_gains(gains))
+
+    def _diffuse(self, condition: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised gains of one block, [f, k], from its condition, [f, c]."""
+        shape = (1, 1, self.frames, self.voice.config.features.bands)
+        noise = np.random.default_rng([self.seed, self._index]).standard_normal(shape, dtype=np.float32)
+        self._index += 1
+        denoiser = self.voice.denoiser
+        context, self._memory = denoiser.encode(torch.from_numpy(condition)[None, None], self._memory)
+        x = sample(
+            lambda x_t, sigma: denoiser.denoise(x_t, sigma, context), torch.from_numpy(noise), self.steps
+        )
+        return x[0, 0].numpy()
+
+
+NO_EVENTS = np.zeros(0, dtype=SAMPLE_EVENT)
+
+
+def blocks_of(events: Events, rate: int, block: int, length: int) -> list[NDArray[np.void]]:
+    """Split an event stream (times in s) into one `SAMPLE_EVENT` array per block of `length` samples.
+
+    What comes before the start belongs to the first block.
+    """
+    events = to_samples(events, rate)
+    index = (events["position"] // block).clip(0)
+    events["position"] -= index * block
+    borders = np.searchsorted(index, np.arange(-(-length // block) + 1))
+    return [events[a:b] for a, b in pairwise(borders)]
+
+
+def length_of(events: Events, rate: int, tail: float = TAIL) -> int:
+    """Samples of a performance, with `tail` seconds after the last event for the last notes to die."""
+    end = float(events["time"][-1]) if len(events) else 0.0
+    return int((end + tail) * rate)
+
+
+def render(synthesizer: Synthesizer, events: Events, tail: float = TAIL) -> NDArray[np.float32]:
+    """A whole performance, block by block from a fresh start, [time] samples.
+
+    Args:
+        synthesizer: is reset first.
+        events: times in seconds, in order.
+        tail: seconds after the last event.
+    """
+    synthesizer.reset()
+    length = length_of(events, synthesizer.rate, tail)
+    blocks = blocks_of(events, synthesizer.rate, synthesizer.block, length)
+    return np.concatenate([synthesizer.process(part) for part in blocks])[:length]

@@ -1,0 +1,110 @@
+"""The command line: `diffsynth COMMAND`, one command per stage of dvc.yaml, and `render`."""
+
+import errno
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from diffsynth import __version__
+from diffsynth.errors import UserError
+
+COMMANDS = {
+    "download": "Bring the performances: the demo, a folder of your own, or rendered ones.",
+    "align": "Match the MIDI events of every performance to its audio.",
+    "shard": "Cut the aligned performances into samples for training.",
+    "fit": "Fit the modal excitation to the aligned performances.",
+    "features": "Compute what the models learn: band gains relative to the excitation.",
+    "train": "Train one model at one block size.",
+    "infer": "Render the test performances block by block, and time it.",
+    "evaluate": "Measure the renders against the recordings.",
+    "compare": "Tabulate and plot all models and block sizes.",
+    "render": "Play a MIDI file into an audio file.",
+}
+INTERRUPTED = 130  # what Typer makes of Ctrl-C
+# The system's refusals that a message explains better than a traceback.
+REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+class LazyGroup(TyperGroup):
+    """Commands that are imported when they are asked for, so that `diffsynth --help` is quick."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """The command, made of the function `pipeline.<name>.<name>`; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(cmd_name)(getattr(import_module(f"pipeline.{cmd_name}"), cmd_name))
+        return typer.main.get_command(single)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def diffsynth(
+    version: bool = typer.Option(False, "--version", help="Show the version.", callback=_print_version),
+) -> None:
+    """MIDI to piano audio, by block diffusion, and the pipeline that trains it.
+
+    `dvc repro` runs all stages in the order below; each also stands alone.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 2 for wrong input, 130 if interrupted.
+
+    Args:
+        arguments: those after the program's name; by default the process's own.
+    """
+    # Ending like Ctrl-C lets commands remove what they have half written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run(list(arguments) or ["--help"]))
+
+
+def run(arguments: list[str]) -> int:
+    """Exit code of a command; what stopped it is one line on stderr."""
+    try:
+        code = app(arguments, prog_name="diffsynth", standalone_mode=False) or 0
+        return _fail("interrupted", code) if code == INTERRUPTED else code
+    except UserError as error:
+        return _fail(str(error), 2)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "diffsynth"
+        return _fail(f"{error.format_message()} (see {command} --help)", 2)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        return _fail(str(error), 2)
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"diffsynth: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,81 @@
+"""`diffsynth evaluate`: the published evaluation, of the renders of one model or of one pair of files."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffsynth.config import BLOCKS, MODELS, Evaluate, Params, choice, load_params
+from diffsynth.errors import UserError
+from pipeline import paths
+from pipeline.stage import PARAMS, ParamsFile, require, stage
+
+AUDIO = "evaluate one pair of files instead"
+
+
+def evaluate(
+    model: Annotated[str | None, typer.Option(help="Which model: lstm or s6.")] = None,
+    block: Annotated[int | None, typer.Option(help="Samples per block: 512 to 4096.")] = None,
+    params_file: ParamsFile = PARAMS,
+    aligned: Annotated[Path, typer.Option(help="Folder of the targets.")] = paths.ALIGNED,
+    renders: Annotated[Path, typer.Option(help="Folder of renders, by block and model.")] = paths.RENDERS,
+    metrics: Annotated[Path, typer.Option(help="Folder to write metrics to.")] = paths.METRICS,
+    figures: Annotated[Path, typer.Option(help="Folder to write spectrograms to.")] = paths.FIGURES,
+    target: Annotated[Path | None, typer.Option(help=f"Recording: {AUDIO}.")] = None,
+    prediction: Annotated[Path | None, typer.Option(help="Its prediction, with --target.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Picture to write, with --target.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with --target.")] = False,
+) -> None:
+    """Measure the renders of one model and block against the test split, or one pair of files."""
+    params = load_params(params_file)
+    if target is not None and prediction is not None and model is None and block is None:
+        _evaluate_files(target, prediction, params.evaluate, figure, as_json)
+    elif model is not None and block is not None and not (target or prediction or figure or as_json):
+        cell = choice("model", model, MODELS), choice("block", block, BLOCKS)
+        source, written = paths.of_cell(renders, *cell), paths.of_cell(figures, *cell)
+        report = paths.of_cell(metrics, *cell, ".json")
+        _evaluate_renders(params, aligned, source, *cell, report, written)
+    else:
+        raise UserError(
+            "give either --model and --block, or --target and --prediction with what belongs to them"
+        )
+
+
+def _evaluate_renders(
+    params: Params, aligned: Path, renders: Path, model: str, block: int, report: Path, figures: Path
+) -> None:
+    """Evaluate one model and block as a tracked run, and print the means."""
+    from diffsynth.evaluation.evaluating import evaluate_renders
+
+    require(aligned / "index.json", "align")
+    require(renders / "timings.json", f"infer --model {model} --block {block}")
+    with stage("evaluate", params, ["evaluate"], model, block) as run:
+        result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures)
+        run.metrics(result["metrics"])
+        run.artifact(report)
+        run.artifact(figures)
+    means = ", ".join(f"{name} {value:.3g}" for name, value in result["metrics"].items())
+    typer.echo(f"evaluate {model}-{block}: {means} -> {report}")
+
+
+def _evaluate_files(
+    target: Path, prediction: Path, config: Evaluate, figure: Path | None, as_json: bool
+) -> None:
+    """Print the metrics of one pair; if the rates differ, at the lower one, which both hold."""
+    from diffsynth.audio import read_audio, resample
+    from diffsynth.evaluation.evaluating import round_values
+    from diffsynth.evaluation.figures import save_figure, spectrogram_figure
+    from diffsynth.evaluation.metrics import evaluate_pair
+
+    recorded, recorded_rate = read_audio(target)
+    predicted, predicted_rate = read_audio(prediction)
+    rate = min(recorded_rate, predicted_rate)
+    recorded = resample(recorded, recorded_rate, rate)
+    predicted = resample(predicted, predicted_rate, rate)
+    scores = round_values(evaluate_pair(recorded, predicted, rate, config))
+    if figure is not None:
+        title = f"{prediction.name}, compared with {target.name}"
+        save_figure(figure, spectrogram_figure(recorded, predicted, rate, title, scores))
+    lines = [f"{name:<22}{value:>10.4g}" for name, value in scores.items()]
+    typer.echo(json.dumps(scores, indent=2) if as_json else "\n".join(lines))

@@ -1,0 +1,33 @@
+"""`diffsynth features`: conditions and band gains of all segments, what networks are trained on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffsynth.config import load_params
+from pipeline import paths
+from pipeline.stage import PARAMS, ParamsFile, require, stage
+
+
+def features(
+    params_file: ParamsFile = PARAMS,
+    shards: Annotated[Path, typer.Option(help="Folder of shards.")] = paths.SHARDS,
+    fit: Annotated[Path, typer.Option(help="Fitted piano.")] = paths.FIT,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.FEATURES,
+) -> None:
+    """Compute what the models learn: band gains relative to the excitation."""
+    from diffsynth.excitation.piano import load_piano
+    from diffsynth.featureset import build_features, save_features
+    from diffsynth.shards import read_shards
+
+    params = load_params(params_file)
+    require(shards / "index.json", "shard")
+    piano = load_piano(fit)
+    with stage("features", params, ["audio", "features"]) as run:
+        for split in ("train", "validation"):
+            built = build_features(read_shards(shards, split), piano, params.audio, params.features)
+            save_features(out / f"{split}.safetensors", built)
+            error = (built.gains.float().abs() * built.weight).sum() / built.weight.float().sum()
+            run.metrics({f"{split}_segments": len(built.gains), f"{split}_gain_db": 8.686 * float(error)})
+            typer.echo(f"{out}/{split}: {len(built.gains)} segments, mean gain {8.686 * float(error):.2f} dB")

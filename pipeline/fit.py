@@ -1,0 +1,33 @@
+"""`diffsynth fit`: the modal excitation, fitted to the aligned training performances."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffsynth.config import load_params
+from pipeline import paths
+from pipeline.stage import PARAMS, ParamsFile, require, stage
+
+
+def fit(
+    params_file: ParamsFile = PARAMS,
+    aligned: Annotated[Path, typer.Option(help="Folder of aligned performances.")] = paths.ALIGNED,
+    out: Annotated[Path, typer.Option(help="File to write.")] = paths.FIT,
+    report: Annotated[Path, typer.Option(help="Folder of the table and plot per key.")] = paths.FIT_RESULTS,
+) -> None:
+    """Fit the modal excitation to the aligned performances."""
+    from diffsynth.excitation.fit import fit_piano, read_recordings
+    from diffsynth.excitation.piano import save_piano
+    from diffsynth.excitation.report import write_report
+
+    params = load_params(params_file)
+    require(aligned / "index.json", "align")
+    with stage("fit", params, ["audio", "fit"]) as run:
+        piano = fit_piano(read_recordings(aligned), params.fit)
+        save_piano(out, piano)
+        write_report(piano, report)
+        run.metrics({"modes": len(piano.key), "keys": len(set(piano.key.tolist()))})
+        run.artifact(out)
+        run.artifact(report)
+    typer.echo(f"{out}: {len(piano.key)} modes of 88 keys")

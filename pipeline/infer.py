@@ -1,0 +1,43 @@
+"""`diffsynth infer`: the test performances through the streaming engine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffsynth.config import load_params
+from pipeline import paths
+from pipeline.stage import PARAMS, Block, Model, ParamsFile, require, stage
+
+
+def infer(
+    model: Model,
+    block: Block,
+    params_file: ParamsFile = PARAMS,
+    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    aligned: Annotated[Path, typer.Option(help="Folder of aligned performances.")] = paths.ALIGNED,
+    out: Annotated[Path, typer.Option(help="Folder of renders.")] = paths.RENDERS,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the diffusion noise.")] = None,
+) -> None:
+    """Render the test performances block by block, and time it."""
+    params = load_params(params_file, {"infer.steps": steps, "infer.seed": seed})
+    params.cell(model, block)
+    weights = require(
+        paths.of_cell(models, model, block, ".safetensors"), f"train --model {model} --block {block}"
+    )
+    require(aligned / "index.json", "align")
+    import torch
+
+    from diffsynth.rendering import render_split
+    from diffsynth.synthesizer import Synthesizer
+    from diffsynth.weights import load_voice
+
+    torch.set_num_threads(params.infer.threads)
+    with stage("infer", params, ["audio", "infer"], model, block) as run:
+        synthesizer = Synthesizer(load_voice(weights), params.infer.steps, params.infer.seed)
+        folder = paths.of_cell(out, model, block)
+        timings = render_split(aligned, folder, synthesizer)
+        run.metrics({name: timings[name] for name in ("rtf", "p50_ms", "p99_ms")})
+        run.artifact(folder / "timings.json")
+    typer.echo(f"{folder}: {timings['seconds']:.0f} s at RTF {timings['rtf']}, p99 {timings['p99_ms']} ms")

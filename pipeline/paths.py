@@ -1,0 +1,39 @@
+"""Where every stage reads and writes by default, relative to the repository; dvc.yaml says the same."""
+
+from pathlib import Path
+
+DATA = Path("data")
+DEMO = Path("data/demo")
+RAW = Path("data/raw")
+ALIGNED = Path("data/aligned")
+SHARDS = Path("data/shards")
+FIT = Path("data/fit/piano.safetensors")
+FEATURES = Path("data/features")
+MODELS = Path("models")
+CHECKPOINTS = Path("checkpoints")
+WEIGHTS = Path("weights")
+ALIGN_RESULTS = Path("results/align")
+FIT_RESULTS = Path("results/fit")
+TRAIN_RESULTS = Path("results/train")
+RENDERS = Path("results/renders")
+METRICS = Path("results/metrics")
+FIGURES = Path("results/figures")
+COMPARE = Path("results/compare")
+
+
+def of_cell(folder: Path, model: str, block: int, suffix: str = "") -> Path:
+    """The place of one model at one block size, in samples, under a folder: `folder/block/model`.
+
+    `suffix` (".safetensors", ".json") makes it a file.
+    """
+    return folder / str(block) / f"{model}{suffix}"
+
+
+def training_data(data: Path) -> dict[Path, str]:
+    """What training reads under a data folder, and the command that makes each."""
+    return {
+        data / FEATURES.name / "train.safetensors": "features",
+        data / FEATURES.name / "validation.safetensors": "features",
+        data / FIT.parent.name / FIT.name: "fit",
+        data / SHARDS.name / "index.json": "shard",
+    }

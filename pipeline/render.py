@@ -1,0 +1,47 @@
+"""`diffsynth render`: a MIDI file into an audio file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import paths
+
+
+def render(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid", help="MIDI file to play.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.wav", help="WAV or FLAC file to write.")],
+    model: Annotated[str, typer.Option(help="Which model: lstm or s6.")] = "lstm",
+    block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
+    weights: Annotated[
+        Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
+    ] = None,
+    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
+    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+) -> None:
+    """Play a MIDI file into an audio file."""
+    from diffsynth.errors import UserError
+
+    if target.suffix.lower() not in (".wav", ".flac"):
+        raise UserError(f"{target} must end in .wav or .flac")
+    if target.is_dir():
+        raise UserError(f"{target} is a folder")
+    from diffsynth.midi import read_midi
+
+    events = read_midi(source)
+    import torch
+
+    from diffsynth.audio import write_audio
+    from diffsynth.rendering import render_with_progress
+    from diffsynth.synthesizer import Synthesizer
+    from diffsynth.weights import find_weights, load_voice
+
+    torch.set_num_threads(1)
+    voice = load_voice(find_weights(model, block, weights, released, models))
+    audio, rtf = render_with_progress(Synthesizer(voice, steps, seed), events)
+    write_audio(target, audio, voice.config.audio.sample_rate)
+    clipped = int((abs(audio) > 1).sum())
+    note = f", {clipped} samples clipped" if clipped else ""
+    typer.echo(f"{target}: {len(audio) / voice.config.audio.sample_rate:.1f} s at RTF {rtf:.3f}{note}")

@@ -1,0 +1,28 @@
+"""`diffsynth shard`: aligned performances as webdataset shards."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffsynth.config import load_params
+from pipeline import paths
+from pipeline.stage import PARAMS, ParamsFile, require, stage
+
+
+def shard(
+    params_file: ParamsFile = PARAMS,
+    aligned: Annotated[Path, typer.Option(help="Folder of aligned performances.")] = paths.ALIGNED,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.SHARDS,
+) -> None:
+    """Cut the aligned performances into samples for training."""
+    from diffsynth.shards import write_shards
+
+    params = load_params(params_file)
+    require(aligned / "index.json", "align")
+    with stage("shard", params, ["shard"]) as run:
+        index = write_shards(aligned, out, params.shard)
+        counts = {split: part["samples"] for split, part in index["splits"].items()}
+        run.metrics(counts)
+        run.artifact(out / "index.json")
+    typer.echo(f"{out}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))

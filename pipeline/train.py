@@ -1,0 +1,73 @@
+"""`diffsynth train`: one model at one block size."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffsynth.config import load_params
+from diffsynth.errors import UserError
+from pipeline import paths
+from pipeline.stage import PARAMS, Model, ParamsFile, require
+
+
+def train(
+    model: Model,
+    block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
+    params_file: ParamsFile = PARAMS,
+    model_save_dir: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    data_dir: Annotated[Path, typer.Option(help="Folder that holds shards, fit and features.")] = paths.DATA,
+    datasets: Annotated[str | None, typer.Option(help="Refuse data that is not of this dataset.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Sequences per optimiser step.")] = None,
+    mini_batch_size: Annotated[int | None, typer.Option(min=1, help="Sequences processed at once.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Highest learning rate.")] = None,
+    units: Annotated[int | None, typer.Option(min=1, help="Width of the network.")] = None,
+    cond_dim: Annotated[int | None, typer.Option(min=1, help="Width of the embedded condition.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of weights, batches and noise.")] = None,
+    only_inference: Annotated[bool, typer.Option(help="Do not train: run `infer` with this model.")] = False,
+    restart: Annotated[bool, typer.Option(help="Begin anew even if there is a checkpoint.")] = False,
+) -> None:
+    """Train one model at one block size; an interrupted run goes on from its last checkpoint."""
+    given = {
+        "train.steps": steps,
+        "train.batch_size": batch_size,
+        "train.mini_batch_size": _mini(batch_size, mini_batch_size, params_file),
+        "train.learning_rate": learning_rate,
+        "train.seed": seed,
+        f"{model}.units": units,
+        f"{model}.cond_units": cond_dim,
+    }
+    load_params(params_file).cell(model, block)
+    params = load_params(params_file, given)
+    if only_inference:
+        from pipeline.infer import infer
+
+        return infer(model, block, params_file, models=model_save_dir, aligned=data_dir / "aligned")
+    sources = paths.training_data(data_dir)
+    for path, command in sources.items():
+        require(path, command)
+    if datasets is not None:
+        _check_dataset(data_dir, datasets)
+    from pipeline.training import run_training
+
+    run_training(params, model, block, list(sources), model_save_dir, epochs, restart)
+    return None
+
+
+def _mini(batch_size: int | None, mini_batch_size: int | None, params_file: Path) -> int | None:
+    """A batch smaller than the mini-batches of `params.yaml` is one mini-batch."""
+    if mini_batch_size is not None or batch_size is None:
+        return mini_batch_size
+    return min(batch_size, load_params(params_file).train.mini_batch_size)
+
+
+def _check_dataset(data_dir: Path, wanted: str) -> None:
+    from diffsynth.files import read_json
+
+    found = read_json(require(data_dir / "raw" / "manifest.json", "download"))["dataset"]
+    if found != wanted:
+        raise UserError(
+            f"{data_dir} holds the dataset {found}; run `diffsynth download --name {wanted}` first"
+        )

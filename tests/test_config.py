@@ -1,0 +1,153 @@
+import copy
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffsynth.config import S6, Params, build, load_params
+from diffsynth.errors import UserError
+
+FILE = Path(__file__).parents[1] / "params.yaml"
+TREE = yaml.safe_load(FILE.read_text())
+SECTIONS = [name for name, value in TREE.items() if isinstance(value, dict)]
+LEAVES = [(section, key) for section in SECTIONS for key in TREE[section]]
+
+
+def write(folder, tree):
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def changed(section, key, value):
+    tree = copy.deepcopy(TREE)
+    tree[section][key] = value
+    return tree
+
+
+def test_the_committed_file_is_read_in_full():
+    params = load_params(FILE)
+    assert dataclasses.asdict(params) == TREE
+    assert params.model("s6") is params.s6
+    assert params.model("lstm") is params.lstm
+    assert params.s6 == S6(**TREE["s6"])
+
+
+def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nothing\.yaml does not exist"):
+        load_params(tmp_path / "nothing.yaml")
+    for content in (b"a: [1", b"\xff\xfe\x00", b"a: b: c"):
+        (tmp_path / "bad.yaml").write_bytes(content)
+        with pytest.raises(UserError, match=r"bad\.yaml is not readable as YAML") as error:
+            load_params(tmp_path / "bad.yaml")
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="is not readable"):
+        load_params(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "text", "- 1\n- 2\n", "3"])
+def test_a_file_without_sections_is_refused(tmp_path, content):
+    (tmp_path / "p.yaml").write_text(content)
+    for overrides in (None, {"train.steps": 3}):
+        with pytest.raises(UserError, match="must be a section"):
+            load_params(tmp_path / "p.yaml", overrides)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_cannot_be_missing_or_something_else(tmp_path, section):
+    tree = copy.deepcopy(TREE)
+    tree[section] = None
+    with pytest.raises(UserError, match=f"{section} must be a section, not None"):
+        load_params(write(tmp_path, tree))
+    del tree[section]
+    for overrides in (None, {f"{section}.seed": 3}):
+        with pytest.raises(UserError, match=f"missing parameter in .*: {section}$"):
+            load_params(write(tmp_path, tree), overrides)
+
+
+@pytest.mark.parametrize(("section", "key"), LEAVES)
+def test_every_parameter_is_needed_and_of_one_type(tmp_path, section, key):
+    tree = copy.deepcopy(TREE)
+    del tree[section][key]
+    with pytest.raises(UserError, match=f"missing parameter in .*: {section}: {key}$"):
+        load_params(write(tmp_path, tree))
+    for wrong in ({"a": 1}, True, [None]):
+        with pytest.raises(UserError, match=f": {section}: {key} must be "):
+            load_params(write(tmp_path, changed(section, key, wrong)))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_parameter_is_refused(tmp_path, section):
+    with pytest.raises(UserError, match=f"unknown parameter in .*: {section}: speed$"):
+        load_params(write(tmp_path, changed(section, "speed", 1)))
+    with pytest.raises(UserError, match=r"unknown parameter in .*: speed$"):
+        load_params(write(tmp_path, {**TREE, "speed": {}}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("models", ["unet2"], "unknown model 'unet2': choose one of lstm, s6"),
+        ("models", "lstm", "must be a list, not 'lstm'"),
+        ("blocks", [500], "unknown block 500: choose one of 512, 1024, 2048, 4096"),
+        ("blocks", ["512"], "must be of type int, not '512'"),
+        ("blocks", [512.0], "must be of type int, not 512.0"),
+    ],
+)
+def test_unknown_cells_are_refused(tmp_path, key, value, message):
+    with pytest.raises(UserError, match=message):
+        load_params(write(tmp_path, {**TREE, key: value}))
+
+
+def test_an_unknown_dataset_is_refused(tmp_path):
+    with pytest.raises(UserError, match="unknown dataset 'mine': choose one of demo, folder"):
+        load_params(write(tmp_path, changed("dataset", "name", "mine")))
+
+
+def test_the_section_of_an_unknown_model_is_refused():
+    with pytest.raises(UserError, match="unknown model 'train'"):
+        load_params(FILE).model("train")
+
+
+def test_overrides_replace_values_unless_they_are_none():
+    params = load_params(FILE, {"train.steps": 7, "train.seed": None, "blocks": [512]})
+    expected = dataclasses.replace(load_params(FILE).train, steps=7)
+    assert (params.train, params.blocks) == (expected, [512])
+    with pytest.raises(UserError, match=r"unknown parameter in .*: train: pace"):
+        load_params(FILE, {"train.pace": 7})
+    with pytest.raises(UserError, match="train: steps must be of type int"):
+        load_params(FILE, {"train.steps": "7"})
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-05", 1e-5), ("1e3", 1000.0), ("3", 3.0), ("2.5", 2.5)])
+def test_floats_may_be_written_as_in_yaml_1_2(tmp_path, text, value):
+    path = tmp_path / "p.yaml"
+    old = f"learning_rate: {TREE['train']['learning_rate']}"
+    content = yaml.safe_dump(TREE)
+    assert old in content
+    path.write_text(content.replace(old, f"learning_rate: {text}"))
+    loaded = load_params(path).train.learning_rate
+    assert (loaded, type(loaded)) == (value, float)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "fast"])
+def test_floats_are_finite_numbers(tmp_path, value):
+    with pytest.raises(UserError, match="train: learning_rate must be "):
+        load_params(write(tmp_path, changed("train", "learning_rate", value)))
+
+
+@given(st.sampled_from(LEAVES), st.integers(0, 10**6) | st.floats(0, 1e6) | st.text(max_size=5) | st.none())
+def test_a_value_is_kept_or_refused_never_changed(leaf, value):
+    section, key = leaf
+    message = ""
+    kept = value
+    try:
+        kept = getattr(getattr(build(Params, changed(section, key, value), "p"), section), key)
+    except UserError as error:
+        message = str(error)
+    assert kept == (float(value) if isinstance(kept, float) else value)
+    assert not message or f"{section}: {key} must be " in message

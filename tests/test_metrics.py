@@ -1,0 +1,351 @@
+import math
+import warnings
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffsynth.config import Evaluate
+from diffsynth.errors import UserError
+from diffsynth.evaluation import metrics
+
+RATE = 25600  # the onset hop of 256 samples is 10 ms
+CONFIG = Evaluate(fft_sizes=[1024, 2048, 4096], onset_tolerance=0.05, pitch_tolerance=50.0)
+PERFECT = {
+    "l1": 0.0,
+    "l2": 0.0,
+    "spectral_convergence": 0.0,
+    "onset_precision": 1.0,
+    "onset_recall": 1.0,
+    "onset_f1": 1.0,
+    "pitch_accuracy": 1.0,
+    "polyphony_accuracy": 1.0,
+    "log_spectral_distance": 0.0,
+    "level_difference_db": 0.0,
+}
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def sine(frequency, seconds=2.0, amplitude=0.5):
+    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(round(seconds * RATE)) / RATE)).astype("f4")
+
+
+def noise(seconds=2.0, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype("f4")
+
+
+def plucks(times, seconds=4.0, frequency=660.0):
+    """Decaying tones that start at `times` (s)."""
+    signal = np.zeros(round(seconds * RATE), "f4")
+    tone = sine(frequency, 0.2) * np.exp(-np.arange(round(0.2 * RATE)) / (0.03 * RATE)).astype("f4")
+    for time in times:
+        start = round(time * RATE)
+        signal[start : start + len(tone)] += tone[: len(signal) - start]
+    return signal
+
+
+def melody(seed):
+    """A few seconds of plucked notes, different for every seed."""
+    random = np.random.default_rng(seed)
+    notes = [plucks([time], 2.0, 110 * 2 ** random.uniform(0, 3)) for time in random.uniform(0.1, 1.7, 6)]
+    return np.sum(notes, axis=0, dtype="f4") / 4
+
+
+def evaluate(target, prediction):
+    return metrics.evaluate_pair(target, prediction, RATE, CONFIG)
+
+
+def test_identical_signals_are_perfect():
+    assert evaluate(melody(0), melody(0)) == PERFECT
+
+
+def test_independent_noise_scores_what_statistics_say():
+    scores = evaluate(noise(20.0, seed=1), noise(20.0, seed=2))
+    # Magnitudes of white noise are Rayleigh distributed: E(R - G)^2 / E R^2 = 2 - pi / 2.
+    assert scores["spectral_convergence"] == pytest.approx(math.sqrt(2 - math.pi / 2), abs=0.005)
+    # Powers are exponential, so the natural log of their ratio is logistic, of variance pi^2 / 3.
+    expected = math.pi / math.sqrt(3) / math.log(10)
+    assert scores["log_spectral_distance"] == pytest.approx(expected, abs=0.01)
+    # The difference of two normal variables of deviation s has E|d| = 2 s / sqrt(pi), E d^2 = 2 s^2.
+    assert scores["l1"] == pytest.approx(0.2 / math.sqrt(math.pi), rel=0.01)
+    assert scores["l2"] == pytest.approx(0.02, rel=0.01)
+    assert scores["pitch_accuracy"] < 0.1
+    assert scores["onset_f1"] < 0.75
+
+
+def test_waveform_differences_by_hand():
+    target = np.tile(np.float32([0.5, -0.5]), 5000)
+    prediction = target.copy()
+    prediction[:5000] *= -1  # same RMS; the first half is off by 1
+    scores = evaluate(target, prediction)
+    assert (scores["l1"], scores["l2"]) == (0.5, 0.5)
+
+
+def test_only_the_common_length_counts():
+    longer = np.concatenate([melody(2), noise()])
+    assert evaluate(melody(1), longer) == evaluate(melody(1), melody(2))
+    assert evaluate(longer, melody(1)) == evaluate(melody(2), melody(1))
+    with pytest.raises(UserError, match="no samples"):
+        evaluate(np.zeros(0, "f4"), melody(1))
+
+
+def direct_spectrum(signal, size):
+    """|STFT| by its definition: a Fourier matrix on windowed frames, silence around the signal."""
+    hop = size // 4
+    padded = np.pad(signal.astype(np.float64), size // 2)
+    starts = range(0, len(signal) + 1, hop)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    fourier = np.exp(-2j * np.pi * np.outer(np.arange(size // 2 + 1), np.arange(size)) / size)
+    return np.abs(fourier @ np.stack([window * padded[s : s + size] for s in starts], axis=1))
+
+
+def test_spectral_convergence_equals_its_definition():
+    target, prediction = noise(0.5, 3) + sine(330, 0.5), noise(0.5, 4) + sine(300, 0.5)
+    scaled = prediction * np.sqrt(np.mean(target.astype("f8") ** 2) / np.mean(prediction.astype("f8") ** 2))
+    expected = []
+    for size in (256, 512, 2048):
+        r, g = direct_spectrum(target, size), direct_spectrum(scaled, size)
+        expected.append(np.sqrt(np.sum((r - g) ** 2) / np.sum(r**2)))
+    config = Evaluate([256, 512, 2048], 0.05, 50.0)
+    result = metrics.evaluate_pair(target, prediction, RATE, config)
+    assert result["spectral_convergence"] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_spectral_convergence_of_known_spectra():
+    spectrum = np.float32([[3.0, 0.0], [0.0, 4.0]])
+    assert metrics.spectral_convergence(spectrum, 0.75 * spectrum) == 0.25
+    assert metrics.spectral_convergence(spectrum, np.float32([[0.0, 0.0], [0.0, 4.0]])) == pytest.approx(0.6)
+    assert metrics.spectral_convergence(spectrum, 0 * spectrum) == 1.0
+    assert metrics.spectral_convergence(0 * spectrum, spectrum) == 1.0
+
+
+def test_magnitudes_put_full_scale_at_one():
+    spectrum = metrics.magnitudes(sine(RATE / 16, amplitude=0.25), 1024, 256)
+    assert spectrum[64, 10:-10] == pytest.approx(0.25, abs=1e-5)
+
+
+def test_log_spectral_distance_by_hand():
+    loud = np.full((4, 3), 0.1, "f4")
+    assert metrics.log_spectral_distance(loud, loud / 10) == pytest.approx(2.0)  # 20 dB
+    half = loud.copy()
+    half[:2] /= 10
+    assert metrics.log_spectral_distance(loud, half) == pytest.approx(math.sqrt(2.0))
+    frames = loud.copy()
+    frames[:, 0] *= 10
+    assert metrics.log_spectral_distance(loud, frames) == pytest.approx(2.0 / 3)  # one of three frames
+    quiet = np.full((4, 3), 1e-4, "f4")  # -80 dB, the floor lies at -100 dB
+    assert metrics.log_spectral_distance(quiet, quiet / 1000) == pytest.approx(2.0)
+    assert metrics.log_spectral_distance(quiet / 100, 0 * quiet) == 0.0
+
+
+def test_level_matching_removes_a_gain_of_20_db():
+    target = melody(5)
+    quieter = evaluate(target, target / 10)
+    assert quieter["log_spectral_distance"] == pytest.approx(0.0, abs=1e-4)
+    assert quieter["level_difference_db"] == pytest.approx(20.0, abs=1e-4)
+
+
+def test_level_difference_finds_the_worst_ten_seconds():
+    target = sine(1000, 30.0)
+    prediction = target.copy()
+    prediction[10 * RATE : 20 * RATE] /= 2
+    expected = 20 * math.log10(2)
+    assert metrics.level_difference(target, prediction, RATE) == pytest.approx(expected, abs=1e-3)
+    assert metrics.level_difference(prediction, target, RATE) == pytest.approx(expected, abs=1e-3)
+    # half a window without sound is 3 dB; what the last second lacks is seen by the last window
+    silent_end = np.concatenate([target[: 25 * RATE], np.zeros(5 * RATE, "f4")])
+    assert metrics.level_difference(target, silent_end, RATE) == pytest.approx(10 * math.log10(2), abs=1e-3)
+
+
+def test_level_difference_counts_from_minus_80_db():
+    tone = sine(1000, 3.0, amplitude=math.sqrt(2) * 0.01)  # RMS -40 dB
+    assert metrics.level_difference(np.zeros_like(tone), tone, RATE) == pytest.approx(40.0, abs=1e-3)
+    assert metrics.level_difference(np.zeros_like(tone), tone / 1000, RATE) == 0.0
+
+
+def test_onset_scores_at_the_edge_of_the_window():
+    times = np.array([0.5, 1.0, 1.5, 2.0])
+    assert metrics.onset_scores(times, times + 0.049, 0.05) == (1.0, 1.0, 1.0)
+    assert metrics.onset_scores(times, times - 0.049, 0.05) == (1.0, 1.0, 1.0)
+    assert metrics.onset_scores(times, times + 0.060, 0.05) == (0.0, 0.0, 0.0)
+    assert metrics.onset_scores(times, times[:1], 0.05) == (1.0, 0.25, pytest.approx(0.4))
+    # one to one: two onsets near one count once
+    assert metrics.onset_scores(times[:1], np.array([0.49, 0.51]), 0.05) == (0.5, 1.0, pytest.approx(2 / 3))
+
+
+def test_onset_scores_without_onsets():
+    none, some = np.zeros(0), np.array([1.0])
+    assert metrics.onset_scores(none, none, 0.05) == (1.0, 1.0, 1.0)
+    assert metrics.onset_scores(none, some, 0.05) == (0.0, 0.0, 0.0)
+    assert metrics.onset_scores(some, none, 0.05) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("shift", "f1"), [(0.04, 1.0), (-0.04, 1.0), (0.06, 0.0), (-0.06, 0.0)])
+def test_onsets_of_shifted_notes(shift, f1):
+    times = np.arange(0.5, 3.5, 0.5)
+    target, prediction = plucks(times), plucks(times + shift)
+    found = metrics.onset_times(metrics.magnitudes(target, 2048, 256), RATE)
+    assert found == pytest.approx(times, abs=0.03)
+    assert evaluate(target, prediction)["onset_f1"] == f1
+
+
+def test_missing_notes_cost_recall_and_added_notes_precision():
+    times = np.arange(0.5, 3.5, 0.5)
+    missing = evaluate(plucks(times), plucks(times[::2]))
+    assert (missing["onset_precision"], missing["onset_recall"]) == (1.0, 0.5)
+    added = evaluate(plucks(times[::2]), plucks(times))
+    assert (added["onset_precision"], added["onset_recall"]) == (0.5, 1.0)
+    assert missing["onset_f1"] == added["onset_f1"] == pytest.approx(2 / 3)
+
+
+def test_shared_spectrum_gives_what_librosa_gives_alone():
+    signal = melody(6) + melody(7)
+    fine, coarse = metrics.magnitudes(signal, 2048, 256), metrics.magnitudes(signal, 2048, 512)
+    assert np.array_equal(fine[:, ::2], coarse)
+    onsets = librosa.onset.onset_detect(y=signal, sr=RATE, hop_length=256, units="time")
+    assert len(onsets) > 4
+    assert np.array_equal(metrics.onset_times(fine, RATE), onsets)
+    pitches, strengths = librosa.piptrack(
+        y=signal, sr=RATE, fmin=80, fmax=2000, hop_length=512, threshold=0.1
+    )
+    strongest = pitches[strengths.argmax(axis=0), np.arange(pitches.shape[1])]
+    audible = coarse.max(axis=0) >= 1e-5
+    assert audible.sum() > 50
+    assert metrics.pitch_track(coarse, RATE)[audible] == pytest.approx(strongest[audible], rel=1e-4)
+    chroma = librosa.feature.chroma_stft(y=signal, sr=RATE, hop_length=512)
+    assert metrics.chroma(coarse, RATE)[:, audible] == pytest.approx(chroma[:, audible], abs=1e-4)
+
+
+# At FFT 2048 piptrack is off by up to 0.05 bins of 12.5 Hz: 5 cents at 220 Hz, 1 at 1500 Hz.
+@pytest.mark.parametrize(("frequency", "bias"), [(220.0, 11), (440.0, 6), (800.0, 4), (1500.0, 2)])
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_pitch_accuracy_at_50_cents(frequency, bias, direction):
+    for cents, accuracy in ((50 - bias, 1.0), (50 + bias, 0.0)):
+        other = sine(frequency * 2 ** (direction * cents / 1200))
+        assert evaluate(sine(frequency), other)["pitch_accuracy"] == accuracy
+
+
+def test_an_octave_is_another_pitch():
+    assert evaluate(sine(440.0), sine(880.0))["pitch_accuracy"] == 0.0
+
+
+def test_pitch_accuracy_counts_frames_with_any_pitch():
+    target = np.array([440.0, 440.0, 0.0, 0.0, 220.0])
+    prediction = np.array([440.0, 0.0, 330.0, 0.0, 225.0])  # 39 cents off at the end
+    assert metrics.pitch_accuracy(target, prediction, 50.0) == 0.5
+    assert metrics.pitch_accuracy(prediction, target, 50.0) == 0.5
+    assert metrics.pitch_accuracy(target, prediction, 30.0) == 0.25
+    assert metrics.pitch_accuracy(np.zeros(3), np.zeros(3), 50.0) == 1.0
+
+
+def test_pitch_lies_between_80_and_2000_hz():
+    for frequency, expected in ((60.0, 0.0), (90.0, 90.0), (1900.0, 1900.0), (2300.0, 0.0)):
+        track = metrics.pitch_track(metrics.magnitudes(sine(frequency), 2048, 512), RATE)
+        assert np.median(track) == pytest.approx(expected, rel=0.02)
+
+
+def test_inaudible_frames_have_neither_pitch_nor_chroma():
+    loud_then_inaudible = sine(440.0)
+    loud_then_inaudible[RATE:] *= 1e-5
+    spectrum = metrics.magnitudes(loud_then_inaudible, 2048, 512)
+    track, chroma = metrics.pitch_track(spectrum, RATE), metrics.chroma(spectrum, RATE)
+    assert track[:48] == pytest.approx(440.0, rel=0.01)
+    assert not track[53:].any()
+    assert chroma[9, :48] == pytest.approx(1.0)  # A
+    assert not chroma[:, 53:].any()
+
+
+def test_polyphony_accuracy_of_two_chords():
+    c_major, c_minor = (
+        sum(sine(f) for f in chord) / 3 for chord in ((523.25, 659.26, 783.99), (523.25, 622.25, 783.99))
+    )
+    chroma = metrics.chroma(metrics.magnitudes(c_major, 2048, 512), RATE)[:, 20:80].mean(axis=1)
+    assert set(np.argsort(chroma)[-3:]) == {0, 4, 7}
+    # Two of twelve classes, E and E flat, change places: 1 - 2/12, but for leakage between them.
+    assert evaluate(c_major, c_minor)["polyphony_accuracy"] == pytest.approx(1 - 2 / 12, abs=0.04)
+    octaves = metrics.polyphony_accuracy(
+        *(metrics.chroma(metrics.magnitudes(sine(f), 2048, 512), RATE) for f in (440.0, 880.0))
+    )
+    assert octaves > 0.97
+
+
+def test_polyphony_accuracy_by_hand():
+    target, prediction = np.zeros((12, 2)), np.zeros((12, 2))
+    target[0], prediction[0, 0], prediction[3, 1] = 1.0, 0.4, 0.6
+    assert metrics.polyphony_accuracy(target, prediction) == pytest.approx(1 - (0.6 + 1.0 + 0.6) / 24)
+
+
+def test_two_silent_signals_agree():
+    assert evaluate(np.zeros(RATE, "f4"), np.zeros(RATE, "f4")) == PERFECT
+
+
+def test_silent_prediction():
+    target = plucks([0.5, 1.0, 1.5])
+    scores = evaluate(target, np.zeros_like(target))
+    assert scores["spectral_convergence"] == 1.0
+    assert scores["l1"] == pytest.approx(np.abs(target.astype("f8")).mean())
+    for name in ("onset_precision", "onset_recall", "onset_f1", "pitch_accuracy"):
+        assert scores[name] == 0.0, name
+
+
+def test_noise_in_place_of_silence_is_not_scaled_away():
+    hiss = noise(2.0)
+    scores = evaluate(np.zeros_like(hiss), hiss)
+    assert scores["l2"] == pytest.approx(0.01, rel=0.02)
+    assert scores["spectral_convergence"] == 1.0
+    assert scores["onset_f1"] == scores["pitch_accuracy"] == 0.0
+    assert scores["polyphony_accuracy"] < 0.6
+    assert (
+        scores["log_spectral_distance"] > 4.0
+    )  # noise of -20 dB, per bin about -45, above the floor of -100
+    assert scores["level_difference_db"] == pytest.approx(60.0, abs=0.1)
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 1000), gain=st.integers(-5, 5).map(lambda k: 2.0**k))
+def test_gain_of_the_prediction_changes_only_the_level_difference(seed, gain):
+    target, prediction = melody(seed), melody(seed + 1)
+    before, after = evaluate(target, prediction), evaluate(target, (prediction * gain).astype("f4"))
+    before.pop("level_difference_db")
+    after.pop("level_difference_db")
+    assert after == before
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_exchanging_target_and_prediction(seed):
+    target = melody(seed)
+    prediction = metrics.match_level(target, melody(seed + 1))
+    there, back = evaluate(target, prediction), evaluate(prediction, target)
+    assert there["onset_precision"] == back["onset_recall"]
+    assert there["onset_recall"] == back["onset_precision"]
+    for name in set(there) - {"onset_precision", "onset_recall", "spectral_convergence"}:
+        assert there[name] == pytest.approx(back[name], rel=1e-4, abs=1e-6), name
+
+
+SHORT = st.one_of(
+    st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=50).map(np.float32),
+    st.builds(lambda n, a: np.full(n, a, "f4"), st.integers(1, 6000), st.sampled_from([0.0, 1e-6, 1.0])),
+    st.builds(
+        lambda n, s, a: a * noise(1.0, s)[:n],
+        st.integers(1, 6000),
+        st.integers(0, 9),
+        st.sampled_from([1e-6, 1e-3, 1]),
+    ),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(target=SHORT, prediction=SHORT)
+def test_short_and_silent_signals_have_finite_scores(target, prediction):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = evaluate(target, prediction)
+    assert list(scores) == list(PERFECT)
+    for name, value in scores.items():
+        assert math.isfinite(value), name
+        assert value >= 0.0, name
+        assert name not in PERFECT or PERFECT[name] == 0.0 or value <= 1.0, name
