@@ -109,6 +109,8 @@ def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align, re
     with atomic_folder(out) as folder:
         job = partial(align_performance, raw=raw, out=folder, audio_format=audio_format, config=config)
         entries = list(parallel_map(job, manifest.performances, config.workers, "aligning"))
+        if not entries:
+            raise UserError(f"{raw / 'manifest.json'} lists no performances")
         if not any(entry.status == "ok" for entry in entries):
             raise UserError(f"no performance could be aligned; the first: {entries[0].reason}")
         rows: list[dict[str, Any]] = [asdict(entry) for entry in entries]
@@ -119,7 +121,7 @@ def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align, re
 
 def write_report(entries: Sequence[Entry], folder: Path) -> None:
     """Write `report.csv`, one row per performance, and `report.png` into a folder."""
-    with atomic_path(folder / "report.csv") as path, path.open("w", newline="") as file:
+    with atomic_path(folder / "report.csv") as path, path.open("w", encoding="utf8", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(entries[0])), lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(entry) for entry in entries)

@@ -31,9 +31,9 @@ from diffsynth.onsets import KEY_STEP, Curve, attack_curve, key_curves, key_rise
 # what the curves show later than the note starts, in s, and how much that differs between
 # performances (one standard deviation).
 LATENCY = 0.0035
-KEY_LATENCY = 0.005
-KEY_SPREAD = 0.03
 LATENCY_SPREAD = 0.0008
+KEY_LATENCY = 0.005
+KEY_SPREAD = 0.03  # largest difference, between dynamics
 
 STRETCH = 20.0  # s; 200 ppm are 4 ms within it
 ALONE = 0.003  # s; of maxima closer together only the highest is an attack
@@ -144,7 +144,7 @@ def _search(curves: Curve, step: float, notes: _Notes, config: Align) -> _Search
     best, peak = np.unravel_index(total.argmax(), total.shape)
     row = total[best]
     others = row[np.abs(lag - lag[peak]) * step > 0.15]
-    confidence = float(np.clip(1 - others.max() / max(row[peak], 1e-12), 0, 1))
+    confidence = float(np.clip(1 - others.max(initial=0) / max(row[peak], 1e-12), 0, 1))
     offset = lag[peak] * step - KEY_LATENCY - drifts[best] * 1e-6 * middle
     return _Search(curves, offset, float(drifts[best]), float(row[peak]), confidence)
 
@@ -185,7 +185,7 @@ def _centre(curve: Curve, step: float, notes: _Notes, found: _Search) -> tuple[f
     """Offset and drift near the searched ones at which the attack curve is highest on average."""
     smooth = gaussian_filter1d(curve, 0.003 / step)
     middle, half = (notes.time[0] + notes.time[-1]) / 2, max(np.ptp(notes.time) / 2, KEY_STEP)
-    # One drift differs from the next by 3 ms at the ends; the search was exact to one step there.
+    # One drift differs from the next by 1.5 ms at the ends; the search was exact to 10 ms there.
     drifts = found.drift + np.arange(-8, 9) * 0.0015e6 / half * (half > 5)
     shifts = np.arange(-REACH, REACH, 0.001)
     weight = np.sqrt(notes.velocity)
@@ -240,8 +240,8 @@ def _peaks(curve: Curve, step: float) -> NDArray[np.float64]:
     before, here, after = curve[:-2], curve[1:-1], curve[2:]
     highest = maximum_filter1d(curve, 2 * round(ALONE / step) + 1)[1:-1]
     index = np.flatnonzero((here > before) & (here >= after) & (here == highest) & (here > threshold))
-    before, here, after = (x[index].astype(np.float64) for x in (before, here, after))
-    return (index + 1 + 0.5 * (before - after) / (before - 2 * here + after)) * step
+    left, top, right = (x[index].astype(np.float64) for x in (before, here, after))
+    return (index + 1 + 0.5 * (left - right) / (left - 2 * top + right)) * step
 
 
 def _pairs(onsets: NDArray, attacks: NDArray, line: _Line, window: float) -> tuple[NDArray, NDArray]:
@@ -295,18 +295,18 @@ def _biweight(time: NDArray, delay: NDArray, slope: bool) -> _Line:
 def _heard(curves: Curve, step: float, notes: _Notes, line: _Line, max_offset: float) -> float:
     """Share of notes whose key rises where the line says, more than elsewhere and than other keys.
 
-    "Elsewhere" are moments up to `max_offset` away at which the key is not struck. More than at nine
-    tenths of them is asked for, so that a wrong file has a share of about 0.1.
+    "Elsewhere" are moments up to `max_offset` (1 s at least) away at which the key is not struck. More
+    than at nine tenths of them is asked for, so that a wrong file has a share of about 0.1.
     """
     rise = maximum_filter1d(curves, 2 * round(KEY_SPREAD / step) + 1, axis=0)
-    lags = np.arange(round(0.3 / step), round(max_offset / step), round(0.09 / step))
+    lags = np.arange(round(0.3 / step), round(max(max_offset, 1.0) / step), round(0.09 / step))
     lags = np.concatenate([-lags[::-1], lags])
     margin = lags[-1] + 1
     rise = np.pad(rise, ((margin, margin), (0, 0)))
     moments = line.offset + KEY_LATENCY + (1 + line.drift * 1e-6) * notes.time
     row = np.clip(np.rint(moments / step).astype(int) + margin, margin, len(rise) - 1 - margin)
     free = np.ones(rise.shape, bool)
-    for near in range(-margin, margin + 1) if margin < 8 else range(-8, 9):
+    for near in range(-8, 9):
         free[row + near, notes.key] = False
     own = rise[row, notes.key][:, None]
     elsewhere = _share(rise, free, own, row[:, None] + lags, notes.key[:, None])
@@ -331,12 +331,12 @@ def _judge(line: _Line, confidence: float, matched: float, config: Align) -> Ali
             f"{matched:.0%} of the notes are heard in the audio (align.min_matched {config.min_matched:.0%})"
         )
     elif residual_ms > config.max_residual:
-        reason = f"onsets are {residual_ms:.0f} ms from those in the audio (align.max_residual {config.max_residual:g})"
+        reason = f"onsets are {residual_ms:.0f} ms off (align.max_residual {config.max_residual:g})"
     elif abs(line.drift) > config.max_drift:
         reason = f"the clocks drift by {line.drift:.0f} ppm (align.max_drift {config.max_drift:g})"
     return Alignment(
-        offset=line.offset,
-        drift=line.drift,
+        offset=float(line.offset),
+        drift=float(line.drift),
         confidence=confidence,
         residual_ms=residual_ms,
         matched=matched,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torchaudio
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from diffsynth.config import AudioFormat, Features
 from diffsynth.events import KEYS, PEDALS
@@ -62,7 +63,9 @@ class GainField:
         bins = np.arange(features.window // 2 + 1) * audio.sample_rate / features.window
         self._bin_weights = torch.from_numpy(band_weights(bins, features)).float()
         self._mode_weights = band_weights(piano.frequency, features).astype(np.float32)
-        self._key_weights = (piano.key == np.arange(KEYS)[:, None]).astype(np.float32)
+        # Nearly all zeros: a mode lies in two bands and belongs to one key.
+        of_key = piano.key == np.arange(KEYS)[:, None]
+        self._level_weights = csr_array(np.concatenate([self._mode_weights, of_key]), dtype=np.float32)
 
     @staticmethod
     def width(features: Features) -> int:
@@ -77,7 +80,7 @@ class GainField:
         past and the present only.
         """
         power = 0.5 * (excitation.end.real**2 + excitation.end.imag**2)
-        levels = np.concatenate([power @ self._mode_weights.T, power @ self._key_weights.T], axis=1)
+        levels = (self._level_weights @ power.T).T
         strikes = np.zeros((len(power), KEYS), dtype=np.float32)
         for strike in excitation.strikes:
             strikes[strike.frame, strike.key] = strike.velocity / 127

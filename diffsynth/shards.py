@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 
 from diffsynth.audio import Audio, read_audio
-from diffsynth.config import Shard
+from diffsynth.config import Shard, choice
 from diffsynth.errors import UserError
 from diffsynth.events import CONTROL, LOWEST_KEY, PEDALS, Events, to_samples
 from diffsynth.excitation.dampers import Dampers
@@ -65,8 +65,9 @@ def cut(name: str, audio: Audio, events: Events, rate: int, config: Shard) -> It
     """All segments of one performance, in order."""
     length = round(config.segment * rate)
     for index, begin in enumerate(range(0, len(audio), length)):
-        part, start = audio[begin : begin + length], begin / rate
-        own = events[(events["time"] >= start) & (events["time"] < start + config.segment)]
+        # The end is the next segment's start to the last bit, so that no event is lost between them.
+        part, start, end = audio[begin : begin + length], begin / rate, (begin + length) / rate
+        own = events[(events["time"] >= start) & (events["time"] < end)]
         kept = np.concatenate([history(events, start, config.context), own])
         kept["time"] -= start
         padded = np.pad(part, (0, length - len(part)))
@@ -96,12 +97,12 @@ def read_shards(folder: Path, split: str) -> Iterator[Segment]:
     """All segments of a split, in the order in which they were written.
 
     Raises:
-        UserError: the shards are missing or damaged.
+        UserError: the shards are missing or damaged, or there is no such split.
     """
     if not (folder / "index.json").is_file():
         raise UserError(f"{folder / 'index.json'} does not exist; run `diffsynth shard` first")
-    index = read_json(folder / "index.json")
-    for shard in index["splits"][split]["shards"]:
+    splits = read_json(folder / "index.json")["splits"]
+    for shard in splits[choice("split", split, tuple(splits))]["shards"]:
         path = folder / shard["name"]
         if not path.is_file() or sha256(path) != shard["sha256"]:
             raise UserError(f"{path} is missing or damaged; run `diffsynth shard` again")

@@ -1,8 +1,18 @@
-"""One MLflow store for the whole session: making one takes seconds, and none belongs in the repository."""
+"""What many tests share: one MLflow store, small voices, and a small project made from the demo.
 
+The store is one for the whole session, because making one takes seconds and none belongs in the repository.
+"""
+
+import dataclasses
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+RATE, FRAME = 24000, 128
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,3 +25,126 @@ def mlflow_store(tmp_path_factory):
         uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         yield uri
+
+
+@pytest.fixture(scope="session")
+def piano():
+    """A modal piano made by hand: up to four harmonics a key, higher ones softer and shorter."""
+    from diffsynth.excitation.piano import Piano
+
+    fundamental = 440 * 2 ** ((np.arange(88) - 48) / 12)
+    key, order = (axis.ravel() for axis in np.meshgrid(np.arange(88), np.arange(1, 5), indexing="ij"))
+    frequency = order * fundamental[key]
+    kept = frequency < 10500
+    key, order, frequency = key[kept], order[kept], frequency[kept]
+    phase = np.random.default_rng(5).uniform(0, 2 * np.pi, len(key))
+    return Piano(
+        key=key,
+        frequency=frequency,
+        decay=1.0 + key / 20 + order,
+        amplitude=0.05 / order * np.exp(1j * phase),
+        release=np.full(88, 40.0),
+        exponent=np.full(88, 1.5),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_voice(piano):
+    """Makes a small voice with weights as if trained: fresh, a network would answer nothing but zeros."""
+    import torch
+
+    from diffsynth.config import S6, AudioFormat, Features, Lstm
+    from diffsynth.representation import Normaliser
+    from diffsynth.weights import Voice, VoiceConfig, new_denoiser
+
+    networks = {"lstm": Lstm(12, 1, 10), "s6": S6(12, 1, 4, 2, 3, 10)}
+
+    def make(model="lstm", block=512, piano=piano, seed=0, level=0.3):
+        features = Features(workers=1, bands=16, highest=10500.0, window=1024, floor=-80.0)
+        config = VoiceConfig(model, block, AudioFormat(RATE, FRAME), features, networks[model])
+        torch.manual_seed(seed)
+        denoiser = new_denoiser(config)
+        with torch.no_grad():
+            for parameter in denoiser.parameters():
+                parameter.add_(level * torch.randn_like(parameter))
+        normaliser = Normaliser(np.linspace(-0.3, 0.1, 16, dtype=np.float32), np.full(16, 0.4, np.float32))
+        return Voice(config, denoiser.eval().requires_grad_(False), piano, normaliser)
+
+    return make
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """A folder with everything that comes before `train`, and how to run commands in it."""
+
+    folder: Path
+
+    def run(self, *arguments, folder=None):
+        """Exit code of a command that runs in the folder."""
+        from pipeline.app import run
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder or self.folder)
+            return run([str(argument) for argument in arguments])
+
+
+SMALL = {
+    "shard": {"segment": 4.0, "context": 2.0, "samples_per_shard": 2},
+    "fit": {"partials": 12},
+    "features": {"workers": 1, "bands": 20},
+    "train": {
+        "steps": 8,
+        "batch_size": 4,
+        "mini_batch_size": 4,
+        "sequence": 64,
+        "warmup": 16,
+        "validate_every": 4,
+        "checkpoint_every": 3,
+        "stream_seconds": 1.0,
+        "threads": 1,
+    },
+    "lstm": {"units": 12, "layers": 1, "cond_units": 10},
+    "s6": {"units": 12, "layers": 1, "state": 4, "cond_units": 10},
+    "infer": {"threads": 1},
+}
+# Name, split, beginning and length in s.
+EXCERPTS = [
+    ("bach_prelude_c", "train", 0.0, 10.0),
+    ("music_10", "train", 8.0, 8.0),
+    ("music_3", "validation", 4.0, 6.0),
+    ("music_12", "test", 6.0, 5.0),
+]
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """Half a minute of the demo, aligned, cut, fitted, analysed with small parameters; not to be changed."""
+    folder = tmp_path_factory.mktemp("project")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, values in SMALL.items():
+        params[section] |= values
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    write_aligned(folder / "data" / "aligned", EXCERPTS)
+    project = Project(folder)
+    for command in ("shard", "fit", "features"):
+        assert project.run(command) == 0
+    return project
+
+
+def write_aligned(folder, excerpts):
+    """Excerpts of the demo, which was made aligned, as `align` would write them."""
+    from diffsynth.audio import read_audio, write_audio
+    from diffsynth.files import write_json
+    from diffsynth.midi import read_midi
+
+    index = []
+    for name, split, begin, seconds in excerpts:
+        audio, rate = read_audio(ROOT / "data" / "demo" / f"{name}.flac")
+        events = read_midi(ROOT / "data" / "demo" / f"{name}.mid")
+        events = events[(events["time"] >= begin) & (events["time"] < begin + seconds)]
+        events["time"] -= begin
+        assert rate == RATE
+        write_audio(folder / f"{name}.flac", audio[int(begin * rate) :][: int(seconds * rate)], rate)
+        np.save(folder / f"{name}.npy", events)
+        index.append({"name": name, "split": split, "duration": seconds, "status": "ok"})
+    write_json(folder / "index.json", {"sample_rate": RATE, "performances": index})

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from diffsynth.errors import UserError
 from diffsynth.events import KEYS
@@ -61,7 +61,7 @@ class Piano:
         """Inverse of `tensors`.
 
         Raises:
-            UserError: an array is missing or does not fit the others.
+            UserError: an array is missing, does not fit the others, or holds what no piano has.
         """
         try:
             arrays = {field.name: np.asarray(tensors[field.name]) for field in fields(Piano)}
@@ -69,9 +69,13 @@ class Piano:
             piano = Piano(key=arrays.pop("key").astype(np.int64), amplitude=real + 1j * imaginary, **arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"not a modal piano: {error}") from error
-        modes = {len(piano.key), len(piano.frequency), len(piano.decay), len(piano.amplitude)}
-        if len(modes) != 1 or len(piano.release) != KEYS or len(piano.exponent) != KEYS:
+        modes = {piano.key.shape, piano.frequency.shape, piano.decay.shape, piano.amplitude.shape}
+        if modes != {(piano.key.size,)} or {piano.release.shape, piano.exponent.shape} != {(KEYS,)}:
             raise UserError("not a modal piano: its arrays do not fit together")
+        if not all(np.isfinite(value).all() for value in vars(piano).values()):
+            raise UserError("not a modal piano: it holds values that are not finite")
+        if (np.diff(piano.key, prepend=0, append=KEYS - 1) < 0).any():
+            raise UserError("not a modal piano: its keys are not in order")
         return piano
 
 
@@ -90,7 +94,8 @@ def load_piano(path: str | Path) -> Piano:
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; run `diffsynth fit` first")
     try:
-        with safe_open(str(path), framework="np") as file:
-            return Piano.from_tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        return Piano.from_tensors(load_file(str(path)))
     except SafetensorError as error:
         raise UserError(f"{path} is not a safetensors file: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path} is {error}") from error

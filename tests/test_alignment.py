@@ -1,0 +1,169 @@
+"""The demo was made with labels exact to the sample, so whatever is imposed on it must be found again."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from diffsynth.alignment import Alignment, measure
+from diffsynth.audio import read_audio, resample
+from diffsynth.config import Align
+from diffsynth.events import NOTE_OFF, NOTE_ON, make_events
+from diffsynth.midi import read_midi
+
+DEMO = Path(__file__).parents[1] / "data" / "demo"
+RATE = 24000
+CONFIG = Align(max_offset=3.0, max_drift=200.0, max_residual=30.0, min_matched=0.5, workers=1)
+
+
+@cache
+def performance(name):
+    """Events and audio of a demo performance; not to be changed."""
+    audio, rate = read_audio(DEMO / f"{name}.flac")
+    assert rate == RATE
+    return read_midi(DEMO / f"{name}.mid"), audio
+
+
+def displaced(events, offset, drift):
+    """The events on a clock for which audio time = offset + (1 + drift ppm) * MIDI time."""
+    moved = events.copy()
+    moved["time"] = (events["time"] - offset) / (1 + drift * 1e-6)
+    return moved
+
+
+def noisy(audio):
+    """White noise 20 dB below the music."""
+    noise = np.random.default_rng(0).standard_normal(len(audio))
+    return (audio + 0.1 * audio.std() * noise).astype(np.float32)
+
+
+def reverberant(audio):
+    """A room: noise that falls by 60 dB in 0.8 s, as loud as half of the direct sound."""
+    rng, time = np.random.default_rng(1), np.arange(RATE) / RATE
+    room = rng.standard_normal(RATE) * 10 ** (-3 * time / 0.8) * np.minimum(time / 0.004, 1)
+    room *= 0.7 / np.linalg.norm(room)
+    room[0] = 1
+    return scipy.signal.fftconvolve(audio, room)[: len(audio)].astype(np.float32)
+
+
+def untouched(audio):
+    return audio
+
+
+@pytest.mark.parametrize("name", ["music_3", "chopin_prelude_4", "dense_39", "satie_gymnopedie_1"])
+def test_exact_data_are_found_exact(name):
+    events, audio = performance(name)
+    found = measure(events, audio, RATE, CONFIG)
+    assert found.status == "ok"
+    assert abs(found.offset) < 1.5e-3
+    assert abs(found.drift) < 3 * max(found.drift_error, 1)
+    assert not found.differs(0, float(events["time"][-1]))
+
+
+@pytest.mark.parametrize("change", [untouched, noisy, reverberant])
+@pytest.mark.parametrize(
+    ("name", "offset", "drift"), [("music_10", 1.7, 90.0), ("bach_prelude_c", -0.4, -100.0)]
+)
+def test_an_imposed_offset_is_found_within_3_ms_everywhere(name, offset, drift, change):
+    events, audio = performance(name)
+    moved = displaced(events, offset, drift)
+    found = measure(moved, change(audio), RATE, CONFIG)
+    assert found.status == "ok", found.reason
+    ends = moved["time"][[0, -1]]
+    assert found.audio_time(ends) == pytest.approx(events["time"][[0, -1]], abs=5e-3)
+    assert found.audio_time(ends).mean() == pytest.approx(events["time"][[0, -1]].mean(), abs=3e-3)
+    assert found.differs(*ends)
+
+
+@pytest.mark.parametrize("drift", [-100.0, 7.0, 100.0])
+def test_drift_of_five_minutes_is_found_within_5_ppm(drift):
+    events, audio = performance("keys")
+    found = measure(displaced(events, 0.8, drift), audio, RATE, CONFIG)
+    assert found.status == "ok", found.reason
+    assert found.drift == pytest.approx(drift, abs=5)
+    assert found.offset == pytest.approx(0.8, abs=3e-3)
+
+
+def test_a_piano_half_a_semitone_sharp():
+    events, audio = performance("music_3")
+    # Played faster by half a semitone, with events that keep up.
+    factor = 2 ** (0.5 / 12)
+    sharp = resample(audio, round(RATE * factor), RATE)
+    faster = events.copy()
+    faster["time"] /= round(RATE * factor) / RATE
+    found = measure(displaced(faster, -1.2, 0), sharp, RATE, CONFIG)
+    assert found.status == "ok", found.reason
+    assert found.offset == pytest.approx(-1.2, abs=3e-3)
+
+
+def test_any_sample_rate():
+    events, audio = performance("music_12")
+    for rate in (16000, 37123):
+        found = measure(displaced(events, 0.5, 0), resample(audio, RATE, rate), rate, CONFIG)
+        assert found.status == "ok", found.reason
+        assert found.audio_time(np.array([14.0]))[0] == pytest.approx(14.5, abs=3e-3)
+
+
+def test_wrong_pairs_are_rejected_by_what_is_heard():
+    names = ["music_3", "music_10", "chopin_prelude_7", "dense_21"]
+    for name, other in zip(names, names[1:] + names[:1], strict=True):
+        found = measure(performance(other)[0], performance(name)[1], RATE, CONFIG)
+        assert found.status == "rejected"
+        assert found.matched < 0.4
+        assert "of the notes are heard" in found.reason
+
+
+def test_the_limits_reject():
+    events, audio = performance("music_3")
+    moved = displaced(events, 0.0, 180.0)
+    assert measure(events, audio, RATE, replace(CONFIG, max_residual=0.1)).reason.startswith("onsets are ")
+    assert "are heard" in measure(events, audio, RATE, replace(CONFIG, min_matched=1.0)).reason
+    assert (
+        measure(displaced(events, 2.5, 0), audio, RATE, replace(CONFIG, max_offset=1.0)).status == "rejected"
+    )
+    assert measure(moved, audio, RATE, CONFIG).status == "ok"
+    long, keys = performance("keys")
+    strict = replace(CONFIG, max_drift=50.0)
+    assert (
+        "drift by 100 ppm (align.max_drift 50)" in measure(displaced(long, 0, 100), keys, RATE, strict).reason
+    )
+
+
+@pytest.mark.parametrize("key", [30, 57, 81, 102])
+def test_one_note_has_an_offset_and_no_drift(key):
+    events, audio = performance("keys")
+    on = events[(events["kind"] == NOTE_ON) & (events["number"] == key)][-1]
+    begin = round((on["time"] - 0.3) * RATE)
+    note = make_events([(2.0, NOTE_ON, key, int(on["value"])), (2.5, NOTE_OFF, key, 0)])
+    found = measure(note, audio[begin : begin + RATE], RATE, CONFIG)
+    assert found.status == "ok", found.reason
+    assert found.drift == found.drift_error == 0
+    assert found.offset == pytest.approx(0.3 - 2.0, abs=4e-3)
+
+
+def test_audio_without_music():
+    events, _ = performance("music_3")
+    assert measure(events, np.zeros(5 * RATE, np.float32), RATE, CONFIG).reason == "the audio is silent"
+    noise = np.random.default_rng(0).standard_normal(30 * RATE).astype(np.float32)
+    for audio in (noise, noise[:1], noise[:100], np.ones(RATE, np.float32)):
+        assert measure(events, audio, RATE, CONFIG).status == "rejected"
+
+
+def test_no_notes_to_align():
+    with pytest.raises(ValueError, match="no notes"):
+        measure(make_events([(0.0, NOTE_OFF, 60, 0)]), np.ones(RATE, np.float32), RATE, CONFIG)
+
+
+def test_a_difference_counts_only_beyond_three_errors():
+    def line(offset, drift):
+        return Alignment(offset, drift, 1.0, 1.0, 1.0, offset_error=1e-3, drift_error=10.0)
+
+    assert line(0.5, 100).audio_time(np.array([10.0]))[0] == pytest.approx(10.501)
+    # At the ends of 100 s the error is sqrt(1² + (10e-6 * 50 s)²) = 1.118 ms, three of it 3.354 ms.
+    assert not line(3.3e-3, 0).differs(0, 100)
+    assert line(3.4e-3, 0).differs(0, 100)
+    assert not line(0, 33).differs(0, 100)
+    assert line(0, 34).differs(0, 100)
