@@ -12,6 +12,8 @@ from diffsynth.files import atomic_path
 
 Audio = NDArray[np.float32]
 
+BLOCK = 1 << 18  # samples read at a time
+
 
 def read_audio(path: str | Path) -> tuple[Audio, int]:
     """Samples of a file, [time] in -1..1, channels averaged, and its sample rate in Hz.
@@ -23,14 +25,21 @@ def read_audio(path: str | Path) -> tuple[Audio, int]:
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            # By blocks, so that all channels of a long recording are never in memory together.
+            mono = np.empty(file.frames, np.float32)
+            length = 0
+            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+                mono[length : length + len(block)] = block.T.mean(axis=0)
+                length += len(block)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise UserError(f"{path} is not a readable audio file: {error}") from error
-    if not len(samples):
+    if not length:
         raise UserError(f"{path} holds no samples")
-    if not np.isfinite(samples).all():
+    if not np.isfinite(mono[:length]).all():
         raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
-    return samples.mean(axis=1, dtype=np.float32), rate
+    return mono[:length], rate
 
 
 def write_audio(path: str | Path, samples: Audio, rate: int, subtype: str = "PCM_16") -> None:

@@ -67,8 +67,9 @@ def cut(name: str, audio: Audio, events: Events, rate: int, config: Shard) -> It
     for index, begin in enumerate(range(0, len(audio), length)):
         # The end is the next segment's start to the last bit, so that no event is lost between them.
         part, start, end = audio[begin : begin + length], begin / rate, (begin + length) / rate
-        own = events[(events["time"] >= start) & (events["time"] < end)]
-        kept = np.concatenate([history(events, start, config.context), own])
+        # What no history needs now, no later one needs: dropping it keeps long performances fast.
+        events = np.concatenate([history(events, start, config.context), events[events["time"] >= start]])
+        kept = events[events["time"] < end]
         kept["time"] -= start
         padded = np.pad(part, (0, length - len(part)))
         yield Segment(name, index, start, len(part) / rate, padded, kept)
@@ -78,11 +79,13 @@ def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
     """Cut the accepted performances of a folder of aligned data into shards; returns the index.
 
     Raises:
-        UserError: there is no aligned data.
+        UserError: there is no aligned data, or a segment would be empty.
     """
     aligned_index = read_json(aligned / "index.json")
     accepted = [p for p in aligned_index["performances"] if p["status"] == "ok"]
     rate = aligned_index["sample_rate"]
+    if config.segment * rate < 1:
+        raise UserError(f"shard.segment must be at least one sample, not {config.segment:g} s")
     index: dict[str, Any] = {"segment": config.segment, "sample_rate": rate, "splits": {}}
     with atomic_folder(out) as folder:
         for split in SPLITS:
@@ -110,16 +113,22 @@ def read_shards(folder: Path, split: str) -> Iterator[Segment]:
 
 
 def _read_tar(path: Path) -> Iterator[Segment]:
-    import webdataset
+    from webdataset.tariterators import group_by_keys, tar_file_expander
 
-    for sample in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
-        missing = [member for member in MEMBERS if member not in sample]
-        if missing:
-            raise UserError(f"{path} lacks {missing[0]} of {sample['__key__']}; run `diffsynth shard` again")
-        facts = json.loads(sample["json"])
-        audio, _ = soundfile.read(io.BytesIO(sample["flac"]), dtype="float32")
-        events = np.load(io.BytesIO(sample["events.npy"]), allow_pickle=False)
-        yield Segment(facts["name"], facts["segment"], facts["start"], facts["seconds"], audio, events)
+    # Opened here, because webdataset takes a path for an address, in which some characters mean more.
+    with path.open("rb") as file:
+        for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": file}])):
+            yield _segment(path, sample)
+
+
+def _segment(path: Path, sample: dict[str, Any]) -> Segment:
+    missing = [member for member in MEMBERS if member not in sample]
+    if missing:
+        raise UserError(f"{path} lacks {missing[0]} of {sample['__key__']}; run `diffsynth shard` again")
+    facts = json.loads(sample["json"])
+    audio, _ = soundfile.read(io.BytesIO(sample["flac"]), dtype="float32")
+    events = np.load(io.BytesIO(sample["events.npy"]), allow_pickle=False)
+    return Segment(facts["name"], facts["segment"], facts["start"], facts["seconds"], audio, events)
 
 
 def _standing(early: Events) -> Events:
@@ -166,7 +175,10 @@ def _write_tar(path: Path, segments: list[Segment], rate: int) -> None:
     """One shard; times, owners and modes are fixed, so that equal samples make equal bytes."""
     from webdataset import TarWriter
 
-    with TarWriter(str(path), encoder=False, mtime=0, user="diffsynth", group="diffsynth") as tar:
+    with (
+        path.open("wb") as file,
+        TarWriter(file, encoder=False, mtime=0, user="diffsynth", group="diffsynth") as tar,
+    ):
         for segment in segments:
             tar.write({"__key__": f"{segment.name}-{segment.index:05d}", **_members(segment, rate)})
 

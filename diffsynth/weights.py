@@ -24,6 +24,7 @@ from diffsynth.files import atomic_path
 from diffsynth.models import Denoiser, build_denoiser
 from diffsynth.representation import GainField, Normaliser
 
+FORMAT = "diffsynth voice 1"
 SECTIONS: dict[str, type[Lstm] | type[S6]] = {"lstm": Lstm, "s6": S6}
 
 
@@ -70,13 +71,11 @@ def save_voice(path: str | Path, voice: Voice, card: Mapping[str, Any]) -> None:
     }
     arrays |= {"normaliser.mean": voice.normaliser.mean, "normaliser.scale": voice.normaliser.scale}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    header = {
-        "format": "diffsynth voice 1",
-        "config": json.dumps(dataclasses.asdict(voice.config), sort_keys=True),
-        "card": json.dumps(dict(card), sort_keys=True),
-    }
+    # One entry, because safetensors writes several in an order that changes from call to call.
+    header = {"config": dataclasses.asdict(voice.config), "card": dict(card)}
+    metadata = {FORMAT: json.dumps(header, sort_keys=True)}
     with atomic_path(path) as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, str(temporary), header)
+        save_file({name: value.contiguous() for name, value in tensors.items()}, str(temporary), metadata)
 
 
 def load_voice(path: str | Path) -> Voice:
@@ -86,12 +85,7 @@ def load_voice(path: str | Path) -> Voice:
         UserError: the file is missing, damaged, or not a voice.
     """
     header, tensors = _read(Path(path))
-    if header.get("format") != "diffsynth voice 1":
-        raise UserError(f"{path} is not a diffsynth voice")
-    try:
-        config = _config(json.loads(header["config"]), str(path))
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path} has no readable configuration in its header") from error
+    config = _config(header["config"], str(path))
     denoiser = new_denoiser(config)
     groups: dict[str, dict[str, torch.Tensor]] = {"denoiser": {}, "piano": {}, "normaliser": {}}
     for name, value in tensors.items():
@@ -110,7 +104,7 @@ def load_voice(path: str | Path) -> Voice:
 
 def read_card(path: str | Path) -> dict[str, Any]:
     """The model card in the header of a voice."""
-    return json.loads(_read(Path(path))[0].get("card", "{}"))
+    return _read(Path(path))[0]["card"]
 
 
 def find_weights(model: str, block: int, given: Path | None, released: Path, trained: Path) -> Path:
@@ -132,14 +126,20 @@ def find_weights(model: str, block: int, given: Path | None, released: Path, tra
     raise UserError(f"no weights for {model} at {block}: run `dvc repro train@{model}-{block}` first")
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Header ("config", "card") and tensors of a voice."""
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     try:
         with safe_open(str(path), framework="pt") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(metadata[FORMAT])
+        return {"config": dict(header["config"]), "card": dict(header["card"])}, tensors
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a safetensors file: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not a diffsynth voice") from error
 
 
 def _config(tree: dict[str, Any], where: str) -> VoiceConfig:

@@ -79,12 +79,20 @@ class Project:
 
     folder: Path
 
+    @property
+    def data(self):
+        """Its data folder."""
+        return self.folder / "data"
+
     def run(self, *arguments, folder=None):
-        """Exit code of a command that runs in the folder."""
+        """Exit code of a command that runs in the folder, or in another one that gets the same params."""
         from pipeline.app import run
 
+        folder = folder or self.folder
+        if not (folder / "params.yaml").exists():
+            (folder / "params.yaml").write_bytes((self.folder / "params.yaml").read_bytes())
         with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder or self.folder)
+            patch.chdir(folder)
             return run([str(argument) for argument in arguments])
 
 
@@ -119,12 +127,14 @@ EXCERPTS = [
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
     """Half a minute of the demo, aligned, cut, fitted, analysed with small parameters; not to be changed."""
-    folder = tmp_path_factory.mktemp("project")
+    folder = tmp_path_factory.mktemp("my {1,2} #1")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for section, values in SMALL.items():
         params[section] |= values
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     write_aligned(folder / "data" / "aligned", EXCERPTS)
+    (folder / "data" / "raw").mkdir()
+    (folder / "data" / "raw" / "manifest.json").write_text('{"dataset": "demo"}')
     project = Project(folder)
     for command in ("shard", "fit", "features"):
         assert project.run(command) == 0

@@ -4,7 +4,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffsynth.audio import read_audio, resample, write_audio
+from diffsynth.audio import BLOCK, read_audio, resample, write_audio
 from diffsynth.errors import UserError
 
 
@@ -25,7 +25,7 @@ def tone(frequency, rate, seconds=1.0):
     samples=st.lists(st.integers(-32768, 32767), min_size=1, max_size=300),
     suffix=st.sampled_from(["wav", "flac"]),
 )
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_16_bit_samples_survive_a_file(tmp_path_factory, samples, suffix):
     path = tmp_path_factory.mktemp("audio") / f"x.{suffix}"
     audio = np.array(samples, np.float32) / 32768

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsynth.events import (
@@ -41,12 +41,14 @@ def notes_of(melody):
 
 
 @given(MELODIES)
+@settings(deadline=None)
 def test_notes_survive_as_events(melody):
     notes = notes_of(melody)
     assert to_notes(from_notes(notes)).tolist() == notes.tolist()
 
 
 @given(EVENTS)
+@settings(deadline=None)
 def test_events_are_sorted_with_releases_before_pedals_before_onsets(rows):
     events = make_events(rows)
     order = list(zip(events["time"].tolist(), events["kind"].tolist(), strict=True))
@@ -55,6 +57,7 @@ def test_events_are_sorted_with_releases_before_pedals_before_onsets(rows):
 
 
 @given(EVENTS)
+@settings(deadline=None)
 def test_any_stream_gives_one_note_per_onset_and_none_overlap(rows):
     events = make_events(rows)
     notes = to_notes(events)

@@ -1,6 +1,5 @@
 """Fitting: a known piano is recovered from its own playing, and the demo's from real samples."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from diffsynth.audio import read_audio, write_audio
 from diffsynth.config import Fit
 from diffsynth.errors import UserError
-from diffsynth.events import CONTROL, EVENT, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, make_events, to_samples
+from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, make_events, to_samples
 from diffsynth.excitation.bank import play_whole
 from diffsynth.excitation.fit import fit_piano, read_recordings
 from diffsynth.excitation.measure import (
@@ -117,15 +116,15 @@ def test_a_known_piano_is_found_again(fitted, key):
 
 
 def test_velocity_and_release_are_found(fitted):
-    np.testing.assert_allclose(fitted.exponent[KEYS], EXPONENT, atol=0.1)
-    np.testing.assert_allclose(fitted.release, RELEASE, rtol=0.2)
+    np.testing.assert_allclose(fitted.exponent[KEYS], EXPONENT, atol=0.05)
+    np.testing.assert_allclose(fitted.release, RELEASE, rtol=0.03)
 
 
 def test_the_fit_plays_what_it_was_fitted_to(fitted):
     events, length = performance()
     truth = play_whole(true_piano(), events, RATE, 128, length)
     error = play_whole(fitted, events, RATE, 128, length) - truth
-    assert np.linalg.norm(error) < 0.1 * np.linalg.norm(truth)
+    assert np.linalg.norm(error) < 0.06 * np.linalg.norm(truth)
 
 
 def test_a_key_never_heard_sounds_like_its_neighbour_at_its_own_pitch(fitted):
@@ -148,14 +147,12 @@ def test_a_key_never_heard_sounds_like_its_neighbour_at_its_own_pitch(fitted):
 def test_a_partial_always_masked_comes_from_the_nearest_key_that_shows_it():
     # 39 and the octave above are only ever played together: even partials of 39 are masked.
     piano = true_piano()
-    octave = replace(piano, key=np.where(piano.key == 51, 50, piano.key))
     rows = [*note(0.1, 1.5, 34, 80), *note(2.0, 3.4, 43, 80)]
     for start in (4.0, 6.0):
         rows += [*note(start, start + 1.4, 39, 80), *note(start, start + 1.4, 51, 80)]
     events = events_of(*rows)
     audio = play_whole(piano, events, RATE, 128, 8 * RATE)
     fitted = fit_piano([Recording(audio, events, RATE)], CONFIG)
-    assert octave.key.max() == 70
     _, _, amplitude = true_modes(39)
     for partial in (1, 3):
         _, _, found = strongest(fitted, 39, true_modes(39)[0][partial])
@@ -278,15 +275,18 @@ def sampled():
 
 
 def test_real_samples_are_replayed(sampled):
-    piano = fit_piano([sampled], Fit(partials=64, max_frequency=10500.0))
+    piano = fit_piano([sampled], Fit(partials=40, max_frequency=10500.0))
     audio = play_whole(piano, sampled.events, sampled.rate, 128, len(sampled.audio))
     notes = soundings(sampled.events, len(sampled.audio))
-    errors = []
-    for key, _, onset, _, end in notes.tolist():
-        part = slice(onset, min(end, onset + sampled.rate))
-        wanted = sampled.audio[part]
-        errors.append((key, np.linalg.norm(audio[part] - wanted) / np.linalg.norm(wanted)))
-    print(np.round(errors, 2).tolist())
+    parts = [slice(note["onset"], min(note["end"], note["onset"] + sampled.rate)) for note in notes]
+    wanted = np.array([np.linalg.norm(sampled.audio[part]) for part in parts])
+    wrong = np.array([np.linalg.norm(sampled.audio[part] - audio[part]) for part in parts]) / wanted
+    # Up to C4 strings tell nearly all of the sound; above, hammer and case are as loud for 20 ms.
+    assert wrong[notes["key"] <= 39].max() < 0.35
+    assert np.median(wrong[notes["key"] <= 39]) < 0.22
+    assert np.median(wrong[notes["key"] > 39]) < 0.7
+    level = [np.linalg.norm(audio[part]) for part in parts] / wanted
+    assert np.abs(20 * np.log10(level)).max() < 6
 
 
 def test_recordings_of_a_split_are_read(tmp_path):
@@ -301,4 +301,3 @@ def test_recordings_of_a_split_are_read(tmp_path):
     np.testing.assert_allclose(found.audio, np.linspace(-0.5, 0.5, 480), atol=1e-4)
     with pytest.raises(UserError, match="holds no performance of the validation split"):
         read_recordings(tmp_path, "validation")
-    assert EVENT.names[0] == "time"

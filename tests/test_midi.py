@@ -52,7 +52,7 @@ def table(array):
 
 
 @given(melody=MELODIES.filter(len), controls=CONTROLS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_written_events_are_read_back(tmp_path_factory, melody, controls):
     path = tmp_path_factory.mktemp("midi") / "x.mid"
     events = from_notes(notes_of(melody), np.array(controls, EVENT))

@@ -29,8 +29,9 @@ def evaluate_renders(
     """Measure and picture every test performance; returns what is written to `report`.
 
     The report holds `model`, `block`, `sample_rate` (Hz), `metrics` (the plain mean over the
-    performances, so that a long one does not outweigh the others), `timings` (as `infer` measured
-    them) and `performances` (the metrics of each). See `diffsynth.evaluation.metrics`.
+    performances, so that a long one does not outweigh the others) and `timings` (as `infer` measured
+    them). The metrics of each performance lie beside the figures, in `performances.json`, where they
+    do not widen the tables of `dvc metrics`. See `diffsynth.evaluation.metrics`.
 
     Args:
         aligned: folder of the targets, NAME.flac, and their index.json.
@@ -40,7 +41,7 @@ def evaluate_renders(
         block: its block size in samples.
         config: settings of the metrics.
         report: JSON file to write.
-        figures: folder to write NAME.png to; replaced as a whole.
+        figures: folder to write NAME.png and performances.json to; replaced as a whole.
 
     Raises:
         UserError: an earlier stage has not run, or has left files that do not fit each other.
@@ -59,13 +60,14 @@ def evaluate_renders(
             figure = spectrogram_figure(target, prediction[: len(target)], rate, title, scores)
             save_figure(folder / f"{name}.png", figure)
             performances[name] = scores
+        rounded = {name: round_values(scores) for name, scores in performances.items()}
+        write_json(folder / "performances.json", rounded)
     result = {
         "model": model,
         "block": block,
         "sample_rate": rate,
         "metrics": round_values(_mean(list(performances.values()))),
         "timings": {k: v for k, v in timings.items() if k not in ("model", "block", "sample_rate")},
-        "performances": {name: round_values(scores) for name, scores in performances.items()},
     }
     write_json(report, result)
     return result

@@ -35,6 +35,7 @@ from diffsynth.files import read_json
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
+SOFTEST = 3e-5  # level at which a damper's effect can still be measured: one step of 16 bits
 QUIETEST = 3e-4  # amplitude at velocity 127 below which a mode is left out (-70 dB)
 
 
@@ -186,10 +187,10 @@ def _fill(keys: list[list[Modes | None]]) -> list[list[Modes | None]]:
 
 
 def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
-    """Release rate in 1/s of every key: how fast its level falls once the damper is down.
+    """Release rate in 1/s of every key: how much faster its level falls once the damper is down.
 
-    Measured between 10 and 70 ms after the damper's fall, on notes that end alone. Single keys are
-    uncertain: every key takes the median of the five measured keys nearest to it.
+    Measured between 10 and 70 ms after the damper's fall, less the fall before it, on notes that end
+    alone. Single keys are uncertain: every key takes the median of the five measured keys nearest to it.
     """
     rates: list[list[float]] = [[] for _ in range(KEYS)]
     for h in heard:
@@ -206,17 +207,21 @@ def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
 
 
 def _release_slope(h: Heard, note: np.void, rate: int) -> float | None:
-    """Fall of one note after its damper, in 1/s of amplitude; None if another note is in the way."""
-    _, _, _, damp, end = note.item()
-    width = rate // 50
-    first, second = damp + rate // 100, damp + rate // 100 + 2 * width
-    around = h.sounds[:, max(first - rate // 10, 0) // GRID : (second + width) // GRID + 1].any(axis=1)
-    if damp != end or second + width > len(h.recording.audio) or around.sum() > 1:
+    """What its damper adds to the fall of one note, in 1/s of amplitude.
+
+    None if the note is too short or too soft to tell, or another note is in the way.
+    """
+    _, _, onset, damp, end = note.item()
+    width, wait, audio = rate // 50, rate // 100, h.recording.audio
+    starts = [damp - wait - 3 * width, damp - wait - width, damp + wait, damp + wait + 2 * width]
+    around = h.sounds[:, max(damp - rate // 10, 0) // GRID : (starts[3] + width) // GRID + 1].any(axis=1)
+    if damp != end or starts[0] < onset or starts[3] + width > len(audio) or around.sum() > 1:
         return None
-    early, late = (np.sqrt(np.mean(h.recording.audio[s : s + width] ** 2)) for s in (first, second))
-    if late < 3e-5 or early < 4 * 3e-5:
+    level = [np.sqrt(np.mean(audio[start : start + width] ** 2)) for start in starts]
+    if level[3] < SOFTEST or level[2] < 4 * SOFTEST or level[1] < SOFTEST:
         return None
-    return float(np.clip(np.log(early / late) / (2 * width / rate), 0.0, 200.0))
+    alone, damped = np.log(level[0] / level[1]), np.log(level[2] / level[3])
+    return float(np.clip((damped - max(alone, 0.0)) / (2 * width / rate), 0.0, 200.0))
 
 
 def _assemble(
