@@ -37,7 +37,8 @@ def read_midi(path: str | Path) -> Events:
             warnings.simplefilter("ignore")
             score = pretty_midi.PrettyMIDI(str(path))
     except Exception as error:  # pretty_midi and mido raise whatever the damage provokes
-        raise UserError(f"{path} is not a readable MIDI file: {error or type(error).__name__}") from error
+        problem = str(error) or type(error).__name__
+        raise UserError(f"{path} is not a readable MIDI file: {problem}") from error
     instruments = [i for i in score.instruments if not i.is_drum]
     notes = [
         (n.start, n.end, n.pitch, n.velocity)

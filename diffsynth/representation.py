@@ -25,7 +25,7 @@ from diffsynth.excitation.piano import Piano
 LOWEST_BAND = 40.0  # Hz, centre of the first band
 MAX_GAIN = 2.3  # nepers (20 dB): further than that, excitation and recording do not belong together
 MIN_SCALE = 0.05  # nepers: bands that never move must not turn rounding noise into large inputs
-PROMINENCE = 0.25  # power by which a band's share of the loudest level counts: -40 dB counts a tenth
+PROMINENCE = 0.5  # power by which a band's share of the loudest level counts: as its amplitude
 AUDIBLE = 4.0  # factor 10 ** 4 above the floor (40 dB) where a band counts fully
 
 

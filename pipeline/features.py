@@ -25,8 +25,11 @@ def features(
     require(shards / "index.json", "shard")
     piano = load_piano(fit)
     with stage("features", params, ["audio", "features"]) as run:
-        for split in ("train", "validation"):
-            built = build_features(read_shards(shards, split), piano, params.audio, params.features)
+        sets = {
+            split: build_features(read_shards(shards, split), piano, params.audio, params.features)
+            for split in ("train", "validation")
+        }
+        for split, built in sets.items():
             save_features(out / f"{split}.safetensors", built)
             error = (built.gains.float().abs() * built.weight).sum() / built.weight.float().sum()
             run.metrics({f"{split}_segments": len(built.gains), f"{split}_gain_db": 8.686 * float(error)})

@@ -50,6 +50,14 @@ def test_channels_are_averaged_at_an_odd_rate(tmp_path):
     assert audio == pytest.approx((left + right) / 2, abs=1e-7)
 
 
+@pytest.mark.parametrize("frames", [BLOCK - 1, BLOCK, 2 * BLOCK + 5])
+def test_long_files_are_read_without_a_seam(tmp_path, frames):
+    samples = np.random.default_rng(0).integers(-30000, 30000, (frames, 2)).astype(np.int16)
+    soundfile.write(tmp_path / "x.flac", samples, 24000)
+    audio, _ = read_audio(tmp_path / "x.flac")
+    assert (audio == samples.astype(np.float32).mean(axis=1) / 32768).all()
+
+
 @pytest.mark.parametrize(
     ("rate", "new_rate"), [(44100, 24000), (37123, 24000), (11025, 24000), (48000, 24000)]
 )

@@ -20,6 +20,7 @@ from safetensors import safe_open
 
 import pipeline.training
 from diffsynth.audio import read_audio
+from diffsynth.events import to_notes
 from diffsynth.excitation.piano import load_piano
 from diffsynth.featureset import load_features
 from diffsynth.files import read_json, sha256
@@ -40,7 +41,8 @@ def files(folder):
 @pytest.fixture
 def refuse(project, tmp_path, capsys):
     """Runs a command in `tmp_path` that must be refused: exit code 2, one line, nothing left behind."""
-    (tmp_path / "params.yaml").write_bytes((project.folder / "params.yaml").read_bytes())
+    if not (tmp_path / "params.yaml").exists():
+        (tmp_path / "params.yaml").write_bytes((project.folder / "params.yaml").read_bytes())
 
     def refuse(*arguments):
         before = files(tmp_path)
@@ -70,13 +72,16 @@ def weights_of(folder, model="lstm", block=1024):
     return folder / "models" / str(block) / f"{model}.safetensors"
 
 
-def test_the_fit_has_a_voice_for_every_key(project):
+def test_the_fit_has_a_voice_for_every_key_and_tunes_those_it_heard(project):
     piano = load_piano(project.data / "fit" / "piano.safetensors")
     assert set(piano.key) == set(range(88))
-    first = piano.frequency[np.searchsorted(piano.key, np.arange(88))]
-    cents = 1200 * np.log2(first / (440 * 2 ** ((np.arange(88) - 48) / 12)))
-    assert np.median(np.abs(cents)) < 30
     assert piano.frequency.max() < 10500
+    heard = [np.load(project.data / "aligned" / f"{name}.npy") for name in ("bach_prelude_c", "music_10")]
+    notes = to_notes(np.concatenate(heard))["key"]
+    for key in np.flatnonzero(np.bincount(notes) >= 3):
+        partials = piano.frequency[piano.key == key - 21]
+        cents = 1200 * np.log2(partials / (440 * 2 ** ((key - 69) / 12)))
+        assert np.abs(cents).min() < 10
 
 
 def test_features_are_those_of_the_shards(project):
@@ -85,7 +90,7 @@ def test_features_are_those_of_the_shards(project):
         features = load_features(project.data / "features" / f"{split}.safetensors")
         assert features.gains.shape == (index[split]["samples"], 750, 20)
         assert (features.weight.float().sum((1, 2)) > 0).all()
-    assert features.gains.float().abs().max() <= 2.3005
+    assert features.gains.float().abs().max() <= 2.301  # 20 dB, in half precision
 
 
 def test_training_writes_a_voice_that_says_where_it_comes_from(project, trained):
@@ -173,9 +178,22 @@ def test_a_batch_smaller_than_the_mini_batches_is_one(project, tmp_path):
 Interrupted = namedtuple("Interrupted", "folder step run_id")
 
 
-def interrupted_train(project, folder, number, options):
+LONG = 400  # steps: more than are done between the first checkpoint and a signal
+
+
+def set_long(project, folder):
+    """Parameters of a long run, which is validated twice."""
+    text = (project.folder / "params.yaml").read_text()
+    for old, new in (("steps: 8\n", f"steps: {LONG}\n"), ("validate_every: 4\n", "validate_every: 200\n")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / "params.yaml").write_text(text)
+
+
+def interrupted_train(project, folder, number):
     """Starts `train` as a process, stops it with a signal after its first checkpoint."""
-    (folder / "params.yaml").write_bytes((project.folder / "params.yaml").read_bytes())
+    set_long(project, folder)
+    options = [*CELL, "--data-dir", project.data]
     command = [sys.executable, "-m", "pipeline", "train", *map(str, options)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -191,15 +209,11 @@ def interrupted_train(project, folder, number, options):
     return child.returncode, error, Interrupted(folder, numbers["progress"]["step"], numbers["run_id"])
 
 
-LONG = 400  # steps: more than are done between the first checkpoint and a signal
-
-
 @pytest.fixture(scope="module")
 def interrupted(project, tmp_path_factory):
     """A run that SIGTERM has stopped."""
     folder = tmp_path_factory.mktemp("interrupted")
-    options = [*CELL, "--data-dir", project.data, "--steps", LONG]
-    code, error, run = interrupted_train(project, folder, signal.SIGTERM, options)
+    code, error, run = interrupted_train(project, folder, signal.SIGTERM)
     assert (code, error) == (143, "")
     assert 3 <= run.step < LONG
     return run
@@ -215,15 +229,15 @@ def resumable(interrupted, tmp_path):
 def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
     project, resumable, tmp_path_factory, mlflow_store, capsys
 ):
-    options = [*CELL, "--data-dir", project.data, "--steps", LONG]
+    options = [*CELL, "--data-dir", project.data]
     client = MlflowClient(mlflow_store)
-    assert client.get_run(resumable.run_id).info.status == "FAILED"
+    assert client.get_run(resumable.run_id).info.status == "KILLED"
     assert project.run("train", *options, folder=resumable.folder) == 0
     assert capsys.readouterr().out.startswith(f"continuing lstm-1024 after step {resumable.step}\n")
     assert client.get_run(resumable.run_id).info.status == "FINISHED"
     losses = client.get_metric_history(resumable.run_id, "loss")
     assert sorted(metric.step for metric in losses) == list(range(1, LONG + 1))
-    whole = tmp_path_factory.mktemp("whole")
+    set_long(project, whole := tmp_path_factory.mktemp("whole"))
     assert project.run("train", *options, folder=whole) == 0
     assert weights_of(resumable.folder).read_bytes() == weights_of(whole).read_bytes()
     curve = os.path.join("results", "train", "1024", "lstm", "loss.csv")
@@ -232,8 +246,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
 
 
 def test_ctrl_c_is_one_line_and_leaves_a_checkpoint(project, tmp_path):
-    options = [*CELL, "--data-dir", project.data, "--steps", 100_000]
-    code, error, run = interrupted_train(project, tmp_path, signal.SIGINT, options)
+    code, error, run = interrupted_train(project, tmp_path, signal.SIGINT)
     assert (code, error) == (130, "diffsynth: interrupted\n")
     assert run.step >= 3
 
@@ -266,7 +279,7 @@ def test_a_checkpoint_of_something_else_is_refused(project, resumable, refuse, m
     data = other_data(project, resumable.folder) if what == "data" else project.data
     if what == "code":
         other_code(resumable.folder, monkeypatch)
-    error = refuse("train", *CELL, "--steps", LONG, "--data-dir", data, *change)
+    error = refuse("train", *CELL, "--data-dir", data, *change)
     path = os.path.join("checkpoints", "1024", "lstm.safetensors")
     assert error == (
         f"{path} belongs to another configuration, other data or other code: "
@@ -277,11 +290,12 @@ def test_a_checkpoint_of_something_else_is_refused(project, resumable, refuse, m
 def test_a_damaged_checkpoint_is_refused(project, resumable, refuse):
     path = resumable.folder / "checkpoints" / "1024" / "lstm.safetensors"
     path.write_bytes(path.read_bytes()[:-9])
-    error = refuse("train", *CELL, "--steps", LONG, "--data-dir", project.data)
+    error = refuse("train", *CELL, "--data-dir", project.data)
     assert "is damaged: use --restart to train from the beginning" in error
 
 
 def test_restart_begins_anew(project, resumable, trained, capsys):
+    (resumable.folder / "params.yaml").unlink()  # back to that of the project
     options = [*CELL, "--data-dir", project.data, "--restart"]
     assert project.run("train", *options, folder=resumable.folder) == 0
     assert "continuing" not in capsys.readouterr().out
@@ -309,9 +323,10 @@ def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
     [
         (["--datasets", "maestro"], "holds the dataset demo; run `diffsynth download --name maestro` first"),
         (["--mini-batch-size", 3], "train.batch_size must be a multiple of train.mini_batch_size"),
-        (["--steps", 0], "Invalid value for '--steps': 0 is not in the range x>=1."),
-        (["--epochs", "many"], "Invalid value for '--epochs': 'many' is not a valid integer."),
-        (["--learning-rate", "nan"], "train: learning_rate must be finite"),
+        (["--steps", 0], "Invalid value for '--steps': Input should be greater than or equal to 1"),
+        (["--epochs", "many"], "Invalid value for '--epochs': Input should be a valid integer"),
+        (["--learning-rate", "nan"], "Invalid value for '--learning-rate': "),
+        (["--learning-rate", "inf"], "train: learning_rate must be finite, not inf"),
         (["--block", 500], "unknown block 500: choose one of 512, 1024, 2048, 4096"),
         (["--model", "unet"], "unknown model 'unet': choose one of lstm, s6"),
         (["--params", "nothing.yaml"], "nothing.yaml does not exist; run this in the repository"),
@@ -339,13 +354,14 @@ def test_params_that_cannot_be_are_refused(project, refuse, tmp_path, old, new, 
     assert message in refuse("train", *CELL, "--data-dir", project.data)
 
 
-def test_a_split_without_performances_is_named(project, refuse, tmp_path):
+def test_a_split_without_performances_is_named(project, refuse, tmp_path, capsys):
     shutil.copytree(project.data / "aligned", tmp_path / "data" / "aligned")
     path = tmp_path / "data" / "aligned" / "index.json"
     path.write_text(path.read_text().replace('"validation"', '"train"'))
     assert project.run("shard", folder=tmp_path) == 0
-    options = ["--fit", project.data / "fit" / "piano.safetensors", "--out", tmp_path / "features"]
-    assert project.run("features", *options, folder=tmp_path) == 2
+    assert capsys.readouterr().out == "data/shards: 7 train, 0 validation, 2 test\n"
+    error = refuse("features", "--fit", project.data / "fit" / "piano.safetensors")
+    assert error == "there is nothing to compute features of: each split needs a performance"
     path.write_text(path.read_text().replace('"train"', '"validation"'))
     assert "holds no performance of the train split" in refuse("fit")
 
@@ -446,9 +462,9 @@ def bad_midi(folder, midi, kind):
     ("kind", "message"),
     [
         ("missing", "does not exist"),
-        ("truncated", "is not a readable MIDI file: "),
-        ("text", "is not a readable MIDI file: "),
-        ("nothing", "is not a readable MIDI file: "),
+        ("truncated", "is not a readable MIDI file:"),
+        ("text", "is not a readable MIDI file:"),
+        ("nothing", "is not a readable MIDI file:"),
         ("empty", "holds no piano notes"),
     ],
 )
@@ -456,15 +472,14 @@ def test_a_midi_file_that_cannot_be_played_is_named(trained, midi, refuse, tmp_p
     path = bad_midi(tmp_path, midi, kind)
     error = refuse("render", path, "new/out.wav", *CELL, "--models", trained / "models")
     assert error.startswith(f"{path} {message}")
+    assert not error.endswith(":")
 
 
 def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.wav").mkdir()
     models = ["--models", trained / "models"]
-    assert (
-        refuse("render", midi, "file/out.wav", *CELL, *models) == "cannot write file/out.wav: Not a directory"
-    )
+    assert refuse("render", midi, "file/out.wav", *CELL, *models) == "cannot write file/out.wav: File exists"
     assert refuse("render", midi, "out.mp3", *CELL, *models) == "out.mp3 must end in .wav or .flac"
     assert refuse("render", midi, "out", *CELL, *models) == "out must end in .wav or .flac"
     assert refuse("render", midi, "folder.wav", *CELL, *models) == "folder.wav is a folder"
@@ -478,8 +493,8 @@ def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_pat
         (["--block", 4096], "no weights for lstm at 4096: run `dvc repro train@lstm-4096` first"),
         (["--weights", "mine.safetensors"], "mine.safetensors does not exist"),
         (["--weights", "params.yaml"], "params.yaml is not a safetensors file: "),
-        (["--steps", 0], "Invalid value for '--steps': 0 is not in the range x>=1."),
-        (["--seed", -1], "Invalid value for '--seed': -1 is not in the range x>=0."),
+        (["--steps", 0], "Invalid value for '--steps': Input should be greater than or equal to 1"),
+        (["--seed", -1], "Invalid value for '--seed': Input should be greater than or equal to 0"),
     ],
 )
 def test_a_voice_that_cannot_be_is_named(trained, midi, refuse, options, message):

@@ -3,7 +3,8 @@
 Per key: tuning and stiffness from the spectrum of notes that ring alone; then every partial is
 followed through all notes of the key wherever no other note is in the way, the notes are averaged
 (loud ones count more), and the averaged envelope is split into modes. What was never heard is taken
-from the nearest keys that were.
+from the nearest keys that were. What the partials leave of the attacks becomes modes as well
+(`diffsynth.excitation.attack`).
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from diffsynth.audio import read_audio
 from diffsynth.config import Fit
 from diffsynth.errors import UserError
 from diffsynth.events import KEYS, to_samples
+from diffsynth.excitation.attack import add_attacks
 from diffsynth.excitation.measure import (
     GRID,
     Recording,
@@ -61,7 +63,8 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     tracks = [_tracks(heard, key, partials, rate) for key in range(KEYS)]
     exponent = _exponents(tracks)
     keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
-    return _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
+    strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
+    return add_attacks(strings, recordings)
 
 
 def read_recordings(aligned: Path, split: str = "train") -> list[Recording]:

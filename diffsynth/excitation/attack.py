@@ -1,0 +1,98 @@
+"""The attack: modes that last only for the moment of the hammer's blow.
+
+Partials do not explain the first milliseconds of a note, the knock of hammer and soundboard. What is
+left of them when the partials have been taken away is averaged over the strikes of a key and split
+into damped sinusoids by the matrix pencil method (Hua and Sarkar, 1990), at any frequency. Played by
+the same bank, they are modes like all others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffsynth.events import KEYS
+from diffsynth.excitation.bank import play_whole
+from diffsynth.excitation.measure import Recording, soundings
+from diffsynth.excitation.piano import Piano
+
+LENGTH = 0.06  # s of an attack
+MODES = 12  # of one key at most
+PENCIL = 0.25  # share of the attack in a row of the matrix pencil
+SLOWEST, FASTEST = 8.0, 1500.0  # 1/s; slower ones are the business of partials
+LOUDER = 4.0  # times the largest sample: what one mode may claim of the onset
+FRAME = 128  # samples, of the bank that takes the partials away
+RIDGE = 1e-3  # keeps modes that nearly cancel each other from growing
+
+
+def add_attacks(piano: Piano, recordings: Sequence[Recording]) -> Piano:
+    """The same piano with the modes of its attacks, as far as strikes that stand alone show them."""
+    rate = recordings[0].rate
+    sums = np.zeros((KEYS, round(LENGTH * rate)))
+    weight = np.zeros(KEYS)
+    for recording in recordings:
+        _collect(recording, piano, sums, weight)
+    found = [_attack_modes(sums[key] / weight[key], rate) if weight[key] else None for key in range(KEYS)]
+    keys, poles, amplitudes = [piano.key], [], [piano.amplitude]
+    for key, modes in enumerate(found):
+        if modes is not None:
+            keys.append(np.full(len(modes[0]), key))
+            poles.append(modes[0])
+            amplitudes.append(modes[1])
+    pole = np.concatenate([*poles, np.zeros(0, complex)])
+    key = np.concatenate(keys)
+    order = np.argsort(key, kind="stable")
+    return replace(
+        piano,
+        key=key[order],
+        frequency=np.concatenate([piano.frequency, pole.imag / (2 * np.pi)])[order],
+        decay=np.concatenate([piano.decay, -pole.real])[order],
+        amplitude=np.concatenate(amplitudes)[order],
+    )
+
+
+def _collect(
+    recording: Recording, piano: Piano, sums: NDArray[np.float64], weight: NDArray[np.float64]
+) -> None:
+    """Add up what the partials leave of every strike that stands alone, loud ones counting more."""
+    length = sums.shape[1]
+    partials = play_whole(piano, recording.events, recording.rate, FRAME, len(recording.audio))
+    rest = recording.audio - partials
+    notes = soundings(recording.events, len(recording.audio))
+    onsets = np.sort(notes["onset"])
+    for key, velocity, onset, _, end in notes.tolist():
+        near = np.searchsorted(onsets, [onset - length // 2, onset + length])
+        if near[1] - near[0] == 1 and end - onset >= length:
+            gain = piano.gain(key, velocity)
+            sums[key] += gain * rest[onset : onset + length]
+            weight[key] += gain**2
+
+
+def _attack_modes(
+    attack: NDArray[np.float64], rate: int
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]] | None:
+    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it has none."""
+    if not attack.any():
+        return None
+    poles = _poles(attack) * rate
+    poles = poles[(poles.imag > 0) & (-poles.real > SLOWEST) & (-poles.real < FASTEST)]
+    if not len(poles):
+        return None
+    turns = np.exp(np.outer(np.arange(len(attack)) / rate, poles))
+    basis = np.concatenate([turns.real, -turns.imag], axis=1)
+    gram = basis.T @ basis
+    gram += RIDGE * np.diag(np.diag(gram))
+    real, imaginary = np.linalg.solve(gram, basis.T @ attack).reshape(2, -1)
+    amplitude = real + 1j * imaginary
+    kept = np.abs(amplitude) < LOUDER * np.abs(attack).max()
+    return poles[kept], amplitude[kept]
+
+
+def _poles(attack: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Poles of a real signal, per sample, both of each conjugate pair."""
+    rows = np.lib.stride_tricks.sliding_window_view(attack, int(PENCIL * len(attack)))
+    _, vectors = np.linalg.eigh(rows.T @ rows)
+    basis = vectors[:, -2 * MODES :]
+    ratios = np.linalg.eigvals(np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0])
+    return np.log(np.where(np.abs(ratios) > 1e-6, ratios, 1e-6).astype(complex))
