@@ -23,32 +23,39 @@ PENCIL = 0.25  # share of the attack in a row of the matrix pencil
 SLOWEST, FASTEST = 8.0, 1500.0  # 1/s; slower ones are the business of partials
 LOUDER = 4.0  # times the largest sample: what one mode may claim of the onset
 FRAME = 128  # samples, of the bank that takes the partials away
+UNEXPLAINED = 0.7  # share of an attack's energy: modes that leave more than that fit noise
 RIDGE = 1e-3  # keeps modes that nearly cancel each other from growing
 
 
-def add_attacks(piano: Piano, recordings: Sequence[Recording]) -> Piano:
-    """The same piano with the modes of its attacks, as far as strikes that stand alone show them."""
+def add_attacks(piano: Piano, recordings: Sequence[Recording], max_frequency: float) -> Piano:
+    """The same piano with the modes of its attacks, as far as strikes that stand alone show them.
+
+    Args:
+        piano: the modes of its partials.
+        recordings: that it was fitted to.
+        max_frequency: Hz, above which there are no modes.
+    """
     rate = recordings[0].rate
     sums = np.zeros((KEYS, round(LENGTH * rate)))
     weight = np.zeros(KEYS)
     for recording in recordings:
         _collect(recording, piano, sums, weight)
-    found = [_attack_modes(sums[key] / weight[key], rate) if weight[key] else None for key in range(KEYS)]
-    keys, poles, amplitudes = [piano.key], [], [piano.amplitude]
-    for key, modes in enumerate(found):
-        if modes is not None:
-            keys.append(np.full(len(modes[0]), key))
-            poles.append(modes[0])
-            amplitudes.append(modes[1])
-    pole = np.concatenate([*poles, np.zeros(0, complex)])
-    key = np.concatenate(keys)
-    order = np.argsort(key, kind="stable")
+    found = [
+        _attack_modes(sums[key] / weight[key], rate, max_frequency) if weight[key] else None
+        for key in range(KEYS)
+    ]
+    heard = [(key, *modes) for key, modes in enumerate(found) if modes is not None]
+    if not heard:
+        return piano
+    owner = np.concatenate([piano.key, *(np.full(len(poles), key) for key, poles, _ in heard)])
+    pole = np.concatenate([poles for _, poles, _ in heard])
+    order = np.argsort(owner, kind="stable")
     return replace(
         piano,
-        key=key[order],
+        key=owner[order],
         frequency=np.concatenate([piano.frequency, pole.imag / (2 * np.pi)])[order],
         decay=np.concatenate([piano.decay, -pole.real])[order],
-        amplitude=np.concatenate(amplitudes)[order],
+        amplitude=np.concatenate([piano.amplitude, *(amplitude for _, _, amplitude in heard)])[order],
     )
 
 
@@ -70,20 +77,24 @@ def _collect(
 
 
 def _attack_modes(
-    attack: NDArray[np.float64], rate: int
+    attack: NDArray[np.float64], rate: int, max_frequency: float
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]] | None:
-    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it has none."""
+    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it is mere noise."""
     if not attack.any():
         return None
     poles = _poles(attack) * rate
-    poles = poles[(poles.imag > 0) & (-poles.real > SLOWEST) & (-poles.real < FASTEST)]
+    within = (poles.imag > 0) & (poles.imag < 2 * np.pi * max_frequency)
+    poles = poles[within & (-poles.real > SLOWEST) & (-poles.real < FASTEST)]
     if not len(poles):
         return None
     turns = np.exp(np.outer(np.arange(len(attack)) / rate, poles))
     basis = np.concatenate([turns.real, -turns.imag], axis=1)
     gram = basis.T @ basis
     gram += RIDGE * np.diag(np.diag(gram))
-    real, imaginary = np.linalg.solve(gram, basis.T @ attack).reshape(2, -1)
+    weights = np.linalg.solve(gram, basis.T @ attack)
+    if np.sum((attack - basis @ weights) ** 2) > UNEXPLAINED * np.sum(attack**2):
+        return None
+    real, imaginary = weights.reshape(2, -1)
     amplitude = real + 1j * imaginary
     kept = np.abs(amplitude) < LOUDER * np.abs(attack).max()
     return poles[kept], amplitude[kept]

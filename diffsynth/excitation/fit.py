@@ -64,7 +64,7 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     exponent = _exponents(tracks)
     keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
     strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
-    return add_attacks(strings, recordings)
+    return add_attacks(strings, recordings, config.max_frequency)
 
 
 def read_recordings(aligned: Path, split: str = "train") -> list[Recording]:
