@@ -5,6 +5,7 @@ The store is one for the whole session, because making one takes seconds and non
 
 import dataclasses
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +92,20 @@ class Project:
         folder = folder or self.folder
         if not (folder / "params.yaml").exists():
             (folder / "params.yaml").write_bytes((self.folder / "params.yaml").read_bytes())
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, torch_as_it_was():
             patch.chdir(folder)
             return run([str(argument) for argument in arguments])
+
+
+@contextmanager
+def torch_as_it_was():
+    """Undoes what commands set for their process, so that the next test starts from what was."""
+    import torch
+
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
 
 
 SMALL = {
@@ -139,6 +151,47 @@ def project(tmp_path_factory):
     for command in ("shard", "fit", "features"):
         assert project.run(command) == 0
     return project
+
+
+@pytest.fixture(scope="session")
+def trained(project, tmp_path_factory):
+    """A folder in which both models are trained at one block size, and the test performance rendered."""
+    folder = tmp_path_factory.mktemp("trained")
+    for model in ("lstm", "s6"):
+        cell = ["--model", model, "--block", 1024]
+        assert project.run("train", *cell, "--data-dir", project.data, folder=folder) == 0
+        assert project.run("infer", *cell, "--aligned", project.data / "aligned", folder=folder) == 0
+    return folder
+
+
+@pytest.fixture
+def refuse(project, tmp_path, capsys):
+    """Runs a command in `tmp_path` that must be refused: exit code 2, one line, nothing left behind."""
+    if not (tmp_path / "params.yaml").exists():
+        (tmp_path / "params.yaml").write_bytes((project.folder / "params.yaml").read_bytes())
+
+    def refused(*arguments):
+        before = files(tmp_path)
+        assert project.run(*arguments, folder=tmp_path) == 2
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("diffsynth: ")
+        assert output.err.count("\n") == 1
+        assert files(tmp_path) == before
+        return output.err.removeprefix("diffsynth: ").rstrip("\n")
+
+    return refused
+
+
+def files(folder):
+    """Everything below a folder, with its contents."""
+    from diffsynth.files import sha256
+
+    return {path.relative_to(folder): path.is_file() and sha256(path) for path in folder.rglob("*")}
+
+
+def weights_of(folder, model="lstm", block=1024):
+    return folder / "models" / str(block) / f"{model}.safetensors"
 
 
 def write_aligned(folder, excerpts):

@@ -1,75 +1,24 @@
-"""`fit`, `features`, `train`, `infer` and `render` on a small part of the demo, from end to end."""
+"""`fit`, `features`, `train` and `infer` on a small part of the demo, from end to end."""
 
 import csv
-import dataclasses
-import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections import namedtuple
 
 import numpy as np
 import pytest
 import soundfile
-import torch
-from mlflow import MlflowClient
-from safetensors import safe_open
 
-import pipeline.training
 from diffsynth.audio import read_audio
 from diffsynth.events import to_notes
 from diffsynth.excitation.piano import load_piano
 from diffsynth.featureset import load_features
 from diffsynth.files import read_json, sha256
-from diffsynth.midi import read_midi, write_midi
 from diffsynth.synthesizer import Synthesizer, render
 from diffsynth.weights import load_voice, read_card
-from tests.conftest import ROOT
+from tests.conftest import weights_of
 
 RATE = 24000
 CELL = ["--model", "lstm", "--block", 1024]
-
-
-def files(folder):
-    """Everything below a folder, with its contents."""
-    return {path.relative_to(folder): path.is_file() and sha256(path) for path in folder.rglob("*")}
-
-
-@pytest.fixture
-def refuse(project, tmp_path, capsys):
-    """Runs a command in `tmp_path` that must be refused: exit code 2, one line, nothing left behind."""
-    if not (tmp_path / "params.yaml").exists():
-        (tmp_path / "params.yaml").write_bytes((project.folder / "params.yaml").read_bytes())
-
-    def refuse(*arguments):
-        before = files(tmp_path)
-        assert project.run(*arguments, folder=tmp_path) == 2
-        output = capsys.readouterr()
-        assert output.out == ""
-        assert output.err.startswith("diffsynth: ")
-        assert output.err.count("\n") == 1
-        assert files(tmp_path) == before
-        return output.err.removeprefix("diffsynth: ").rstrip("\n")
-
-    return refuse
-
-
-@pytest.fixture(scope="module")
-def trained(project, tmp_path_factory):
-    """A folder in which both models are trained at one block size, and the test performance rendered."""
-    folder = tmp_path_factory.mktemp("trained")
-    for model in ("lstm", "s6"):
-        cell = ["--model", model, "--block", 1024]
-        assert project.run("train", *cell, "--data-dir", project.data, folder=folder) == 0
-        assert project.run("infer", *cell, "--aligned", project.data / "aligned", folder=folder) == 0
-    return folder
-
-
-def weights_of(folder, model="lstm", block=1024):
-    return folder / "models" / str(block) / f"{model}.safetensors"
 
 
 def test_the_fit_has_a_voice_for_every_key_and_tunes_those_it_heard(project):
@@ -175,134 +124,6 @@ def test_a_batch_smaller_than_the_mini_batches_is_one(project, tmp_path):
     assert (train["batch_size"], train["mini_batch_size"], train["steps"]) == (2, 2, 1)
 
 
-Interrupted = namedtuple("Interrupted", "folder step run_id")
-
-
-LONG = 400  # steps: more than are done between the first checkpoint and a signal
-
-
-def set_long(project, folder):
-    """Parameters of a long run, which is validated twice."""
-    text = (project.folder / "params.yaml").read_text()
-    for old, new in (("steps: 8\n", f"steps: {LONG}\n"), ("validate_every: 4\n", "validate_every: 200\n")):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    (folder / "params.yaml").write_text(text)
-
-
-def interrupted_train(project, folder, number):
-    """Starts `train` as a process, stops it with a signal after its first checkpoint."""
-    set_long(project, folder)
-    options = [*CELL, "--data-dir", project.data]
-    command = [sys.executable, "-m", "pipeline", "train", *map(str, options)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    child = subprocess.Popen(command, cwd=folder, env=environment, **pipes)
-    checkpoint, end = folder / "checkpoints" / "1024" / "lstm.safetensors", time.monotonic() + 120
-    while not checkpoint.exists() and child.poll() is None and time.monotonic() < end:
-        time.sleep(0.01)
-    child.send_signal(number)
-    _, error = child.communicate(timeout=60)
-    with safe_open(str(checkpoint), framework="pt") as file:
-        numbers = json.loads(file.metadata()["numbers"])
-    assert not (folder / "models").exists()
-    return child.returncode, error, Interrupted(folder, numbers["progress"]["step"], numbers["run_id"])
-
-
-@pytest.fixture(scope="module")
-def interrupted(project, tmp_path_factory):
-    """A run that SIGTERM has stopped."""
-    folder = tmp_path_factory.mktemp("interrupted")
-    code, error, run = interrupted_train(project, folder, signal.SIGTERM)
-    assert (code, error) == (143, "")
-    assert 3 <= run.step < LONG
-    return run
-
-
-@pytest.fixture
-def resumable(interrupted, tmp_path):
-    """A copy of it, to go on with."""
-    shutil.copytree(interrupted.folder, tmp_path, dirs_exist_ok=True)
-    return interrupted._replace(folder=tmp_path)
-
-
-def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
-    project, resumable, tmp_path_factory, mlflow_store, capsys
-):
-    options = [*CELL, "--data-dir", project.data]
-    client = MlflowClient(mlflow_store)
-    assert client.get_run(resumable.run_id).info.status == "KILLED"
-    assert project.run("train", *options, folder=resumable.folder) == 0
-    assert capsys.readouterr().out.startswith(f"continuing lstm-1024 after step {resumable.step}\n")
-    assert client.get_run(resumable.run_id).info.status == "FINISHED"
-    losses = client.get_metric_history(resumable.run_id, "loss")
-    assert sorted(metric.step for metric in losses) == list(range(1, LONG + 1))
-    set_long(project, whole := tmp_path_factory.mktemp("whole"))
-    assert project.run("train", *options, folder=whole) == 0
-    assert weights_of(resumable.folder).read_bytes() == weights_of(whole).read_bytes()
-    curve = os.path.join("results", "train", "1024", "lstm", "loss.csv")
-    assert (resumable.folder / curve).read_bytes() == (whole / curve).read_bytes()
-    assert not list((resumable.folder / "checkpoints").rglob("*.safetensors"))
-
-
-def test_ctrl_c_is_one_line_and_leaves_a_checkpoint(project, tmp_path):
-    code, error, run = interrupted_train(project, tmp_path, signal.SIGINT)
-    assert (code, error) == (130, "diffsynth: interrupted\n")
-    assert run.step >= 3
-
-
-def other_data(project, folder):
-    """A copy of the data, with one gain changed."""
-    shutil.copytree(project.data, folder / "data")
-    path = folder / "data" / "features" / "train.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    return folder / "data"
-
-
-def other_code(folder, monkeypatch):
-    """Library with a comment more."""
-    shutil.copytree(pipeline.training.LIBRARY, folder / "library")
-    with (folder / "library" / "diffusion.py").open("a") as file:
-        file.write("# changed\n")
-    monkeypatch.setattr(pipeline.training, "LIBRARY", folder / "library")
-
-
-@pytest.mark.parametrize("what", ["learning rate", "units", "seed", "data", "code"])
-def test_a_checkpoint_of_something_else_is_refused(project, resumable, refuse, monkeypatch, what):
-    change = {
-        "learning rate": ["--learning-rate", 0.003],
-        "units": ["--units", 13],
-        "seed": ["--seed", 1],
-    }.get(what, [])
-    data = other_data(project, resumable.folder) if what == "data" else project.data
-    if what == "code":
-        other_code(resumable.folder, monkeypatch)
-    error = refuse("train", *CELL, "--data-dir", data, *change)
-    path = os.path.join("checkpoints", "1024", "lstm.safetensors")
-    assert error == (
-        f"{path} belongs to another configuration, other data or other code: "
-        f"use --restart to train from the beginning, or remove {path}"
-    )
-
-
-def test_a_damaged_checkpoint_is_refused(project, resumable, refuse):
-    path = resumable.folder / "checkpoints" / "1024" / "lstm.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
-    error = refuse("train", *CELL, "--data-dir", project.data)
-    assert "is damaged: use --restart to train from the beginning" in error
-
-
-def test_restart_begins_anew(project, resumable, trained, capsys):
-    (resumable.folder / "params.yaml").unlink()  # back to that of the project
-    options = [*CELL, "--data-dir", project.data, "--restart"]
-    assert project.run("train", *options, folder=resumable.folder) == 0
-    assert "continuing" not in capsys.readouterr().out
-    assert weights_of(resumable.folder).read_bytes() == weights_of(trained).read_bytes()
-    assert not list((resumable.folder / "checkpoints").rglob("*.safetensors"))
-
-
 def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
     shutil.copytree(project.data, tmp_path / "data")
     for path, command in (
@@ -391,131 +212,3 @@ def test_infer_writes_nothing_where_it_cannot(project, trained, refuse, tmp_path
     folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
     error = refuse("infer", *CELL, *folders, "--out", tmp_path / "file")
     assert error == f"cannot write {tmp_path}/file/1024/lstm: Not a directory"
-
-
-@pytest.fixture(scope="module")
-def midi(tmp_path_factory):
-    """The first seconds of a demo performance as a MIDI file."""
-    events = read_midi(ROOT / "data" / "demo" / "music_12.mid")
-    path = tmp_path_factory.mktemp("midi") / "music.mid"
-    write_midi(path, events[events["time"] < 1.5])
-    return path
-
-
-@pytest.mark.parametrize("model", ["lstm", "s6"])
-@pytest.mark.parametrize("name", ["out.wav", "deep/er/out.FLAC"])
-def test_render_plays_a_midi_file(project, trained, midi, tmp_path, capsys, model, name):
-    options = ["--model", model, "--block", 1024, "--seed", 4, "--steps", 2]
-    assert project.run("render", midi, tmp_path / name, *options, "--models", trained / "models") == 0
-    audio, rate = read_audio(tmp_path / name)
-    expected = render(Synthesizer(load_voice(weights_of(trained, model)), 2, 4), read_midi(midi))
-    assert rate == RATE
-    np.testing.assert_allclose(audio, expected.clip(-1, 1), atol=1.01 / 32768)
-    assert capsys.readouterr().out.startswith(f"{tmp_path / name}: {len(audio) / RATE:.1f} s at RTF ")
-
-
-def test_render_prefers_the_given_voice_to_the_released_to_the_trained(project, trained, midi, tmp_path):
-    shutil.copytree(trained / "models", tmp_path / "weights")
-    os.replace(weights_of(trained, "s6"), given := tmp_path / "given.safetensors")
-    try:
-        shutil.copy(given, tmp_path / "weights" / "1024" / "lstm.safetensors")
-        played = {}
-        for name, options in {
-            "trained": ["--models", trained / "models"],
-            "released": ["--models", trained / "models", "--released", tmp_path / "weights"],
-            "given": ["--models", trained / "models", "--weights", given],
-        }.items():
-            assert project.run("render", midi, tmp_path / f"{name}.wav", *CELL, *options) == 0
-            played[name] = (tmp_path / f"{name}.wav").read_bytes()
-    finally:
-        os.replace(given, weights_of(trained, "s6"))
-    assert played["given"] == played["released"] != played["trained"]
-
-
-def test_render_says_what_is_clipped(project, trained, midi, tmp_path, capsys):
-    voice = load_voice(weights_of(trained))
-    loud = dataclasses.replace(
-        voice, piano=dataclasses.replace(voice.piano, amplitude=1e3 * voice.piano.amplitude)
-    )
-    pipeline.training.save_voice(tmp_path / "loud.safetensors", loud, {})
-    out = tmp_path / "loud.wav"
-    assert project.run("render", midi, out, "--weights", tmp_path / "loud.safetensors") == 0
-    clipped = int((np.abs(render(Synthesizer(loud), read_midi(midi))) > 1).sum())
-    assert clipped > 100
-    assert capsys.readouterr().out.endswith(f", {clipped} samples clipped\n")
-    assert np.abs(read_audio(out)[0]).max() <= 1
-
-
-def bad_midi(folder, midi, kind):
-    path = folder / f"{kind}.mid"
-    whole = midi.read_bytes()
-    if kind == "empty":
-        write_midi(path, read_midi(midi)[:0])
-    elif kind != "missing":
-        path.write_bytes(
-            {"truncated": whole[: len(whole) // 2], "text": b"a text\n" * 20, "nothing": b""}[kind]
-        )
-    return path
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("missing", "does not exist"),
-        ("truncated", "is not a readable MIDI file:"),
-        ("text", "is not a readable MIDI file:"),
-        ("nothing", "is not a readable MIDI file:"),
-        ("empty", "holds no piano notes"),
-    ],
-)
-def test_a_midi_file_that_cannot_be_played_is_named(trained, midi, refuse, tmp_path, kind, message):
-    path = bad_midi(tmp_path, midi, kind)
-    error = refuse("render", path, "new/out.wav", *CELL, "--models", trained / "models")
-    assert error.startswith(f"{path} {message}")
-    assert not error.endswith(":")
-
-
-def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    (tmp_path / "folder.wav").mkdir()
-    models = ["--models", trained / "models"]
-    assert refuse("render", midi, "file/out.wav", *CELL, *models) == "cannot write file/out.wav: File exists"
-    assert refuse("render", midi, "out.mp3", *CELL, *models) == "out.mp3 must end in .wav or .flac"
-    assert refuse("render", midi, "out", *CELL, *models) == "out must end in .wav or .flac"
-    assert refuse("render", midi, "folder.wav", *CELL, *models) == "folder.wav is a folder"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--model", "unet"], "unknown model 'unet': choose one of lstm, s6"),
-        (["--block", 100], "unknown block 100: choose one of 512, 1024, 2048, 4096"),
-        (["--block", 4096], "no weights for lstm at 4096: run `dvc repro train@lstm-4096` first"),
-        (["--weights", "mine.safetensors"], "mine.safetensors does not exist"),
-        (["--weights", "params.yaml"], "params.yaml is not a safetensors file: "),
-        (["--steps", 0], "Invalid value for '--steps': Input should be greater than or equal to 1"),
-        (["--seed", -1], "Invalid value for '--seed': Input should be greater than or equal to 0"),
-    ],
-)
-def test_a_voice_that_cannot_be_is_named(trained, midi, refuse, options, message):
-    assert refuse("render", midi, "out.wav", *CELL, "--models", trained / "models", *options).startswith(
-        message
-    )
-
-
-def test_a_voice_that_does_not_fit_is_one_line(trained, midi, refuse, tmp_path):
-    voice = load_voice(weights_of(trained))
-    wider = dataclasses.replace(voice.config.network, units=14)
-    wrong = dataclasses.replace(voice, config=dataclasses.replace(voice.config, network=wider))
-    pipeline.training.save_voice(tmp_path / "wrong.safetensors", wrong, {})
-    error = refuse("render", midi, "out.wav", "--weights", "wrong.safetensors")
-    assert error.startswith("wrong.safetensors does not hold what its header describes: ")
-
-
-@pytest.fixture(autouse=True)
-def _default_torch():
-    """Commands set threads and determinism for their process; the next test starts from what was."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)

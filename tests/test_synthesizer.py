@@ -98,7 +98,7 @@ def test_future_events_never_change_past_audio(make_voice, model, block):
     shifted = music(3, 2.0)
     later = shifted[np.rint(shifted["time"] * RATE) >= border]
     rendered = [
-        render(Synthesizer(voice), events, tail=2.0)
+        render(Synthesizer(voice), events, tail=0.5)
         for events in (past, earlier, np.concatenate([earlier, later]))
     ]
     for audio in rendered[1:]:
@@ -108,7 +108,7 @@ def test_future_events_never_change_past_audio(make_voice, model, block):
 
 @cells
 def test_a_saved_state_resumes_identically_also_elsewhere(make_voice, model, block):
-    parts = blocks_of(music(4, 3.0, 30), RATE, block, 3 * RATE)
+    parts = blocks_of(music(4, 2.0, 30), RATE, block, 2 * RATE)
     half = len(parts) // 2
     first, second = (Synthesizer(make_voice(model, block), steps=2, seed=5) for _ in range(2))
     play(first, parts[:half])
@@ -149,7 +149,7 @@ def test_nothing_sounds_without_an_onset(make_voice, model, block):
     pedals = [(3, CONTROL, SUSTAIN, 127), (9, CONTROL, SOSTENUTO, 127), (20, NOTE_OFF, 60, 0)]
     assert not synthesizer.process(sample_events(*pedals, (30, NOTE_ON, 60, 0))).any()
     assert not silence(synthesizer, 5).any()
-    assert not render(synthesizer, np.zeros(0, dtype=EVENT)).any()
+    assert not render(synthesizer, np.zeros(0, dtype=EVENT), 0.3).any()
 
 
 @cells
@@ -187,7 +187,7 @@ def test_a_network_that_answers_zero_plays_the_piano_with_the_mean_gain(make_voi
     mean = np.full(16, gain, np.float32)
     voice = dataclasses.replace(voice, normaliser=Normaliser(mean, voice.normaliser.scale))
     events = music()
-    audio = render(Synthesizer(voice), events)
+    audio = render(Synthesizer(voice), events, 0.3)
     plain = play_whole(piano, to_samples(events, RATE), RATE, 128, len(audio))
     # In the first frame the gain rises from that of silence, which is 1.
     np.testing.assert_allclose(audio[128:], np.exp(gain) * plain[128:], atol=2e-6)
