@@ -40,7 +40,9 @@ def run_training(
         params = replace(
             params, train=replace(params.train, steps=steps_of_epochs(epochs, data, params.train))
         )
-    config = VoiceConfig(model, block, params.audio, params.features, params.model(model))
+    # How many processes computed the features says nothing about the voice.
+    features = replace(params.features, workers=1)
+    config = VoiceConfig(model, block, params.audio, features, params.model(model))
     piano, normaliser = load_piano(sources[2]), data.normaliser()
     first = next(iter(read_shards(sources[3].parent, "validation")))
     excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)

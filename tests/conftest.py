@@ -190,10 +190,6 @@ def files(folder):
     return {path.relative_to(folder): path.is_file() and sha256(path) for path in folder.rglob("*")}
 
 
-def weights_of(folder, model="lstm", block=1024):
-    return folder / "models" / str(block) / f"{model}.safetensors"
-
-
 def write_aligned(folder, excerpts):
     """Excerpts of the demo, which was made aligned, as `align` would write them."""
     from diffsynth.audio import read_audio, write_audio

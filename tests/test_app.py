@@ -118,8 +118,8 @@ def test_wrong_usage_is_one_line(arguments, message, capsys):
     [
         ("models: [lstm, s6]", "models: [lstm, gru]", "unknown model 'gru': choose one of lstm, s6"),
         ("blocks: [512,", "blocks: [500,", "unknown block 500: choose one of 512, 1024, 2048, 4096"),
-        ("  steps: 400", "  steps: many", "train: steps must be of type int, not 'many'"),
-        ("  steps: 400", "  stops: 400", "unknown parameter in "),
+        ("  clip: 1.0\n", "  clip: much\n", "train: clip must be of type float, not 'much'"),
+        ("  clip: 1.0\n", "  clap: 1.0\n", "unknown parameter in "),
         ("\ninfer:", "\nrender:", "unknown parameter in "),
         ("name: demo", "name: [demo", "is not readable as YAML: "),
         ("name: demo", "name: mine", "unknown dataset 'mine': choose one of demo, "),

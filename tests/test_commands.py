@@ -15,10 +15,13 @@ from diffsynth.featureset import load_features
 from diffsynth.files import read_json, sha256
 from diffsynth.synthesizer import Synthesizer, render
 from diffsynth.weights import load_voice, read_card
-from tests.conftest import weights_of
 
 RATE = 24000
 CELL = ["--model", "lstm", "--block", 1024]
+
+
+def weights_of(folder, model="lstm"):
+    return folder / "models" / "1024" / f"{model}.safetensors"
 
 
 def test_the_fit_has_a_voice_for_every_key_and_tunes_those_it_heard(project):

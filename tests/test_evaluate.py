@@ -78,7 +78,11 @@ def test_report(folders):
     assert b["pitch_accuracy"] < 0.5 < b["onset_f1"]  # other notes at the same times
     for name, value in report["metrics"].items():
         assert value == pytest.approx((a[name] + b[name]) / 2, rel=1e-4), name
-    assert sorted(path.name for path in (folders / "figures").iterdir()) == ["a.png", "b.png", "performances.json"]
+    assert sorted(path.name for path in (folders / "figures").iterdir()) == [
+        "a.png",
+        "b.png",
+        "performances.json",
+    ]
     assert not leftovers(folders)
 
 

@@ -1,8 +1,8 @@
 """`diffsynth render`: the samples of the engine in a file, or one line that says why not."""
 
 import dataclasses
-import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +11,14 @@ from diffsynth.audio import read_audio
 from diffsynth.midi import read_midi, write_midi
 from diffsynth.synthesizer import Synthesizer, render
 from diffsynth.weights import load_voice, save_voice
-from tests.conftest import ROOT, weights_of
 
+ROOT = Path(__file__).parents[1]
 RATE = 24000
 CELL = ["--model", "lstm", "--block", 1024]
+
+
+def weights_of(folder, model="lstm"):
+    return folder / "models" / "1024" / f"{model}.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +43,19 @@ def test_render_plays_a_midi_file(project, trained, midi, tmp_path, capsys, mode
 
 
 def test_render_prefers_the_given_voice_to_the_released_to_the_trained(project, trained, midi, tmp_path):
-    shutil.copytree(trained / "models", tmp_path / "weights")
-    os.replace(weights_of(trained, "s6"), given := tmp_path / "given.safetensors")
-    try:
-        shutil.copy(given, tmp_path / "weights" / "1024" / "lstm.safetensors")
-        played = {}
-        for name, options in {
-            "trained": ["--models", trained / "models"],
-            "released": ["--models", trained / "models", "--released", tmp_path / "weights"],
-            "given": ["--models", trained / "models", "--weights", given],
-        }.items():
-            assert project.run("render", midi, tmp_path / f"{name}.wav", *CELL, *options) == 0
-            played[name] = (tmp_path / f"{name}.wav").read_bytes()
-    finally:
-        os.replace(given, weights_of(trained, "s6"))
+    given, released = tmp_path / "given.safetensors", tmp_path / "weights" / "1024" / "lstm.safetensors"
+    released.parent.mkdir(parents=True)
+    for path in (given, released):
+        shutil.copy(weights_of(trained, "s6"), path)
+    played = {}
+    for name, options in {
+        "trained": [],
+        "released": ["--released", tmp_path / "weights"],
+        "given": ["--weights", given],
+    }.items():
+        models = ["--models", trained / "models"]
+        assert project.run("render", midi, tmp_path / f"{name}.wav", *CELL, *models, *options) == 0
+        played[name] = (tmp_path / f"{name}.wav").read_bytes()
     assert played["given"] == played["released"] != played["trained"]
 
 

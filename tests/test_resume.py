@@ -8,15 +8,22 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from safetensors import safe_open
 
 import pipeline.training
-from tests.conftest import ROOT, weights_of
 
+ROOT = Path(__file__).parents[1]
 CELL = ["--model", "lstm", "--block", 1024]
+
+
+def weights_of(folder, model="lstm"):
+    return folder / "models" / "1024" / f"{model}.safetensors"
+
+
 Interrupted = namedtuple("Interrupted", "folder step run_id")
 
 

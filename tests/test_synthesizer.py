@@ -1,6 +1,7 @@
 """The streaming engine: the same samples however it is driven, silence where nothing sounds."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ from diffsynth.midi import read_midi
 from diffsynth.rendering import render_timed, render_with_progress
 from diffsynth.representation import Normaliser
 from diffsynth.synthesizer import NO_EVENTS, Synthesizer, blocks_of, length_of, render
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).parents[1]
 RATE = 24000
 MODELS, BLOCKS = ("lstm", "s6"), (512, 1024, 2048, 4096)
 cells = pytest.mark.parametrize(("model", "block"), [(m, b) for m in MODELS for b in BLOCKS])
