@@ -95,11 +95,16 @@ def to_curves(cells: Sequence[Cell]) -> str:
 def to_markdown(cells: Iterable[Cell]) -> str:
     """The table for people, three decimals, columns aligned."""
     rows = [["model", "block", *(m.heading for m in MEASURES)]]
-    rows += [[c.model, str(c.block), *(f"{c.values[m.key]:.3f}" for m in MEASURES)] for c in cells]
+    rows += [[c.model, str(c.block), *(_number(c.values[m.key]) for m in MEASURES)] for c in cells]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # The model is text and stands on the left; numbers stand on the right.
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     return "".join(_markdown_row(row, widths) for row in (rows[0], rule, *rows[1:]))
+
+
+def _number(value: float) -> str:
+    """Three decimals, or two digits and an exponent where that would show nothing."""
+    return f"{value:.1e}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
 
 
 def plot_rtf(cells: Sequence[Cell]) -> Figure:
