@@ -1,18 +1,15 @@
 """Many performances through a SoundFont, in several processes."""
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-
-from tqdm import tqdm
 
 from diffsynth.audio import write_audio
 from diffsynth.data.manifest import Performance, clipped, describe
 from diffsynth.data.soundfont import GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
 from diffsynth.events import Events
 from diffsynth.midi import write_midi
+from diffsynth.parallel import parallel_map
 
 
 @dataclass(frozen=True)
@@ -44,19 +41,7 @@ def render_all(
     """
     check(instrument.soundfont, instrument.program)
     tasks = [(job, folder, instrument) for job in jobs]
-    if workers <= 1 or len(jobs) < 2:
-        return list(_shown(map(_render, tasks), len(jobs), progress))
-    # Processes are started afresh, because a forked one inherits locks of threads it does not have.
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-        try:
-            return list(_shown(pool.map(_render, tasks), len(jobs), progress))
-        except BaseException:  # interrupted as well: do not render the rest first
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _shown(results: Iterable[Performance], total: int, progress: bool) -> Iterable[Performance]:
-    return tqdm(results, "rendering", total, unit="performance", disable=None if progress else True)
+    return list(parallel_map(_render, tasks, workers, "rendering", progress))
 
 
 def _render(task: tuple[Job, Path, Instrument]) -> Performance:
