@@ -320,10 +320,19 @@ def test_exchanging_target_and_prediction(seed):
     target = melody(seed)
     prediction = metrics.match_level(target, melody(seed + 1))
     there, back = evaluate(target, prediction), evaluate(prediction, target)
-    assert there["onset_precision"] == back["onset_recall"]
-    assert there["onset_recall"] == back["onset_precision"]
-    for name in set(there) - {"onset_precision", "onset_recall", "spectral_convergence"}:
+    # Matching levels again changes the last digit of samples, and with it a weak onset now and then.
+    for name in set(there) - {"onset_precision", "onset_recall", "onset_f1", "spectral_convergence"}:
         assert there[name] == pytest.approx(back[name], rel=1e-4, abs=1e-6), name
+
+
+@given(
+    target=st.lists(st.floats(0, 9), max_size=8).map(sorted),
+    prediction=st.lists(st.floats(0, 9), max_size=8).map(sorted),
+)
+def test_exchanging_onsets_exchanges_precision_and_recall(target, prediction):
+    there = metrics.onset_scores(np.array(target), np.array(prediction), 0.05)
+    back = metrics.onset_scores(np.array(prediction), np.array(target), 0.05)
+    assert there == pytest.approx((back[1], back[0], back[2]))
 
 
 SHORT = st.one_of(

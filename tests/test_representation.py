@@ -107,9 +107,9 @@ def test_weight_falls_with_the_distance_to_the_loudest_band():
     loud, soft = band_centres(FEATURES)[[55, 30]]
     signal = tone(loud, np.sqrt(2) * 0.1) + tone(soft, np.sqrt(2) * 0.001)
     weight = FIELD.gains(signal, signal)[1][20:-20]
-    # The soft tone is at -60 dB: half way up from the floor, and 40 dB below the loud one: a tenth of that.
+    # The soft tone is at -60 dB: half way up from the floor, and 40 dB below the loud one: a hundredth.
     np.testing.assert_allclose(weight[:, 55], 1.0, atol=1e-4)
-    np.testing.assert_allclose(weight[:, 30], 0.5 * 0.1, atol=3e-3)
+    np.testing.assert_allclose(weight[:, 30], 0.5 * 0.01, atol=3e-4)
 
 
 def test_levels_are_mean_squares_in_bands():
