@@ -8,6 +8,9 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+# As commands do, and before NumPy is imported: sums depend on the number of threads.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 import yaml
