@@ -19,6 +19,16 @@ ROOT = Path(__file__).parents[1]
 RATE, FRAME = 24000, 128
 
 
+def pytest_configure(config):
+    """Give every worker a Numba cache of its own, kept between runs.
+
+    Two processes that fill one cache at once can store the machine code of one signature under the
+    name of another; whoever loads it crashes.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def mlflow_store(tmp_path_factory):
     """Address of the SQLite store that every command in the tests logs to."""
