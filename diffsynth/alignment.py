@@ -4,7 +4,7 @@
 
 Three steps, from what cannot go wrong to what is exact:
 
-1. `_search`: a velocity-weighted train of MIDI onsets, one row per key, is correlated (FFT) with the
+1. `search`: a velocity-weighted train of MIDI onsets, one row per key, is correlated (FFT) with the
    rises of the keys in the audio, in stretches of 20 s; the correlations are added along every line
    of offset and drift. Keys make the peak unmistakable, for wrongly paired files there is none.
 2. `_centre`: the attack curve at all MIDI onsets, averaged, is highest at the right offset.
@@ -18,24 +18,21 @@ A performance is rejected where its MIDI onsets are not heard in the audio at th
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
-from diffsynth.audio import Audio
+from diffsynth.audio import BLOCK, Samples
 from diffsynth.config import Align
-from diffsynth.events import KEYS, LOWEST_KEY, NOTE_ON, Events
-from diffsynth.onsets import KEY_STEP, Curve, attack_curve, key_curves, key_rises
+from diffsynth.events import Events
+from diffsynth.matching import Notes, Search, heard, onsets, search
+from diffsynth.onsets import KEY_STEP, Curve, KeyCurves, attack_curve
 
 # Calibration against FluidSynth (two SoundFonts, 88 keys, velocities 15 to 120, alone and in music):
 # what the curves show later than the note starts, in s, and how much that differs between
 # performances (one standard deviation).
 LATENCY = 0.0035
 LATENCY_SPREAD = 0.0008
-KEY_LATENCY = 0.005
-KEY_SPREAD = 0.03  # largest difference, between dynamics
 
-STRETCH = 20.0  # s; 200 ppm are 4 ms within it
 ALONE = 0.003  # s; of maxima closer together only the highest is an attack
 WEAKEST = 0.05  # of the strongest attack, below which there is none
 CHORD = 0.003  # s; onsets closer together have one attack
@@ -83,16 +80,7 @@ class Alignment:
         return bool((shift > 3 * error).any())
 
 
-@dataclass(frozen=True)
-class _Notes:
-    """MIDI onsets: time in s, key 0 to 87 and velocity."""
-
-    time: NDArray[np.float64]
-    key: NDArray[np.int64]
-    velocity: NDArray[np.float64]
-
-
-def measure(events: Events, audio: Audio, rate: int, config: Align) -> Alignment:
+def measure(events: Events, audio: Samples, rate: int, config: Align) -> Alignment:
     """Offset and drift between the notes of `events` and `audio`, mono, [time], at `rate` Hz.
 
     The offset at the middle of the performance is looked for within +-`max_offset` s, drift within
@@ -101,87 +89,21 @@ def measure(events: Events, audio: Audio, rate: int, config: Align) -> Alignment
     Raises:
         ValueError: there are no notes.
     """
-    on = events[events["kind"] == NOTE_ON]
-    if not len(on):
+    notes = onsets(events)
+    if not len(notes.time):
         raise ValueError("no notes to align")
-    notes = _Notes(on["time"], on["number"].astype(np.int64) - LOWEST_KEY, on["value"].astype(np.float64))
-    if not audio.any():
+    if not any(audio[start : start + BLOCK].any() for start in range(0, len(audio), BLOCK)):
         return Alignment(0.0, 0.0, 0.0, 0.0, 0.0, "rejected", "the audio is silent")
-    rises, key_step = key_rises(audio, rate)
-    searches = [_search(key_curves(rises, detuning), key_step, notes, config) for detuning in (-1, 0, 1)]
-    found = max(searches, key=lambda search: search.height)
+    curves = KeyCurves(audio, rate)
+    found = search(curves, notes, config)
     curve, step = attack_curve(audio, rate)
     line = _refine(curve, step, notes, *_centre(curve, step, notes, found))
-    matched = _heard(found.curves, key_step, notes, line, config.max_offset)
+    moments = line.offset + (1 + line.drift * 1e-6) * notes.time
+    matched = heard(curves, found.detuning, notes, moments, max(config.max_offset, 1.0))
     return _judge(line, found.confidence, matched, config)
 
 
-@dataclass(frozen=True)
-class _Search:
-    """Where the correlation of notes and `curves` peaks, and how high."""
-
-    curves: Curve
-    offset: float
-    drift: float
-    height: float
-    confidence: float
-
-
-def _search(curves: Curve, step: float, notes: _Notes, config: Align) -> _Search:
-    """Offset and drift where the notes' keys rise most."""
-    lags = round(config.max_offset / step)
-    middle, span = (notes.time[0] + notes.time[-1]) / 2, np.ptp(notes.time)
-    correlations, times = _stretches(curves - curves.mean(axis=0), step, notes, lags)
-    # Neighbouring drifts move the ends of the performance by one step.
-    grid = 2e6 * step / max(span, step)
-    count = int(config.max_drift // grid)
-    drifts = np.arange(-count, count + 1) * grid
-    lag = np.arange(-lags, lags + 1)
-    total = np.zeros((len(drifts), len(lag)))
-    for correlation, time in zip(correlations, times, strict=True):
-        for row, drift in zip(total, drifts, strict=True):
-            row += np.interp(lag + drift * 1e-6 * (time - middle) / step, lag, correlation)
-    best, peak = np.unravel_index(total.argmax(), total.shape)
-    row = total[best]
-    others = row[np.abs(lag - lag[peak]) * step > 0.15]
-    confidence = float(np.clip(1 - others.max(initial=0) / max(row[peak], 1e-12), 0, 1))
-    offset = lag[peak] * step - KEY_LATENCY - drifts[best] * 1e-6 * middle
-    return _Search(curves, offset, float(drifts[best]), float(row[peak]), confidence)
-
-
-def _stretches(curves: Curve, step: float, notes: _Notes, lags: int) -> tuple[NDArray, NDArray]:
-    """Correlation of notes and curves per stretch, [stretches, 2 lags + 1], and its mean time."""
-    edges = np.arange(notes.time[0], notes.time[-1] + STRETCH, STRETCH)
-    which = np.searchsorted(edges, notes.time, side="right")
-    correlations, times = [], []
-    for stretch in np.unique(which):
-        time, key, velocity = (x[which == stretch] for x in (notes.time, notes.key, notes.velocity))
-        place = time / step
-        start, frames = int(place[0]), int(place[-1]) - int(place[0]) + 2
-        train = np.zeros((frames, KEYS), np.float32)
-        index = place.astype(int) - start
-        np.add.at(train, (index, key), velocity * (1 - place % 1))
-        np.add.at(train, (index + 1, key), velocity * (place % 1))
-        heard = _cut(curves, start - lags, frames + 2 * lags)
-        size = scipy.fft.next_fast_len(len(heard), real=True)
-        spectra = (scipy.fft.rfft(x, size, axis=0) for x in (heard, train))
-        product = next(spectra) * np.conj(next(spectra))
-        correlations.append(scipy.fft.irfft(product.sum(axis=1), size)[: 2 * lags + 1])
-        times.append(time.mean())
-    return np.array(correlations), np.array(times)
-
-
-def _cut(curves: Curve, start: int, count: int) -> Curve:
-    """`count` rows from row `start`, which may lie outside; rows that do not exist are 0."""
-    result = np.zeros((count, curves.shape[1]), curves.dtype)
-    inside = slice(max(start, 0), max(start + count, 0))
-    rows = curves[inside]
-    first = max(-start, 0)
-    result[first : first + len(rows)] = rows
-    return result
-
-
-def _centre(curve: Curve, step: float, notes: _Notes, found: _Search) -> tuple[float, float]:
+def _centre(curve: Curve, step: float, notes: Notes, found: Search) -> tuple[float, float]:
     """Offset and drift near the searched ones at which the attack curve is highest on average."""
     smooth = gaussian_filter1d(curve, 0.003 / step)
     middle, half = (notes.time[0] + notes.time[-1]) / 2, max(np.ptp(notes.time) / 2, KEY_STEP)
@@ -213,21 +135,21 @@ class _Line:
     residual: float
 
 
-def _refine(curve: Curve, step: float, notes: _Notes, offset: float, drift: float) -> _Line:
+def _refine(curve: Curve, step: float, notes: Notes, offset: float, drift: float) -> _Line:
     """Line through the attacks that belong to MIDI onsets, from a line near it."""
-    onsets = _chords(notes)
+    struck = _chords(notes)
     attacks = _peaks(curve, step) - LATENCY
     line = _Line(offset, drift, LATENCY_SPREAD, 0.0, np.inf)
     for window in WINDOWS:
-        time, delay = _pairs(onsets, attacks, line, window)
+        time, delay = _pairs(struck, attacks, line, window)
         if not len(time):
             return line
         line = _fit(time, delay, line)
-    _, delay = _pairs(onsets, attacks, line, HEARD)
+    _, delay = _pairs(struck, attacks, line, HEARD)
     return replace(line, residual=float(np.median(np.abs(delay))))
 
 
-def _chords(notes: _Notes) -> NDArray[np.float64]:
+def _chords(notes: Notes) -> NDArray[np.float64]:
     """Times of onsets, in s; those closer than `CHORD` are one, loud notes counting more."""
     starts = np.flatnonzero(np.diff(notes.time, prepend=-np.inf) > CHORD)
     weight = notes.velocity**2
@@ -290,36 +212,6 @@ def _biweight(time: NDArray, delay: NDArray, slope: bool) -> _Line:
     drift_error = DEPENDENCE * scale / np.sqrt(spread) * 1e6 if slope else 0.0
     offset_error = float(np.hypot(LATENCY_SPREAD, DEPENDENCE * scale / np.sqrt(total)))
     return _Line(centre - gradient * middle, gradient * 1e6, offset_error, float(drift_error), np.inf)
-
-
-def _heard(curves: Curve, step: float, notes: _Notes, line: _Line, max_offset: float) -> float:
-    """Share of notes whose key rises where the line says, more than elsewhere and than other keys.
-
-    "Elsewhere" are moments up to `max_offset` (1 s at least) away at which the key is not struck. More
-    than at nine tenths of them is asked for, so that a wrong file has a share of about 0.1.
-    """
-    rise = maximum_filter1d(curves, 2 * round(KEY_SPREAD / step) + 1, axis=0)
-    lags = np.arange(round(0.3 / step), round(max(max_offset, 1.0) / step), round(0.09 / step))
-    lags = np.concatenate([-lags[::-1], lags])
-    margin = lags[-1] + 1
-    rise = np.pad(rise, ((margin, margin), (0, 0)))
-    moments = line.offset + KEY_LATENCY + (1 + line.drift * 1e-6) * notes.time
-    row = np.clip(np.rint(moments / step).astype(int) + margin, margin, len(rise) - 1 - margin)
-    free = np.ones(rise.shape, bool)
-    for near in range(-8, 9):
-        free[row + near, notes.key] = False
-    own = rise[row, notes.key][:, None]
-    elsewhere = _share(rise, free, own, row[:, None] + lags, notes.key[:, None])
-    other_keys = _share(rise, free, own, row[:, None], np.arange(KEYS))
-    return float(((own[:, 0] > 0) & (elsewhere >= 0.9) & (other_keys >= 0.5)).mean())
-
-
-def _share(
-    rise: Curve, free: NDArray[np.bool_], own: Curve, row: NDArray, key: NDArray
-) -> NDArray[np.float64]:
-    """Of the free places (row, key) the share at which the rise is below a note's own, [notes]."""
-    usable = free[row, key]
-    return ((rise[row, key] < own) & usable).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
 
 
 def _judge(line: _Line, confidence: float, matched: float, config: Align) -> Alignment:

@@ -1,6 +1,11 @@
 """Audio files in and out, mono float32, through `soundfile`; resampling through `soxr`."""
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -15,37 +20,88 @@ Audio = NDArray[np.float32]
 BLOCK = 1 << 18  # samples read at a time
 
 
+class Samples(Protocol):
+    """Mono samples, in memory or not: as much of an array as it takes to read them piece by piece."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> Audio: ...
+
+
+class Spool:
+    """Samples in an unnamed file: however many there are, only those asked for are in memory.
+
+    The file vanishes with the process, however that ends.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)
+        self._length = 0
+
+    def append(self, samples: Audio) -> None:
+        """Add float32 samples, [time], at the end."""
+        self._file.write(np.ascontiguousarray(samples))
+        self._file.flush()
+        self._length += len(samples)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> Audio:
+        start, stop, _ = part.indices(self._length)
+        content = os.pread(self._file.fileno(), 4 * max(stop - start, 0), 4 * start)
+        return np.frombuffer(content, np.float32)
+
+
+def padded(samples: Samples, start: int, count: int) -> Audio:
+    """`count` samples from `start`, which may lie outside; samples that do not exist are 0."""
+    part = samples[max(start, 0) : max(start + count, 0)]
+    if len(part) == count:
+        return part
+    result = np.zeros(count, np.float32)
+    first = max(-start, 0)
+    result[first : first + len(part)] = part
+    return result
+
+
 def read_audio(path: str | Path) -> tuple[Audio, int]:
     """Samples of a file, [time] in -1..1, channels averaged, and its sample rate in Hz.
 
     Raises:
         UserError: the file is missing, unreadable, empty, or holds samples that are not numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            # By blocks, so that all channels of a long recording are never in memory together.
-            mono = np.empty(file.frames, np.float32)
-            length = 0
-            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
-                mono[length : length + len(block)] = block.T.mean(axis=0)
-                length += len(block)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise UserError(f"{path} is not a readable audio file: {error}") from error
-    if not length:
-        raise UserError(f"{path} holds no samples")
-    if not np.isfinite(mono[:length]).all():
-        raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
-    return mono[:length], rate
+    with _opened(path) as file:
+        mono = np.empty(file.frames, np.float32)
+        length = 0
+        for block in _mono(file, path):
+            mono[length : length + len(block)] = block
+            length += len(block)
+        return mono[:length], file.samplerate
 
 
-def write_audio(path: str | Path, samples: Audio, rate: int, subtype: str = "PCM_16") -> None:
+def stream_audio(path: str | Path, rate: int) -> Iterator[Audio]:
+    """What `read_audio` and `resample` to `rate` Hz make of a file, in blocks of a few seconds.
+
+    Raises:
+        UserError: as `read_audio`; what is wrong may show only after some blocks.
+    """
+    with _opened(path) as file:
+        if file.samplerate == rate:
+            yield from _mono(file, path)
+            return
+        resampler = soxr.ResampleStream(file.samplerate, rate, 1, quality="HQ")
+        for block in _mono(file, path):
+            yield resampler.resample_chunk(block)
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def write_audio(path: str | Path, samples: Samples, rate: int, subtype: str = "PCM_16") -> None:
     """Write mono samples to a WAV or FLAC file, atomically; beyond -1..1 they are clipped."""
-    with atomic_path(path) as temporary:
-        soundfile.write(temporary, np.clip(samples, -1.0, 1.0), rate, subtype=subtype)
+    with (
+        atomic_path(path) as temporary,
+        soundfile.SoundFile(temporary, "w", rate, channels=1, subtype=subtype) as file,
+    ):
+        for start in range(0, len(samples), BLOCK):
+            file.write(np.clip(samples[start : start + BLOCK], -1.0, 1.0))
 
 
 def resample(samples: Audio, rate: int, new_rate: int) -> Audio:
@@ -53,3 +109,36 @@ def resample(samples: Audio, rate: int, new_rate: int) -> Audio:
     if rate == new_rate:
         return samples
     return soxr.resample(samples, rate, new_rate, quality="HQ").astype(np.float32)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """A file to read, errors of `soundfile` made readable.
+
+    Raises:
+        UserError: the file is missing or unreadable.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist")
+    try:
+        with soundfile.SoundFile(path) as file:
+            yield file
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise UserError(f"{path} is not a readable audio file: {error}") from error
+
+
+def _mono(file: soundfile.SoundFile, path: str | Path) -> Iterator[Audio]:
+    """Blocks of a file, channels averaged, so that all channels of it are never in memory together.
+
+    Raises:
+        UserError: it is empty, or holds samples that are not numbers.
+    """
+    length = 0
+    for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+        mono = sum(block.T[1:], start=block.T[0]) / np.float32(file.channels)
+        if not np.isfinite(mono).all():
+            raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
+        length += len(mono)
+        yield mono
+    if not length:
+        raise UserError(f"{path} holds no samples")

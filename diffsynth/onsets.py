@@ -8,10 +8,9 @@ attack peaks where the first holds nothing of it and the second nothing else, ho
 (The spectral flux of overlapping windows peaks earlier the louder the note is, by up to half a
 window.)
 
-`key_rises` and `key_curves` have long windows, which tell semitones apart above the bass.
+`KeyCurves` has long windows, which tell semitones apart above the bass. It computes the stretches that
+are asked for and forgets them again: an hour of curves would be 130 MB.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 import scipy.fft
@@ -19,7 +18,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from diffsynth.audio import Audio
+from diffsynth.audio import Audio, Samples, padded
 from diffsynth.events import HIGHEST_KEY, KEYS, LOWEST_KEY
 
 Curve = NDArray[np.float32]
@@ -43,44 +42,113 @@ BAND_WIDTH = 0.5  # semitones
 FLOOR = 1e-3
 SILENCE = 1e-10  # mean square amplitude
 FRAMES = 2048  # spectra held in memory at a time
+DETUNINGS = (-1, 0, 1)  # of the piano that are tried, in bands (half semitones)
+KEPT = 3  # blocks of key curves held in memory
 
 
-def attack_curve(audio: Audio, rate: int) -> tuple[Curve, float]:
+class LogRises:
+    """max(0, log energy `lag` steps later minus `lag` steps earlier) in bands, at any moments.
+
+    Moment i is sample i * hop; there is one for every hop begun.
+    """
+
+    def __init__(self, audio: Samples, window: int, hop: int, lag: int, bands: NDArray[np.floating]) -> None:
+        self._audio, self._window, self._hop, self._lag = audio, window, hop, lag
+        self._taper = np.hanning(window + 2)[1:-1].astype(np.float32)
+        # Sparse products are summed in one order on every machine and with any number of threads.
+        self._weights = scipy.sparse.csr_array(bands.astype(np.float32))
+        self._count = -(-len(audio) // hop)
+        every = max(1, self._count // FRAMES)
+        mean = self._energy(np.stack([self._frames(i, 1)[0] for i in range(0, self._count, every)])).mean(axis=1)
+        self._floor = FLOOR * mean[:, None] + SILENCE * window * (self._taper**2).sum()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def block(self, start: int, stop: int) -> Curve:
+        """[bands, moments] from moment `start` to `stop`."""
+        lag = self._lag
+        level = np.log(self._energy(self._frames(start, stop - start + 2 * lag)) + self._floor)
+        return np.maximum(level[:, 2 * lag :] - level[:, : -2 * lag], 0)
+
+    def _frames(self, start: int, count: int) -> Audio:
+        """[count, window] samples around the moments from `start` - lag."""
+        first = (start - self._lag) * self._hop - self._window // 2
+        part = padded(self._audio, first, (count - 1) * self._hop + self._window)
+        return np.lib.stride_tricks.sliding_window_view(part, self._window)[:: self._hop]
+
+    def _energy(self, frames: Audio) -> Curve:
+        spectrum = scipy.fft.rfft(frames * self._taper, axis=1)
+        return self._weights @ (spectrum.real**2 + spectrum.imag**2).T
+
+
+class KeyCurves:
+    """How much each key rises more than its neighbours, for the piano's detuning in `DETUNINGS`.
+
+    `step` is the time in s from one moment to the next.
+    """
+
+    def __init__(self, audio: Samples, rate: int) -> None:
+        hop, window = round(rate * KEY_STEP), 2 ** round(np.log2(rate * KEY_WINDOW))
+        self.step = hop / rate
+        self._rises = LogRises(audio, window, hop, KEY_LAG, _half_semitones(rate, window))
+        self._blocks: dict[tuple[int, int], Curve] = {}
+
+    def __len__(self) -> int:
+        return len(self._rises)
+
+    def rows(self, start: int, count: int, detuning: int) -> tuple[Curve, NDArray[np.bool_]]:
+        """[count, 88 keys] from moment `start`, which may lie outside, and which rows exist; others are 0."""
+        result, there = np.zeros((count, KEYS), np.float32), np.zeros(count, bool)
+        first, last = max(start, 0), min(start + count, len(self))
+        for block in range(first // FRAMES, -(-last // FRAMES)):
+            begin, end = max(first, block * FRAMES), min(last, (block + 1) * FRAMES)
+            rows = self._block(block, detuning)[begin - block * FRAMES : end - block * FRAMES]
+            result[begin - start : end - start] = rows
+            there[begin - start : end - start] = True
+        return result, there
+
+    def _block(self, block: int, detuning: int) -> Curve:
+        """[moments, 88 keys] of one block, kept until others have been asked for."""
+        if (block, detuning) not in self._blocks:
+            start = block * FRAMES
+            rises = self._rises.block(start, min(start + FRAMES, len(self)))
+            for other in DETUNINGS:
+                self._blocks[block, other] = _of_keys(rises, other)
+            for old in list(self._blocks)[: -len(DETUNINGS) * KEPT]:
+                del self._blocks[old]
+        return self._blocks[block, detuning]
+
+
+def attack_curve(audio: Samples, rate: int) -> tuple[Curve, float]:
     """Rise of log energy summed over bands, [moments], and the step between moments in s."""
     hop, window = round(rate * ATTACK_STEP), 2 * round(rate * ATTACK_WINDOW / 2)
     edges = np.geomspace(ATTACK_RANGE[0], min(ATTACK_RANGE[1], 0.48 * rate), ATTACK_BANDS + 1)
     frequencies = scipy.fft.rfftfreq(window, 1 / rate)
     starts = np.unique(np.searchsorted(frequencies, edges))
-    inside = (np.arange(len(frequencies)) >= starts[:-1, None]) & (
-        np.arange(len(frequencies)) < starts[1:, None]
-    )
-    rises = _log_rises(audio, window, hop, max(1, round(window / hop / 2)), inside.astype(np.float32))
-    return np.concatenate([rise.sum(axis=0) for rise in rises]), hop / rate
+    bin_number = np.arange(len(frequencies))
+    inside = (bin_number >= starts[:-1, None]) & (bin_number < starts[1:, None])
+    rises = LogRises(audio, window, hop, max(1, round(window / hop / 2)), inside.astype(np.float32))
+    curve = np.empty(len(rises), np.float32)
+    for start in range(0, len(rises), FRAMES):
+        stop = min(start + FRAMES, len(rises))
+        curve[start:stop] = rises.block(start, stop).sum(axis=0)
+    return curve, hop / rate
 
 
-def key_rises(audio: Audio, rate: int) -> tuple[Curve, float]:
-    """Rise of log energy in bands of half a semitone, [bands, moments], and the step in s.
-
-    Band 0 is centred on MIDI number `LOWEST_BAND`.
-    """
-    hop, window = round(rate * KEY_STEP), 2 ** round(np.log2(rate * KEY_WINDOW))
+def _half_semitones(rate: int, window: int) -> NDArray[np.float64]:
+    """[bands, bins] weights of bands of half a semitone; band 0 is centred on `LOWEST_BAND`."""
     frequencies = scipy.fft.rfftfreq(window, 1 / rate)
     top = 69 + 12 * np.log2(min(KEY_TOP, 0.45 * rate) / 440)
     numbers = np.arange(LOWEST_BAND, top, BAND_WIDTH)
     centres = 440 * 2 ** ((numbers[:, None] - 69) / 12)
     # Triangles one and a third bands to either side, but never narrower than a bin of the spectrum.
     reach = np.maximum(centres * (2 ** (BAND_WIDTH / 9) - 1), frequencies[1])
-    bands = np.maximum(0, 1 - np.abs(frequencies - centres) / reach)
-    return np.concatenate(list(_log_rises(audio, window, hop, KEY_LAG, bands)), axis=1), hop / rate
+    return np.maximum(0, 1 - np.abs(frequencies - centres) / reach)
 
 
-def key_curves(rises: Curve, detuning: int = 0) -> Curve:
-    """How much each key rises more than its neighbours, [moments, 88 keys].
-
-    Args:
-        rises: what `key_rises` returned, [bands, moments].
-        detuning: of the piano, in bands (half semitones).
-    """
+def _of_keys(rises: Curve, detuning: int) -> Curve:
+    """[moments, 88 keys] of rises in half semitones, [bands, moments]."""
     curves = np.zeros((KEYS, rises.shape[1]), np.float32)
     weights = np.zeros((KEYS, 1), np.float32)
     keys = np.arange(LOWEST_KEY, HIGHEST_KEY + 1)
@@ -92,29 +160,3 @@ def key_curves(rises: Curve, detuning: int = 0) -> Curve:
     curves /= np.maximum(weights, 1)
     curves -= uniform_filter1d(curves, NEIGHBOURS, axis=0)
     return np.ascontiguousarray(curves.T)
-
-
-def _log_rises(audio: Audio, window: int, hop: int, lag: int, bands: NDArray[np.floating]) -> Iterator[Curve]:
-    """Blocks [bands, moments] of max(0, log energy `lag` steps later minus `lag` steps earlier).
-
-    Moment i of all blocks together is sample i * hop; there is one for every hop begun.
-    """
-    before = lag * hop + window // 2
-    padded = np.pad(audio, (before, before + hop))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
-    count = -(-len(audio) // hop)
-    taper = np.hanning(window + 2)[1:-1].astype(np.float32)
-    # Sparse products are summed in one order on every machine and with any number of threads.
-    weights = scipy.sparse.csr_array(bands.astype(np.float32))
-
-    def energy(chosen: Curve) -> Curve:
-        spectrum = scipy.fft.rfft(chosen * taper, axis=1)
-        return weights @ (spectrum.real**2 + spectrum.imag**2).T
-
-    every = max(1, count // FRAMES)
-    floor = (
-        FLOOR * energy(frames[:count:every]).mean(axis=1, keepdims=True) + SILENCE * window * (taper**2).sum()
-    )
-    for start in range(0, count, FRAMES):
-        level = np.log(energy(frames[start : min(start + FRAMES, count) + 2 * lag]) + floor)
-        yield np.maximum(level[:, 2 * lag :] - level[:, : -2 * lag], 0)
