@@ -3,11 +3,14 @@
 Corrections are made to the times of the events, not to the audio: moving numbers is exact, resampling
 sound by some parts per million is not. What the measurement cannot tell from zero is left alone, so
 that exact data stay exact.
+
+A recording is read, mixed down and resampled in a stream into an unnamed file, and looked at there piece
+by piece, so that memory does not depend on its length.
 """
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,21 +19,54 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from diffsynth.alignment import Alignment, measure
-from diffsynth.audio import Audio, read_audio, resample, write_audio
+from diffsynth.audio import Part, Samples, Spool, stream_audio, write_audio
 from diffsynth.config import Align, AudioFormat
 from diffsynth.data.manifest import Performance, read_manifest
 from diffsynth.errors import UserError
 from diffsynth.events import Events
-from diffsynth.files import atomic_folder, atomic_path, write_json
+from diffsynth.files import atomic_path, write_json
+from diffsynth.levels import Levels, measure_levels, performance_part
 from diffsynth.midi import read_midi
 from diffsynth.parallel import parallel_map
+from diffsynth.pitch import measure_pitch
+from diffsynth.resuming import make_stamp, recall, record, resumable_folder, tidy
 
-LEAD = 0.5  # s of audio kept before the first event
+# Field of `Entry`, factor and label of the plots.
+PLOTTED = (
+    ("offset", 1000, "offset (ms)"),
+    ("drift", 1, "drift (ppm)"),
+    ("residual_ms", 1, "residual (ms)"),
+    ("confidence", 1, "confidence"),
+    ("rms_dbfs", 1, "RMS (dBFS)"),
+    ("trimmed_end", 1, "trimmed at the end (s)"),
+    ("tuning_cents", 1, "A4 above 440 Hz (cents)"),
+    ("stretch_cents", 1, "stretch (cents per octave)"),
+)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one performance; times in s of the aligned audio."""
+    """What became of one performance.
+
+    Attributes:
+        name: as in the manifest, like `split`.
+        duration: of the aligned audio, s.
+        offset: s of audio time at MIDI time 0.
+        drift: ppm by which the audio's clock is slower than that of the MIDI file.
+        confidence: from 0 to 1, see `diffsynth.alignment.Alignment`, like the next two.
+        residual_ms: median distance of a MIDI onset to its attack.
+        matched: share of MIDI notes that are heard.
+        corrected: whether the events were moved.
+        trimmed_start: s of audio cut off before the performance; negative where silence was put there.
+        trimmed_end: s cut off after it had died away.
+        peak_dbfs: of what is left, like the next two.
+        rms_dbfs: root of the mean square.
+        noise_dbfs: level that is exceeded nineteen twentieths of the time.
+        tuning_cents: of the piano above 440 Hz; None if no note could tell, like `stretch_cents`.
+        stretch_cents: what that gains per octave.
+        status: "ok" or "rejected".
+        reason: why it was rejected.
+    """
 
     name: str
     split: str
@@ -40,63 +76,54 @@ class Entry:
     confidence: float = 0.0
     residual_ms: float = 0.0
     matched: float = 0.0
-    corrected: bool = field(default=False)
+    corrected: bool = False
+    trimmed_start: float = 0.0
+    trimmed_end: float = 0.0
+    peak_dbfs: float | None = None
+    rms_dbfs: float | None = None
+    noise_dbfs: float | None = None
+    tuning_cents: float | None = None
+    stretch_cents: float | None = None
     status: str = "ok"
     reason: str = ""
 
 
-def correct(events: Events, audio: Audio, rate: int, alignment: Alignment) -> tuple[Events, Audio]:
-    """Events in audio time, and the audio from shortly before the first of them.
-
-    Events that happen before the recording begins get silence put in front of it.
-    """
+def correct(events: Events, alignment: Alignment) -> Events:
+    """Events in audio time; unchanged where the clocks do not differ by more than the error."""
     moved = events.copy()
-    moved["time"] = alignment.audio_time(events["time"])
-    # Whole samples, so that the audio itself is not touched.
-    cut = round((float(moved["time"][0]) - LEAD) * rate)
-    if cut > 0:
-        audio = audio[cut:]
-    elif moved["time"][0] < 0:
-        cut = int(np.floor(float(moved["time"][0]) * rate))
-        audio = np.pad(audio, (-cut, 0))
-    else:
-        cut = 0
-    moved["time"] -= cut / rate
-    return moved, audio
+    if alignment.differs(float(events["time"][0]), float(events["time"][-1])):
+        moved["time"] = alignment.audio_time(events["time"])
+    return moved
+
+
+def trim(events: Events, audio: Samples, rate: int, levels: Levels) -> tuple[Events, Part]:
+    """Events and audio from shortly before the first event to when the last has died away.
+
+    Events that happen before the recording begins get silence put in front of it. Whole samples are
+    cut or added, so that the audio itself is not touched.
+    """
+    begin, end = performance_part(events, levels)
+    start = round(begin * rate) if begin > 0 else int(np.floor(begin * rate))
+    stop = max(int(min(end * rate, len(audio))), start + 1)
+    moved = events.copy()
+    moved["time"] -= start / rate
+    return moved, Part(audio, start, stop)
 
 
 def align_performance(
     performance: Performance, raw: Path, out: Path, audio_format: AudioFormat, config: Align
 ) -> Entry:
-    """Align one performance and write its audio and events to `out`, unless it is rejected."""
-    rate = audio_format.sample_rate
-    try:
-        events = read_midi(raw / performance.midi)
-        samples, source_rate = read_audio(raw / performance.audio)
-    except UserError as error:
-        return Entry(performance.name, performance.split, status="rejected", reason=str(error))
-    audio = resample(samples, source_rate, rate)
-    found = measure(events, audio, rate, config)
-    corrected = found.status == "ok" and found.differs(float(events["time"][0]), float(events["time"][-1]))
-    if corrected:
-        events, audio = correct(events, audio, rate, found)
-    if found.status == "ok":
-        write_audio(out / f"{performance.name}.flac", audio, rate)
-        with atomic_path(out / f"{performance.name}.npy") as path:
-            np.save(path, events, allow_pickle=False)
-    return Entry(
-        performance.name,
-        performance.split,
-        duration=round(len(audio) / rate, 6),
-        offset=round(found.offset, 6),
-        drift=round(found.drift, 3),
-        confidence=round(found.confidence, 4),
-        residual_ms=round(found.residual_ms, 3),
-        matched=round(found.matched, 4),
-        corrected=corrected,
-        status=found.status,
-        reason=found.reason,
-    )
+    """Align one performance and write its audio and events to `out`, unless it is rejected.
+
+    What an interrupted run has left there is taken over if it would be the same.
+    """
+    stamp = _stamp(performance, raw, audio_format, config)
+    known = recall(out, performance.name, stamp)
+    if known is not None:
+        return Entry(**known)
+    entry = _align(performance, raw, out, audio_format.sample_rate, config)
+    record(out, performance.name, stamp, asdict(entry), _files(entry))
+    return entry
 
 
 def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align, report: Path) -> list[Entry]:
@@ -106,7 +133,7 @@ def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align, re
         UserError: there is no manifest, or no performance could be aligned.
     """
     manifest = read_manifest(raw)
-    with atomic_folder(out) as folder:
+    with resumable_folder(out) as folder:
         job = partial(align_performance, raw=raw, out=folder, audio_format=audio_format, config=config)
         entries = list(parallel_map(job, manifest.performances, config.workers, "aligning"))
         if not entries:
@@ -115,8 +142,62 @@ def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align, re
             raise UserError(f"no performance could be aligned; the first: {entries[0].reason}")
         rows: list[dict[str, Any]] = [asdict(entry) for entry in entries]
         write_json(folder / "index.json", {"sample_rate": audio_format.sample_rate, "performances": rows})
+        tidy(folder, {"index.json", *(file for entry in entries for file in _files(entry))})
     write_report(entries, report)
     return entries
+
+
+def _stamp(performance: Performance, raw: Path, audio_format: AudioFormat, config: Align) -> str:
+    """All that decides what becomes of a performance; its files by the manifest, size and time."""
+    files = [raw / performance.midi, raw / performance.audio]
+    states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+    limits = asdict(replace(config, workers=0))
+    return make_stamp(asdict(performance), states, audio_format.sample_rate, limits)
+
+
+def _files(entry: Entry) -> list[str]:
+    return [f"{entry.name}.flac", f"{entry.name}.npy"] if entry.status == "ok" else []
+
+
+def _align(performance: Performance, raw: Path, out: Path, rate: int, config: Align) -> Entry:
+    entry = Entry(performance.name, performance.split)
+    audio = Spool(out)
+    try:
+        events = read_midi(raw / performance.midi)
+        for block in stream_audio(raw / performance.audio, rate):
+            audio.append(block)
+    except UserError as error:
+        return replace(entry, status="rejected", reason=str(error))
+    found = measure(events, audio, rate, config)
+    levels = measure_levels(audio, rate)
+    facts = {**_rounded(found), **levels.summary(), "duration": round(len(audio) / rate, 6)}
+    entry = replace(entry, **facts)
+    if found.status != "ok":
+        return entry
+    in_audio = correct(events, found)
+    moved, kept = trim(in_audio, audio, rate, levels)
+    write_audio(out / f"{entry.name}.flac", kept, rate)
+    with atomic_path(out / f"{entry.name}.npy") as path:
+        np.save(path, moved, allow_pickle=False)
+    pitch = measure_pitch(in_audio, audio, rate)
+    facts = levels.part(kept.start / rate, kept.stop / rate).summary()
+    return replace(
+        entry,
+        **facts,
+        duration=round(len(kept) / rate, 6),
+        corrected=bool((in_audio["time"] != events["time"]).any()),
+        trimmed_start=round(kept.start / rate, 6),
+        trimmed_end=round((len(audio) - kept.stop) / rate, 6),
+        tuning_cents=pitch.cents,
+        stretch_cents=pitch.stretch,
+    )
+
+
+def _rounded(found: Alignment) -> dict[str, Any]:
+    """The part of an alignment that is reported."""
+    digits = {"offset": 6, "drift": 3, "confidence": 4, "residual_ms": 3, "matched": 4}
+    numbers = {name: round(float(getattr(found, name)), places) for name, places in digits.items()}
+    return {**numbers, "status": found.status, "reason": found.reason}
 
 
 def write_report(entries: Sequence[Entry], folder: Path) -> None:
@@ -130,23 +211,19 @@ def write_report(entries: Sequence[Entry], folder: Path) -> None:
 
 
 def _figure(entries: Sequence[Entry]) -> Figure:
-    """Offset, drift and residual of every performance; rejected ones are crosses."""
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    axes = figure.subplots(3, 1, sharex=True)
+    """Clock, levels and tuning of every performance; rejected ones are crosses."""
+    figure = Figure(figsize=(12, 10), layout="constrained")
+    axes = figure.subplots(4, 2, sharex=True).ravel()
     place = np.arange(len(entries))
     good = np.array([entry.status == "ok" for entry in entries])
-    quantities = (
-        ("offset", 1000, "offset (ms)"),
-        ("drift", 1, "drift (ppm)"),
-        ("residual_ms", 1, "residual (ms)"),
-    )
-    for axis, (name, scale, label) in zip(axes, quantities, strict=True):
-        values = scale * np.array([getattr(entry, name) for entry in entries])
+    for axis, (name, scale, label) in zip(axes, PLOTTED, strict=True):
+        values = scale * np.array([getattr(entry, name) for entry in entries], dtype=float)
         axis.plot(place[good], values[good], "o", color="tab:blue", label="aligned")
         axis.plot(place[~good], values[~good], "x", color="tab:red", label="rejected")
         axis.set(ylabel=label)
         axis.grid(alpha=0.3)
     axes[0].legend()
     if len(entries) <= 40:
-        axes[-1].set_xticks(place, [entry.name for entry in entries], rotation=60, ha="right", fontsize=8)
+        for axis in axes[-2:]:
+            axis.set_xticks(place, [entry.name for entry in entries], rotation=60, ha="right", fontsize=8)
     return figure

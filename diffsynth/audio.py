@@ -3,9 +3,9 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -34,12 +34,12 @@ class Spool:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, closed with the object
         self._length = 0
 
     def append(self, samples: Audio) -> None:
         """Add float32 samples, [time], at the end."""
-        self._file.write(np.ascontiguousarray(samples))
+        self._file.write(samples.tobytes())
         self._file.flush()
         self._length += len(samples)
 
@@ -50,6 +50,47 @@ class Spool:
         start, stop, _ = part.indices(self._length)
         content = os.pread(self._file.fileno(), 4 * max(stop - start, 0), 4 * start)
         return np.frombuffer(content, np.float32)
+
+
+class AudioFile:
+    """A mono file of which only the samples asked for are read.
+
+    Raises:
+        UserError: as `read_audio`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._stack = path, ExitStack()
+        self._file = self._stack.enter_context(_opened(path))
+
+    def __enter__(self) -> "AudioFile":
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def __len__(self) -> int:
+        return int(self._file.frames)
+
+    def __getitem__(self, part: slice) -> Audio:
+        start, stop, _ = part.indices(len(self))
+        if self._file.tell() != start:
+            self._file.seek(start)
+        return self._file.read(max(stop - start, 0), dtype="float32")
+
+
+class Part:
+    """Samples from `start` to `stop` of others; where these do not exist, 0."""
+
+    def __init__(self, samples: Samples, start: int, stop: int) -> None:
+        self._samples, self.start, self.stop = samples, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, part: slice) -> Audio:
+        first, last, _ = part.indices(len(self))
+        return padded(self._samples, self.start + first, max(last - first, 0))
 
 
 def padded(samples: Samples, start: int, count: int) -> Audio:
@@ -76,6 +117,16 @@ def read_audio(path: str | Path) -> tuple[Audio, int]:
             mono[length : length + len(block)] = block
             length += len(block)
         return mono[:length], file.samplerate
+
+
+def audio_length(path: str | Path) -> int:
+    """Samples per channel in a file.
+
+    Raises:
+        UserError: it is missing or unreadable.
+    """
+    with AudioFile(path) as audio:
+        return len(audio)
 
 
 def stream_audio(path: str | Path, rate: int) -> Iterator[Audio]:

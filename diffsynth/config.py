@@ -65,6 +65,7 @@ class Shard:
     segment: float
     context: float
     samples_per_shard: int
+    workers: int
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,9 @@ def search(curves: KeyCurves, notes: Notes, config: Align) -> Search:
     return max(found, key=lambda one: one.height)
 
 
-def heard(curves: KeyCurves, detuning: int, notes: Notes, moments: NDArray[np.float64], reach: float) -> float:
+def heard(
+    curves: KeyCurves, detuning: int, notes: Notes, moments: NDArray[np.float64], reach: float
+) -> float:
     """Share of notes whose key rises at their moment (s), more than elsewhere and than other keys.
 
     "Elsewhere" are moments up to `reach` s away at which the key is not struck. More than at nine

@@ -12,6 +12,9 @@ window.)
 are asked for and forgets them again: an hour of curves would be 130 MB.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import scipy.fft
 import scipy.sparse
@@ -43,7 +46,7 @@ FLOOR = 1e-3
 SILENCE = 1e-10  # mean square amplitude
 FRAMES = 2048  # spectra held in memory at a time
 DETUNINGS = (-1, 0, 1)  # of the piano that are tried, in bands (half semitones)
-KEPT = 3  # blocks of key curves held in memory
+KEPT = 12  # blocks held in memory, of bands and of key curves
 
 
 class LogRises:
@@ -59,7 +62,9 @@ class LogRises:
         self._weights = scipy.sparse.csr_array(bands.astype(np.float32))
         self._count = -(-len(audio) // hop)
         every = max(1, self._count // FRAMES)
-        mean = self._energy(np.stack([self._frames(i, 1)[0] for i in range(0, self._count, every)])).mean(axis=1)
+        mean = self._energy(np.stack([self._frames(i, 1)[0] for i in range(0, self._count, every)])).mean(
+            axis=1
+        )
         self._floor = FLOOR * mean[:, None] + SILENCE * window * (self._taper**2).sum()
 
     def __len__(self) -> int:
@@ -92,6 +97,7 @@ class KeyCurves:
         hop, window = round(rate * KEY_STEP), 2 ** round(np.log2(rate * KEY_WINDOW))
         self.step = hop / rate
         self._rises = LogRises(audio, window, hop, KEY_LAG, _half_semitones(rate, window))
+        self._bands: dict[int, Curve] = {}
         self._blocks: dict[tuple[int, int], Curve] = {}
 
     def __len__(self) -> int:
@@ -109,15 +115,11 @@ class KeyCurves:
         return result, there
 
     def _block(self, block: int, detuning: int) -> Curve:
-        """[moments, 88 keys] of one block, kept until others have been asked for."""
-        if (block, detuning) not in self._blocks:
-            start = block * FRAMES
-            rises = self._rises.block(start, min(start + FRAMES, len(self)))
-            for other in DETUNINGS:
-                self._blocks[block, other] = _of_keys(rises, other)
-            for old in list(self._blocks)[: -len(DETUNINGS) * KEPT]:
-                del self._blocks[old]
-        return self._blocks[block, detuning]
+        """[moments, 88 keys] of one block."""
+        start = block * FRAMES
+        stop = min(start + FRAMES, len(self))
+        rises = _kept(self._bands, block, lambda: self._rises.block(start, stop))
+        return _kept(self._blocks, (block, detuning), lambda: _of_keys(rises, detuning))
 
 
 def attack_curve(audio: Samples, rate: int) -> tuple[Curve, float]:
@@ -134,6 +136,15 @@ def attack_curve(audio: Samples, rate: int) -> tuple[Curve, float]:
         stop = min(start + FRAMES, len(rises))
         curve[start:stop] = rises.block(start, stop).sum(axis=0)
     return curve, hop / rate
+
+
+def _kept(cache: dict[Any, Curve], name: Any, make: Callable[[], Curve]) -> Curve:
+    """What `make` returns, made again only after `KEPT` others."""
+    if name not in cache:
+        cache[name] = make()
+        for old in list(cache)[:-KEPT]:
+            del cache[old]
+    return cache[name]
 
 
 def _half_semitones(rate: int, window: int) -> NDArray[np.float64]:

@@ -1,9 +1,11 @@
 """The same job over many items in several processes, in order, with a progress bar."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -25,9 +27,22 @@ def parallel_map(
         yield from shown(map(job, items))
         return
     # Processes are started afresh, because a forked one inherits locks of threads it does not have.
-    with ProcessPoolExecutor(min(workers, len(items)), mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(items)), context, _end_with_parent) as pool:
         try:
             yield from shown(pool.map(job, items))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when the process that started it is killed; it would wait for work for ever."""
+    Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,15 +1,18 @@
 """Webdataset shards: aligned performances cut into segments, the same bytes at every build.
 
 A segment has a fixed length that depends on neither block size nor model. Beside its audio it holds
-its events and those of some seconds before, so that what still rings at its start is known. Members
+its events and those of some seconds before, so that what still rings at its start is known. Which
+segments belong to which shard is known beforehand, so shards are written in parallel, and those that an
+interrupted run has finished are not written again. Members
 of a sample, in this order: `.events.npy` (`EVENT`, seconds from the segment's start, earlier ones
 negative), `.flac` (mono, padded with zeros to full length), `.json`.
 """
 
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,14 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from diffsynth.audio import Audio, read_audio
+from diffsynth.audio import Audio, AudioFile, Samples, audio_length
 from diffsynth.config import Shard, choice
 from diffsynth.errors import UserError
 from diffsynth.events import CONTROL, LOWEST_KEY, PEDALS, Events, to_samples
 from diffsynth.excitation.dampers import Dampers
-from diffsynth.files import atomic_folder, read_json, sha256, write_json
+from diffsynth.files import atomic_path, read_json, sha256, write_json
+from diffsynth.parallel import parallel_map
+from diffsynth.resuming import make_stamp, recall, record, resumable_folder, tidy
 
 SPLITS = ("train", "validation", "test")
 MEMBERS = ("events.npy", "flac", "json")
@@ -61,18 +66,57 @@ def history(events: Events, start: float, context: float) -> Events:
     return np.concatenate([_standing(early), recent])
 
 
-def cut(name: str, audio: Audio, events: Events, rate: int, config: Shard) -> Iterator[Segment]:
-    """All segments of one performance, in order."""
+def cut(
+    name: str,
+    audio: Samples,
+    events: Events,
+    rate: int,
+    config: Shard,
+    first: int = 0,
+    last: int | None = None,
+) -> Iterator[Segment]:
+    """Segments `first` to `last` (excluded; None: all that follow) of one performance, in order."""
     length = round(config.segment * rate)
-    for index, begin in enumerate(range(0, len(audio), length)):
+    for index in range(first, segment_count(len(audio), length) if last is None else last):
+        begin = index * length
         # The end is the next segment's start to the last bit, so that no event is lost between them.
         part, start, end = audio[begin : begin + length], begin / rate, (begin + length) / rate
         # What no history needs now, no later one needs: dropping it keeps long performances fast.
         events = np.concatenate([history(events, start, config.context), events[events["time"] >= start]])
         kept = events[events["time"] < end]
         kept["time"] -= start
-        padded = np.pad(part, (0, length - len(part)))
-        yield Segment(name, index, start, len(part) / rate, padded, kept)
+        whole = np.pad(part, (0, length - len(part)))
+        yield Segment(name, index, start, len(part) / rate, whole, kept)
+
+
+def segment_count(samples: int, length: int) -> int:
+    """Segments of `length` samples that hold all of them."""
+    return -(-samples // length)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A shard to write: segments [first, last) of each performance."""
+
+    name: str
+    pieces: list[tuple[str, int, int]]
+
+
+def plan_shards(split: str, counts: dict[str, int], samples_per_shard: int) -> list[Plan]:
+    """The shards of a split, from the number of segments of each performance, in order."""
+    plans: list[Plan] = []
+    room = 0
+    for name, count in counts.items():
+        first = 0
+        while first < count:
+            if not room:
+                plans.append(Plan(f"{split}-{len(plans):06d}.tar", []))
+                room = samples_per_shard
+            last = min(first + room, count)
+            plans[-1].pieces.append((name, first, last))
+            room -= last - first
+            first = last
+    return plans
 
 
 def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
@@ -84,15 +128,25 @@ def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
     aligned_index = read_json(aligned / "index.json")
     accepted = [p for p in aligned_index["performances"] if p["status"] == "ok"]
     rate = aligned_index["sample_rate"]
+    length = round(config.segment * rate)
     if config.segment * rate < 1:
         raise UserError(f"shard.segment must be at least one sample, not {config.segment:g} s")
+    plans = {}
+    for split in SPLITS:
+        names = sorted(p["name"] for p in accepted if p["split"] == split)
+        counts = {name: segment_count(audio_length(aligned / f"{name}.flac"), length) for name in names}
+        plans[split] = plan_shards(split, counts, config.samples_per_shard)
     index: dict[str, Any] = {"segment": config.segment, "sample_rate": rate, "splits": {}}
-    with atomic_folder(out) as folder:
+    with resumable_folder(out) as folder:
+        job = partial(_write_shard, aligned=aligned, folder=folder, rate=rate, config=config)
+        everything = [plan for split in SPLITS for plan in plans[split]]
+        written = iter(list(parallel_map(job, everything, config.workers, "writing shards")))
         for split in SPLITS:
-            names = sorted(p["name"] for p in accepted if p["split"] == split)
-            segments = (s for name in names for s in _read_performance(aligned, name, rate, config))
-            index["splits"][split] = _write_split(folder, split, segments, rate, config.samples_per_shard)
+            shards = list(islice(written, len(plans[split])))
+            samples = sum(shard["samples"] for shard in shards)
+            index["splits"][split] = {"samples": samples, "shards": shards}
         write_json(folder / "index.json", index)
+        tidy(folder, {"index.json", *(plan.name for plan in everything)})
     return index
 
 
@@ -153,25 +207,37 @@ def _standing(early: Events) -> Events:
     return early[kept]
 
 
-def _read_performance(aligned: Path, name: str, rate: int, config: Shard) -> Iterator[Segment]:
-    audio, _ = read_audio(aligned / f"{name}.flac")
+def _write_shard(plan: Plan, aligned: Path, folder: Path, rate: int, config: Shard) -> dict[str, Any]:
+    """Write one shard, unless an interrupted run has; returns its part of the index.
+
+    Raises:
+        UserError: a performance cannot be read.
+    """
+    files = [aligned / f"{name}.{kind}" for name, _, _ in plan.pieces for kind in ("flac", "npy")]
+    states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+    stamp = make_stamp(plan.pieces, states, rate, asdict(replace(config, workers=0)))
+    known = recall(folder, plan.name, stamp)
+    if known is not None:
+        return dict(known)
+    segments = (s for piece in plan.pieces for s in _read_piece(aligned, *piece, rate, config))
+    with atomic_path(folder / plan.name) as path:
+        _write_tar(path, segments, rate)
+    samples = sum(last - first for _, first, last in plan.pieces)
+    result = {"name": plan.name, "sha256": sha256(folder / plan.name), "samples": samples}
+    record(folder, plan.name, stamp, result, [plan.name])
+    return result
+
+
+def _read_piece(
+    aligned: Path, name: str, first: int, last: int, rate: int, config: Shard
+) -> Iterator[Segment]:
+    """Segments [first, last) of a performance, of which only these are read."""
     events = np.load(aligned / f"{name}.npy", allow_pickle=False)
-    return cut(name, audio, events, rate, config)
+    with AudioFile(aligned / f"{name}.flac") as audio:
+        yield from cut(name, audio, events, rate, config, first, last)
 
 
-def _write_split(
-    folder: Path, split: str, segments: Iterator[Segment], rate: int, samples_per_shard: int
-) -> dict[str, Any]:
-    """Write the shards of one split; returns their part of the index."""
-    shards: list[dict[str, Any]] = []
-    while group := list(islice(segments, samples_per_shard)):
-        path = folder / f"{split}-{len(shards):06d}.tar"
-        _write_tar(path, group, rate)
-        shards.append({"name": path.name, "sha256": sha256(path), "samples": len(group)})
-    return {"samples": sum(shard["samples"] for shard in shards), "shards": shards}
-
-
-def _write_tar(path: Path, segments: list[Segment], rate: int) -> None:
+def _write_tar(path: Path, segments: Iterable[Segment], rate: int) -> None:
     """One shard; times, owners and modes are fixed, so that equal samples make equal bytes."""
     from webdataset import TarWriter
 

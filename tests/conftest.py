@@ -122,7 +122,7 @@ def torch_as_it_was():
 
 
 SMALL = {
-    "shard": {"segment": 4.0, "context": 2.0, "samples_per_shard": 2},
+    "shard": {"segment": 4.0, "context": 2.0, "samples_per_shard": 2, "workers": 1},
     "fit": {"partials": 12},
     "features": {"workers": 1, "bands": 20},
     "train": {

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from test_alignment import CONFIG, RATE, displaced, performance
 
-from diffsynth.aligning import LEAD, align_all, correct
+from diffsynth.aligning import align_all, correct, trim
 from diffsynth.alignment import Alignment
 from diffsynth.audio import read_audio, resample, write_audio
 from diffsynth.config import AudioFormat
@@ -18,6 +18,7 @@ from diffsynth.data.manifest import Manifest, Performance, write_manifest
 from diffsynth.errors import UserError
 from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events
 from diffsynth.files import read_json, sha256
+from diffsynth.levels import LEAD, Levels
 from diffsynth.midi import read_midi, write_midi
 from pipeline.app import run
 
@@ -120,7 +121,8 @@ def test_the_report_is_the_index_as_a_table(aligned):
     with (aligned / "report" / "report.csv").open(encoding="utf8", newline="") as file:
         table = list(csv.DictReader(file))
     rows = read_json(aligned / "out" / "index.json")["performances"]
-    assert table == [{key: str(value) for key, value in row.items()} for row in rows]
+    text = [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
+    assert table == text
     assert (aligned / "report" / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -147,22 +149,26 @@ def line(offset):
     return Alignment(offset, 0.0, 1.0, 0.0, 1.0)
 
 
-def test_a_late_beginning_is_cut_and_a_missing_one_filled_with_silence():
+SILENCE = Levels(np.full(30, 1e-12), np.full(30, 1e-6))
+
+
+@pytest.mark.parametrize(
+    ("offset", "times", "cut"),
+    [
+        # The first onset is at 1.2 s of the audio; LEAD stays before it.
+        (0.2, [LEAD, LEAD + 0.5, LEAD + 2.0], round((1.2 - LEAD) * 1000)),
+        # It is 0.25 s before the audio begins: silence is put there.
+        (-1.25, [0.0, 0.5, 2.0], -250),
+        # It is in the audio, with less than LEAD before it: nothing to do but move.
+        (-0.9, [0.1, 0.6, 2.1], 0),
+    ],
+)
+def test_a_late_beginning_is_cut_and_a_missing_one_filled_with_silence(offset, times, cut):
     events = make_events([(1.0, NOTE_ON, 60, 64), (1.5, NOTE_OFF, 60, 0), (3.0, CONTROL, SUSTAIN, 0)])
     audio = np.arange(1, 3001, dtype=np.float32)
-    # The first onset is at 1.2 s of the audio; LEAD stays before it.
-    moved, kept = correct(events, audio, 1000, line(0.2))
-    assert moved["time"].tolist() == pytest.approx([LEAD, LEAD + 0.5, LEAD + 2.0])
-    assert kept[0] == 1 + round((1.2 - LEAD) * 1000)
-    assert kept[-1] == 3000
-    # It is 0.25 s before the audio begins.
-    moved, kept = correct(events, audio, 1000, line(-1.25))
-    assert moved["time"].tolist() == pytest.approx([0.0, 0.5, 2.0])
-    assert kept.tolist() == [0.0] * 250 + audio.tolist()
-    # It is in the audio, with less than LEAD before it: nothing to do but move.
-    moved, kept = correct(events, audio, 1000, line(-0.9))
-    assert moved["time"].tolist() == pytest.approx([0.1, 0.6, 2.1])
-    assert kept.tolist() == audio.tolist()
+    moved, kept = trim(correct(events, line(offset)), audio, 1000, SILENCE)
+    assert moved["time"].tolist() == pytest.approx(times)
+    assert kept[:].tolist() == [0.0] * max(-cut, 0) + audio[max(cut, 0) :].tolist()
 
 
 def test_the_command(aligned, tmp_path, monkeypatch, capsys):

@@ -28,7 +28,7 @@ from diffsynth.files import read_json, sha256, write_json
 from diffsynth.shards import cut, history, read_shards, write_shards
 
 RATE = 1000
-CONFIG = Shard(segment=2.0, context=1.0, samples_per_shard=2)
+CONFIG = Shard(segment=2.0, context=1.0, samples_per_shard=2, workers=1)
 NOTE_ROWS = st.tuples(
     st.integers(0, 80).map(lambda tick: tick / 8),
     st.sampled_from([NOTE_OFF, NOTE_ON]),
@@ -192,7 +192,7 @@ def test_history_brings_keys_and_pedals_into_the_state_of_the_whole_past(events,
 @settings(max_examples=50, deadline=None)
 def test_every_event_is_in_one_segment_also_if_that_is_no_whole_number_of_samples(events, length, segment):
     rate = 10
-    parts = list(cut("x", np.zeros(length, np.float32), events, rate, Shard(segment, 0.0, 1)))
+    parts = list(cut("x", np.zeros(length, np.float32), events, rate, Shard(segment, 0.0, 1, 1)))
     assert sum(part.seconds for part in parts) == pytest.approx(length / rate)
     own = [(part.start + row[0], *row[1:]) for part in parts for row in part.events.tolist() if row[0] >= 0]
     end = len(parts) * round(segment * rate) / rate
@@ -204,7 +204,7 @@ def test_every_event_is_in_one_segment_also_if_that_is_no_whole_number_of_sample
 @given(events=STREAMS, context=st.integers(0, 24))
 @settings(max_examples=50, deadline=None)
 def test_every_segment_has_the_history_of_the_whole_past(events, context):
-    config = Shard(segment=0.5, context=context / 8, samples_per_shard=1)
+    config = Shard(segment=0.5, context=context / 8, samples_per_shard=1, workers=1)
     for part in cut("x", np.zeros(80, np.float32), events, 8, config):
         wanted = history(events, part.start, config.context)
         wanted["time"] -= part.start
@@ -279,5 +279,5 @@ def test_what_is_missing_is_named(damaged, tmp_path):
 
 def test_a_segment_without_a_sample_is_refused(built, tmp_path):
     with pytest.raises(UserError, match=r"shard\.segment"):
-        write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 2))
+        write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 2, 1))
     assert not (tmp_path / "out").exists()

@@ -25,7 +25,8 @@ class Tuning:
 
 def measure_tuning(heard: Sequence[tuple[Recording, NDArray[np.void], NDArray[np.bool_]]]) -> Tuning:
     """Measure every key that rings alone somewhere; the others are interpolated between them."""
-    spectra = [_spectrum_alone(heard, key) for key in range(KEYS)]
+    counts = [sounds.sum(axis=0, dtype=np.uint8) for _, _, sounds in heard]
+    spectra = [_spectrum_alone(heard, counts, key) for key in range(KEYS)]
     rate = heard[0][0].rate
     found = {key: _fit_string(s, key, rate) for key, s in enumerate(spectra) if s is not None}
     keys = np.arange(KEYS)
@@ -38,12 +39,17 @@ def measure_tuning(heard: Sequence[tuple[Recording, NDArray[np.void], NDArray[np
 
 
 def _spectrum_alone(
-    heard: Sequence[tuple[Recording, NDArray[np.void], NDArray[np.bool_]]], key: int
+    heard: Sequence[tuple[Recording, NDArray[np.void], NDArray[np.bool_]]],
+    counts: Sequence[NDArray[np.uint8]],
+    key: int,
 ) -> NDArray[np.float64] | None:
-    """Mean power spectrum of up to eight notes of a key that ring alone, the longest first."""
+    """Mean power spectrum of up to eight notes of a key that ring alone, the longest first.
+
+    `counts` says how many keys sound at each step of each recording.
+    """
     candidates = []
-    for recording, notes, sounds in heard:
-        others = sounds.sum(axis=0) - sounds[key] > 0
+    for (recording, notes, sounds), count in zip(heard, counts, strict=True):
+        others = count > sounds[key]
         for note in notes[notes["key"] == key]:
             begin, end = _longest_free(others, int(note["onset"]), int(note["end"]))
             end = min(end, begin + FFT)
