@@ -8,15 +8,12 @@ A recording is read, mixed down and resampled in a stream into an unnamed file, 
 by piece, so that memory does not depend on its length.
 """
 
-import csv
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from diffsynth.alignment import Alignment, measure
 from diffsynth.audio import Part, Samples, Spool, stream_audio, write_audio
@@ -30,18 +27,6 @@ from diffsynth.midi import read_midi
 from diffsynth.parallel import parallel_map
 from diffsynth.pitch import measure_pitch
 from diffsynth.resuming import make_stamp, recall, record, resumable_folder, tidy
-
-# Field of `Entry`, factor and label of the plots.
-PLOTTED = (
-    ("offset", 1000, "offset (ms)"),
-    ("drift", 1, "drift (ppm)"),
-    ("residual_ms", 1, "residual (ms)"),
-    ("confidence", 1, "confidence"),
-    ("rms_dbfs", 1, "RMS (dBFS)"),
-    ("trimmed_end", 1, "trimmed at the end (s)"),
-    ("tuning_cents", 1, "A4 above 440 Hz (cents)"),
-    ("stretch_cents", 1, "stretch (cents per octave)"),
-)
 
 
 @dataclass(frozen=True)
@@ -126,8 +111,8 @@ def align_performance(
     return entry
 
 
-def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align, report: Path) -> list[Entry]:
-    """Align all performances of a manifest into the folder `out`, with an index, and write the report.
+def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align) -> list[Entry]:
+    """Align all performances of a manifest into the folder `out`, with an index.
 
     Raises:
         UserError: there is no manifest, or no performance could be aligned.
@@ -143,7 +128,6 @@ def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align, re
         rows: list[dict[str, Any]] = [asdict(entry) for entry in entries]
         write_json(folder / "index.json", {"sample_rate": audio_format.sample_rate, "performances": rows})
         tidy(folder, {"index.json", *(file for entry in entries for file in _files(entry))})
-    write_report(entries, report)
     return entries
 
 
@@ -198,32 +182,3 @@ def _rounded(found: Alignment) -> dict[str, Any]:
     digits = {"offset": 6, "drift": 3, "confidence": 4, "residual_ms": 3, "matched": 4}
     numbers = {name: round(float(getattr(found, name)), places) for name, places in digits.items()}
     return {**numbers, "status": found.status, "reason": found.reason}
-
-
-def write_report(entries: Sequence[Entry], folder: Path) -> None:
-    """Write `report.csv`, one row per performance, and `report.png` into a folder."""
-    with atomic_path(folder / "report.csv") as path, path.open("w", encoding="utf8", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(entries[0])), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(entry) for entry in entries)
-    with atomic_path(folder / "report.png") as path:
-        _figure(entries).savefig(path, dpi=100, metadata={"Software": None})
-
-
-def _figure(entries: Sequence[Entry]) -> Figure:
-    """Clock, levels and tuning of every performance; rejected ones are crosses."""
-    figure = Figure(figsize=(12, 10), layout="constrained")
-    axes = figure.subplots(4, 2, sharex=True).ravel()
-    place = np.arange(len(entries))
-    good = np.array([entry.status == "ok" for entry in entries])
-    for axis, (name, scale, label) in zip(axes, PLOTTED, strict=True):
-        values = scale * np.array([getattr(entry, name) for entry in entries], dtype=float)
-        axis.plot(place[good], values[good], "o", color="tab:blue", label="aligned")
-        axis.plot(place[~good], values[~good], "x", color="tab:red", label="rejected")
-        axis.set(ylabel=label)
-        axis.grid(alpha=0.3)
-    axes[0].legend()
-    if len(entries) <= 40:
-        for axis in axes[-2:]:
-            axis.set_xticks(place, [entry.name for entry in entries], rotation=60, ha="right", fontsize=8)
-    return figure

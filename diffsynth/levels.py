@@ -12,7 +12,8 @@ from diffsynth.excitation.dampers import Dampers
 
 WINDOW = 0.1  # s
 AT_ONCE = 100  # windows read at a time
-LEAD = 0.5  # s kept before the first event
+LEAD = 0.5  # s kept before the first event ...
+WORTH = 1.0  # ... if there is more than this
 TAIL = 3.0  # s kept after the last event
 REVERB = 5.0  # s after the last damper has fallen, when the room is silent, too
 MARGIN = 0.5  # s kept after sound has died away
@@ -61,7 +62,7 @@ def performance_part(events: Events, levels: Levels) -> tuple[float, float]:
     The beginning may lie before that of the audio, the end may be infinite: nothing to cut.
     """
     first, last = float(events["time"][0]), float(events["time"][-1])
-    begin = min(first, max(first - LEAD, 0.0))
+    begin = first - LEAD if first > WORTH else min(first, 0.0)
     end = max(last + TAIL, _died_away(levels, last) + MARGIN)
     if not _rings_on(events):
         # Whatever is heard later is not this piano.

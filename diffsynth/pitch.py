@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.stats import theilslopes
 
 from diffsynth.audio import Audio, Samples
 from diffsynth.events import KEYS, Events, to_samples
@@ -70,8 +69,8 @@ def measure_pitch(events: Events, audio: Samples, rate: int) -> Pitch:
     keys, cents_of = np.array(list(found)), np.array([np.median(cents) for cents in found.values()])
     if len(keys) < FEWEST or np.ptp(keys) < SPAN:
         return Pitch(round(float(np.median(cents_of)) if len(keys) else middle, 2), None)
-    slope, at_a4, _, _ = theilslopes(cents_of, keys - A4)
-    return Pitch(round(float(at_a4), 2), round(float(12 * slope), 2))
+    slope, at_a4 = _line(keys - A4, cents_of)
+    return Pitch(round(at_a4, 2), round(12 * slope, 2))
 
 
 def _listen(events: Events, audio: Samples, rate: int) -> list[_Spectrum]:
@@ -125,3 +124,10 @@ def _deviation(spectrum: _Spectrum, middle: float, reach: float) -> float | None
         place = peak + 0.5 * (below - above) / min(below - 2 * at + above, -1e-9)
         found.append(1200 * np.log2(place * width / nominal))
     return float(np.median(found)) if found else None
+
+
+def _line(x: NDArray[np.int64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and value at 0 of the line of Theil and Sen: the median of all slopes between two points."""
+    one, other = np.triu_indices(len(x), 1)
+    slope = float(np.median((y[other] - y[one]) / (x[other] - x[one])))
+    return slope, float(np.median(y - slope * x))

@@ -10,6 +10,7 @@ negative), `.flac` (mono, padded with zeros to full length), `.json`.
 
 import io
 import json
+import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -238,15 +239,17 @@ def _read_piece(
 
 
 def _write_tar(path: Path, segments: Iterable[Segment], rate: int) -> None:
-    """One shard; times, owners and modes are fixed, so that equal samples make equal bytes."""
-    from webdataset import TarWriter
+    """One shard; times, owners and modes are fixed, so that equal samples make equal bytes.
 
-    with (
-        path.open("wb") as file,
-        TarWriter(file, encoder=False, mtime=0, user="diffsynth", group="diffsynth") as tar,
-    ):
+    The same bytes as webdataset's writer, whose import would take each process three seconds.
+    """
+    with tarfile.open(path, "w|") as tar:
         for segment in segments:
-            tar.write({"__key__": f"{segment.name}-{segment.index:05d}", **_members(segment, rate)})
+            for member, content in _members(segment, rate).items():
+                info = tarfile.TarInfo(f"{segment.name}-{segment.index:05d}.{member}")
+                info.size, info.mode = len(content), 0o444
+                info.uname = info.gname = "diffsynth"
+                tar.addfile(info, io.BytesIO(content))
 
 
 def _members(segment: Segment, rate: int) -> dict[str, bytes]:

@@ -22,9 +22,11 @@ def align(
     params = load_params(params_file, {"align.workers": workers})
     require(raw / "manifest.json", "download")
     from diffsynth.aligning import align_all
+    from diffsynth.alignment_report import write_report
 
     with stage("align", params, ["audio", "align"]) as run:
-        entries = align_all(raw, out, params.audio, params.align, report)
+        entries = align_all(raw, out, params.audio, params.align)
+        write_report(entries, report)
         good = [entry for entry in entries if entry.status == "ok"]
         figures = {
             "aligned": len(good),

@@ -12,6 +12,7 @@ from test_alignment import CONFIG, RATE, displaced, performance
 
 from diffsynth.aligning import align_all, correct, trim
 from diffsynth.alignment import Alignment
+from diffsynth.alignment_report import write_report
 from diffsynth.audio import read_audio, resample, write_audio
 from diffsynth.config import AudioFormat
 from diffsynth.data.manifest import Manifest, Performance, write_manifest
@@ -59,7 +60,7 @@ def aligned(tmp_path_factory):
     soundfile.write(raw / "stereo.wav", np.stack([stereo, stereo / 2], axis=1), 37123)
     pairs = [entry(raw, p.name, "wav") if p.name in ("nan", "stereo") else p for p in pairs]
     write_manifest(raw, Manifest("folder", sorted(pairs, key=lambda p: p.name), []))
-    align_all(raw, folder / "out", FORMAT, CONFIG, folder / "report")
+    write_report(align_all(raw, folder / "out", FORMAT, CONFIG), folder / "report")
     return folder
 
 
@@ -127,7 +128,7 @@ def test_the_report_is_the_index_as_a_table(aligned):
 
 
 def test_results_do_not_depend_on_the_number_of_processes(aligned, tmp_path):
-    align_all(aligned / "raw", tmp_path / "out", FORMAT, replace(CONFIG, workers=2), tmp_path / "report")
+    align_all(aligned / "raw", tmp_path / "out", FORMAT, replace(CONFIG, workers=2))
     names = sorted(path.name for path in (aligned / "out").iterdir())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     for name in names:
@@ -138,10 +139,10 @@ def test_nothing_usable_leaves_nothing(tmp_path):
     (tmp_path / "raw").mkdir()
     write_manifest(tmp_path / "raw", Manifest("folder", [], []))
     with pytest.raises(UserError, match="lists no performances"):
-        align_all(tmp_path / "raw", tmp_path / "out", FORMAT, CONFIG, tmp_path / "report")
+        align_all(tmp_path / "raw", tmp_path / "out", FORMAT, CONFIG)
     write_manifest(tmp_path / "raw", Manifest("folder", [entry(tmp_path, "missing")], []))
     with pytest.raises(UserError, match=r"no performance could be aligned.*missing\.mid does not exist"):
-        align_all(tmp_path / "raw", tmp_path / "out", FORMAT, CONFIG, tmp_path / "report")
+        align_all(tmp_path / "raw", tmp_path / "out", FORMAT, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
