@@ -3,7 +3,7 @@
 Both go through the recording in stretches, so that its length costs no memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from diffsynth.onsets import DETUNINGS, Curve, KeyCurves
 KEY_LATENCY = 0.005
 KEY_SPREAD = 0.03  # largest difference, between dynamics
 STRETCH = 20.0  # s; 200 ppm are 4 ms within it
+DECISIVE = 6  # stretches that tell how the piano is tuned
 FREE = 8  # rows around a struck key that say nothing about silence
 
 
@@ -53,22 +54,31 @@ class Search:
 
 
 def search(curves: KeyCurves, notes: Notes, config: Align) -> Search:
-    """Offset in s and drift in ppm where the notes' keys rise most, of all detunings the best."""
+    """Offset in s and drift in ppm where the notes' keys rise most, at the best of all detunings."""
+    parts = list(_stretches(notes))
+    tuning = parts[:DECISIVE]
+    if len(parts) > len(tuning):
+        detuning = max((_search(curves, tuning, config, d) for d in DETUNINGS), key=_height).detuning
+        return _search(curves, parts, config, detuning)
+    return max((_search(curves, parts, config, d) for d in DETUNINGS), key=_height)
+
+
+def _search(curves: KeyCurves, parts: Sequence[Notes], config: Align, detuning: int) -> Search:
+    """The same for notes in stretches, at one detuning."""
     lags = round(config.max_offset / curves.step)
-    correlations: dict[int, list[NDArray]] = {detuning: [] for detuning in DETUNINGS}
-    times = []
-    for part in _stretches(notes):
+    correlations = []
+    for part in parts:
         train, start = _train(part, curves.step)
-        times.append(part.time.mean())
-        for detuning in DETUNINGS:
-            rows, there = curves.rows(start - lags, len(train) + 2 * lags, detuning)
-            rows[there] -= rows[there].mean(axis=0) if there.any() else 0
-            correlations[detuning].append(_correlate(rows, train, 2 * lags + 1))
-    found = [
-        _peak(np.array(correlations[detuning]), np.array(times), curves.step, notes, config, detuning)
-        for detuning in DETUNINGS
-    ]
-    return max(found, key=lambda one: one.height)
+        rows, there = curves.rows(start - lags, len(train) + 2 * lags, detuning)
+        rows[there] -= rows[there].mean(axis=0) if there.any() else 0
+        correlations.append(_correlate(rows, train, 2 * lags + 1))
+    ends = parts[0].time[0], parts[-1].time[-1]
+    times = np.array([part.time.mean() for part in parts])
+    return _peak(np.array(correlations), times, ends, curves.step, config, detuning)
+
+
+def _height(found: Search) -> float:
+    return found.height
 
 
 def heard(
@@ -124,11 +134,16 @@ def _correlate(rows: Curve, train: Curve, count: int) -> NDArray[np.float32]:
 
 
 def _peak(
-    correlations: NDArray, times: NDArray, step: float, notes: Notes, config: Align, detuning: int
+    correlations: NDArray,
+    times: NDArray,
+    ends: tuple[float, float],
+    step: float,
+    config: Align,
+    detuning: int,
 ) -> Search:
     """The highest sum of the correlations of all stretches, [stretches, lags], along a line."""
     lags = correlations.shape[1] // 2
-    middle, span = (notes.time[0] + notes.time[-1]) / 2, np.ptp(notes.time)
+    middle, span = sum(ends) / 2, ends[1] - ends[0]
     # Neighbouring drifts move the ends of the performance by one step.
     grid = 2e6 * step / max(span, step)
     count = int(config.max_drift // grid)

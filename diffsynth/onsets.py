@@ -44,7 +44,8 @@ BAND_WIDTH = 0.5  # semitones
 # music does; without it the first is found 2 ms before the second.
 FLOOR = 1e-3
 SILENCE = 1e-10  # mean square amplitude
-FRAMES = 2048  # spectra held in memory at a time
+FRAMES = 2048  # moments computed at a time
+CACHED = 1 << 17  # samples of frames transformed at a time
 DETUNINGS = (-1, 0, 1)  # of the piano that are tried, in bands (half semitones)
 KEPT = 12  # blocks held in memory, of bands and of key curves
 
@@ -83,8 +84,15 @@ class LogRises:
         return np.lib.stride_tricks.sliding_window_view(part, self._window)[:: self._hop]
 
     def _energy(self, frames: Audio) -> Curve:
+        """[bands, frames]; a few frames at a time, which fit into the processor's cache."""
+        few = max(1, CACHED // self._window)
+        return np.concatenate([self._few(frames[i : i + few]) for i in range(0, len(frames), few)], axis=1)
+
+    def _few(self, frames: Audio) -> Curve:
         spectrum = scipy.fft.rfft(frames * self._taper, axis=1)
-        return self._weights @ (spectrum.real**2 + spectrum.imag**2).T
+        power = spectrum.real**2
+        power += spectrum.imag**2
+        return self._weights @ power.T
 
 
 class KeyCurves:
