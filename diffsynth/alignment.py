@@ -24,8 +24,9 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from diffsynth.audio import BLOCK, Samples
 from diffsynth.config import Align
 from diffsynth.events import Events
-from diffsynth.matching import Notes, Search, heard, onsets, search
-from diffsynth.onsets import KEY_STEP, Curve, KeyCurves, attack_curve
+from diffsynth.matching import Notes, Search, heard, onsets, search, search_few
+from diffsynth.onsets import KEY_STEP, Curve, KeyCurves, attack_curve, loudness_rise
+from diffsynth.recognition import recognise
 
 # Calibration against FluidSynth (two SoundFonts, 88 keys, velocities 15 to 120, alone and in music):
 # what the curves show later than the note starts, in s, and how much that differs between
@@ -43,7 +44,7 @@ TUKEY = 4.685  # the biweight's constant: 95 % efficiency for normal errors
 # Neighbouring attacks err alike (a soft passage is found later), so errors are larger than those of
 # as many independent attacks; measured on stretches of 30 to 300 s.
 DEPENDENCE = 2.5
-FEWEST = 8  # attacks that may hold a drift
+FEWEST = 8  # attacks that may hold a drift, and notes that rises of keys can prove
 SHARPEST = 2e-4  # s, scale of errors below which all attacks count
 LARGEST_DRIFT_ERROR = 60.0  # ppm; where it is larger, drift is taken to be 0
 
@@ -94,13 +95,20 @@ def measure(events: Events, audio: Samples, rate: int, config: Align) -> Alignme
         raise ValueError("no notes to align")
     if not any(audio[start : start + BLOCK].any() for start in range(0, len(audio), BLOCK)):
         return Alignment(0.0, 0.0, 0.0, 0.0, 0.0, "rejected", "the audio is silent")
+    few = len(notes.time) < FEWEST
     curves = KeyCurves(audio, rate)
-    found = search(curves, notes, config)
+    found = search_few(*loudness_rise(audio, rate), notes, config) if few else search(curves, notes, config)
     curve, step = attack_curve(audio, rate)
     line = _refine(curve, step, notes, *_centre(curve, step, notes, found))
     moments = line.offset + (1 + line.drift * 1e-6) * notes.time
-    matched = heard(curves, found.detuning, notes, moments, max(config.max_offset, 1.0))
-    return _judge(line, found.confidence, matched, config)
+    confidence = found.confidence
+    if few:
+        # Of so few notes, rises prove nothing.
+        matched, certain = recognise(audio, rate, moments, notes.key)
+        confidence = min(confidence, certain)
+    else:
+        matched = heard(curves, found.detuning, notes, moments, max(config.max_offset, 1.0))
+    return _judge(line, confidence, matched, config)
 
 
 def _centre(curve: Curve, step: float, notes: Notes, found: Search) -> tuple[float, float]:

@@ -47,6 +47,7 @@ SILENCE = 1e-10  # mean square amplitude
 FRAMES = 2048  # moments computed at a time
 CACHED = 1 << 17  # samples of frames transformed at a time
 DETUNINGS = (-1, 0, 1)  # of the piano that are tried, in bands (half semitones)
+LOUD_WINDOW = 0.05  # s
 KEPT = 12  # blocks held in memory, of bands and of key curves
 
 
@@ -63,9 +64,8 @@ class LogRises:
         self._weights = scipy.sparse.csr_array(bands.astype(np.float32))
         self._count = -(-len(audio) // hop)
         every = max(1, self._count // FRAMES)
-        mean = self._energy(np.stack([self._frames(i, 1)[0] for i in range(0, self._count, every)])).mean(
-            axis=1
-        )
+        some = [padded(audio, self._first(i), window) for i in range(0, self._count, every)]
+        mean = self._energy(np.stack(some)).mean(axis=1)
         self._floor = FLOOR * mean[:, None] + SILENCE * window * (self._taper**2).sum()
 
     def __len__(self) -> int:
@@ -79,9 +79,12 @@ class LogRises:
 
     def _frames(self, start: int, count: int) -> Audio:
         """[count, window] samples around the moments from `start` - lag."""
-        first = (start - self._lag) * self._hop - self._window // 2
-        part = padded(self._audio, first, (count - 1) * self._hop + self._window)
+        part = padded(self._audio, self._first(start), (count - 1) * self._hop + self._window)
         return np.lib.stride_tricks.sliding_window_view(part, self._window)[:: self._hop]
+
+    def _first(self, moment: int) -> int:
+        """The first sample of the window `lag` steps before a moment."""
+        return (moment - self._lag) * self._hop - self._window // 2
 
     def _energy(self, frames: Audio) -> Curve:
         """[bands, frames]; a few frames at a time, which fit into the processor's cache."""
@@ -153,6 +156,19 @@ def _kept(cache: dict[Any, Curve], name: Any, make: Callable[[], Curve]) -> Curv
         for old in list(cache)[:-KEPT]:
             del cache[old]
     return cache[name]
+
+
+def loudness_rise(audio: Samples, rate: int) -> tuple[Curve, float]:
+    """How much louder (RMS) it is in the 50 ms after a moment than before it, and the step in s.
+
+    What falls silent or clicks softly does not count: a few notes are found by it, whatever their keys.
+    """
+    hop = round(rate * KEY_STEP)
+    power = np.array([np.mean(np.square(audio[i : i + hop])) for i in range(0, len(audio), hop)])
+    steps = round(LOUD_WINDOW / KEY_STEP)
+    sums = np.cumsum(np.pad(power, steps + 1))
+    mean = np.sqrt(np.maximum(sums[steps:] - sums[:-steps], 0) / steps)
+    return np.maximum(mean[steps : steps + len(power)] - mean[: len(power)], 0).astype(np.float32), hop / rate
 
 
 def _half_semitones(rate: int, window: int) -> NDArray[np.float64]:

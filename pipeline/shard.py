@@ -14,11 +14,12 @@ def shard(
     params_file: ParamsFile = PARAMS,
     aligned: Annotated[Path, typer.Option(help="Folder of aligned performances.")] = paths.ALIGNED,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.SHARDS,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
 ) -> None:
     """Cut the aligned performances into samples for training."""
     from diffsynth.shards import write_shards
 
-    params = load_params(params_file)
+    params = load_params(params_file, {"shard.workers": workers})
     require(aligned / "index.json", "align")
     with stage("shard", params, ["shard"]) as run:
         index = write_shards(aligned, out, params.shard)
