@@ -12,7 +12,6 @@ two cores, and 2 GB.
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -47,17 +46,16 @@ def main() -> None:
         seconds = options.copies * write_raw(folder / "data" / "raw", events, options)
         parameters = (ROOT / "params.yaml").read_text(encoding="utf8")
         (folder / "params.yaml").write_text(parameters, encoding="utf8")
-        print(
-            f"{options.copies} recordings of {seconds / options.copies / 60:.1f} min, {options.workers} processes"
-        )
+        print(f"{options.copies} x {seconds / options.copies / 60:.1f} min, {options.workers} processes")
         total = 0.0
         for command in ("align", "shard"):
             taken, resident, own = run(folder, [command, "--workers", str(options.workers)])
             total += taken
             load = os.getloadavg()[0]
             print(
-                f"{command}: {taken:.1f} s, {seconds / taken:.0f} times real time; at most {resident / 1e6:.0f} MB "
-                f"(RSS of all processes; {own / 1e6:.0f} MB not shared); load average {load:.1f}",
+                f"{command}: {taken:.1f} s, {seconds / taken:.0f} times real time; "
+                f"at most {resident / 1e6:.0f} MB resident in all processes, {own / 1e6:.0f} MB of it "
+                f"not shared; load average {load:.1f}",
                 flush=True,
             )
         print(f"together: {seconds / total:.0f} times real time")

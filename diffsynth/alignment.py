@@ -95,20 +95,19 @@ def measure(events: Events, audio: Samples, rate: int, config: Align) -> Alignme
         raise ValueError("no notes to align")
     if not any(audio[start : start + BLOCK].any() for start in range(0, len(audio), BLOCK)):
         return Alignment(0.0, 0.0, 0.0, 0.0, 0.0, "rejected", "the audio is silent")
-    few = len(notes.time) < FEWEST
-    curves = KeyCurves(audio, rate)
-    found = search_few(*loudness_rise(audio, rate), notes, config) if few else search(curves, notes, config)
     curve, step = attack_curve(audio, rate)
+    if len(notes.time) < FEWEST:
+        # Of so few notes, rises of keys prove nothing.
+        found = search_few(*loudness_rise(audio, rate), notes, config)
+        line = _refine(curve, step, notes, *_centre(curve, step, notes, found))
+        matched, certain = recognise(audio, rate, line.audio_time(notes.time), notes.key)
+        return _judge(line, min(found.confidence, certain), matched, config)
+    curves = KeyCurves(audio, rate)
+    found = search(curves, notes, config)
     line = _refine(curve, step, notes, *_centre(curve, step, notes, found))
-    moments = line.offset + (1 + line.drift * 1e-6) * notes.time
-    confidence = found.confidence
-    if few:
-        # Of so few notes, rises prove nothing.
-        matched, certain = recognise(audio, rate, moments, notes.key)
-        confidence = min(confidence, certain)
-    else:
-        matched = heard(curves, found.detuning, notes, moments, max(config.max_offset, 1.0))
-    return _judge(line, confidence, matched, config)
+    moments, reach = line.audio_time(notes.time), max(config.max_offset, 1.0)
+    matched = heard(curves, found.detuning, notes, moments, reach)
+    return _judge(line, found.confidence, matched, config)
 
 
 def _centre(curve: Curve, step: float, notes: Notes, found: Search) -> tuple[float, float]:
@@ -116,7 +115,7 @@ def _centre(curve: Curve, step: float, notes: Notes, found: Search) -> tuple[flo
     smooth = gaussian_filter1d(curve, 0.003 / step)
     middle, half = (notes.time[0] + notes.time[-1]) / 2, max(np.ptp(notes.time) / 2, KEY_STEP)
     # One drift differs from the next by 1.5 ms at the ends; the search was exact to 10 ms there.
-    drifts = found.drift + np.arange(-8, 9) * 0.0015e6 / half * (half > 5)
+    drifts = found.drift + (np.arange(-8, 9) * 0.0015e6 / half if half > 5 else np.zeros(1))
     shifts = np.arange(-REACH, REACH, 0.001)
     weight = np.sqrt(notes.velocity)
     best = (-np.inf, 0.0, 0.0)
@@ -141,6 +140,10 @@ class _Line:
     offset_error: float
     drift_error: float
     residual: float
+
+    def audio_time(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Audio time in s of MIDI time in s."""
+        return self.offset + (1 + self.drift * 1e-6) * time
 
 
 def _refine(curve: Curve, step: float, notes: Notes, offset: float, drift: float) -> _Line:

@@ -27,9 +27,14 @@ PROMINENT = 10.0  # power of a peak above the median around it
 FEWEST = 6  # keys that may hold a line ...
 SPAN = 24  # ... and how far apart, in semitones
 
-FREQUENCIES = np.array(
-    [string_partials(float(equal_tempered(k)), float(np.exp(TYPICAL_STIFFNESS[k])), 40) for k in range(KEYS)]
-)
+
+def _partials(key: int) -> NDArray[np.float64]:
+    """Frequencies in Hz of 40 partials of a key of which the first is in equal temperament."""
+    partials = string_partials(1.0, float(np.exp(TYPICAL_STIFFNESS[key])), 40)
+    return equal_tempered(key) * partials / partials[0]
+
+
+FREQUENCIES = np.array([_partials(key) for key in range(KEYS)])
 
 
 @dataclass(frozen=True)
