@@ -14,7 +14,8 @@ from diffsynth.config import Align
 from diffsynth.events import NOTE_OFF, NOTE_ON, make_events
 from diffsynth.midi import read_midi
 
-DEMO = Path(__file__).parents[1] / "data" / "demo"
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "data" / "demo"
 RATE = 24000
 CONFIG = Align(max_offset=3.0, max_drift=200.0, max_residual=30.0, min_matched=0.5, workers=1)
 

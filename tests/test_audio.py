@@ -4,7 +4,17 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffsynth.audio import BLOCK, read_audio, resample, write_audio
+from diffsynth.audio import (
+    BLOCK,
+    AudioFile,
+    Part,
+    Spool,
+    audio_length,
+    read_audio,
+    resample,
+    stream_audio,
+    write_audio,
+)
 from diffsynth.errors import UserError
 
 
@@ -101,3 +111,37 @@ def test_writing_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*x\.wav"):
         write_audio(tmp_path / "file" / "x.wav", np.zeros(10, np.float32), 24000)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 2), (48000, 2), (24000, 1), (37123, 3)])
+def test_a_stream_is_what_reading_and_resampling_make(tmp_path, rate, channels):
+    noise = np.random.default_rng(0).uniform(-1, 1, (12 * rate, channels))
+    soundfile.write(tmp_path / "a.wav", noise, rate, subtype="PCM_16")
+    spool = Spool(tmp_path)
+    for block in stream_audio(tmp_path / "a.wav", 24000):
+        spool.append(block)
+    whole = resample(*read_audio(tmp_path / "a.wav"), 24000)
+    assert len(spool) == len(whole) == 12 * 24000
+    assert (spool[:] == whole).all()
+    assert (spool[1000:1005] == whole[1000:1005]).all()
+    # The file has no name: nothing stays if the process is killed.
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_a_part_may_reach_beyond_both_ends(tmp_path):
+    part = Part(np.arange(1, 6, dtype=np.float32), -2, 8)
+    assert len(part) == 10
+    assert part[:].tolist() == [0, 0, 1, 2, 3, 4, 5, 0, 0, 0]
+    assert part[1:4].tolist() == [0, 1, 2]
+    write_audio(tmp_path / "part.wav", Part(0.1 * np.ones(9, np.float32), 3, 7), 8000, "FLOAT")
+    assert read_audio(tmp_path / "part.wav")[0].tolist() == [np.float32(0.1)] * 4
+
+
+def test_a_file_is_read_from_any_place(tmp_path):
+    noise = np.random.default_rng(0).integers(-9999, 9999, 100_000).astype(np.int16)
+    soundfile.write(tmp_path / "a.flac", noise, 24000)
+    whole, _ = read_audio(tmp_path / "a.flac")
+    with AudioFile(tmp_path / "a.flac") as audio:
+        for start, stop in ((90_000, 99_999), (0, 5), (4095, 4097), (99_990, 120_000), (50_000, 50_000)):
+            assert (audio[start:stop] == whole[start:stop]).all()
+    assert audio_length(tmp_path / "a.flac") == 100_000

@@ -25,7 +25,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import diffsynth.{module} as module
-from test_resuming import stage
+from diffsynth.config import Align, AudioFormat, Shard
 left, record = [{items}], module.record
 def record_and_die(*arguments):
     record(*arguments)
@@ -33,7 +33,7 @@ def record_and_die(*arguments):
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
 module.record = record_and_die
-stage("{name}", Path(sys.argv[1]))
+module.{function}(*(Path(path) for path in sys.argv[1:]), *{options})
 """
 
 
@@ -46,9 +46,16 @@ def stage(name, folder):
 
 
 def kill(name, folder, items):
-    script = KILLED.format(module={"align": "aligning", "shard": "shards"}[name], name=name, items=items)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    child = subprocess.run([sys.executable, "-c", script, folder], env=environment, check=False)
+    """Runs it in a process that is killed."""
+    if name == "align":
+        values = {"module": "aligning", "function": "align_all", "options": f"[{FORMAT!r}, {CONFIG!r}]"}
+        folders = [folder / "raw", folder / "aligned"]
+    else:
+        values = {"module": "shards", "function": "write_shards", "options": f"[{SHARD!r}]"}
+        folders = [folder / "aligned", folder / "shards"]
+    script = KILLED.format(items=items, **values)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.run([sys.executable, "-c", script, *folders], env=environment, check=False)
     assert child.returncode == -signal.SIGKILL
 
 

@@ -1,0 +1,106 @@
+"""A hundred single notes of a user's own, some of them unusable, from folder to shards."""
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from test_alignment import CONFIG, RATE, ROOT, performance
+
+from diffsynth.alignment import measure
+from diffsynth.audio import resample
+from diffsynth.events import NOTE_OFF, NOTE_ON, make_events
+from diffsynth.files import read_json
+from diffsynth.midi import write_midi
+from diffsynth.shards import read_shards
+from pipeline.app import run
+
+SUFFIXES = (".wav", ".flac", ".mp3")
+KEYS = [24 + i % 80 for i in range(100)]
+
+
+def single(key, at=0.5):
+    """A note at a moment, and its sound at 0.3 s, from the demo's single keys."""
+    events, audio = performance("keys")
+    onsets = events[events["kind"] == NOTE_ON]
+    index = np.flatnonzero(onsets["number"] == key)[-1]
+    on, following = onsets[index], onsets["time"][index + 1 : index + 2]
+    begin = round((on["time"] - 0.3) * RATE)
+    # The recording goes on with another key.
+    end = round(min([*following, on["time"] + 0.7]) * RATE)
+    note = make_events([(at, NOTE_ON, key, int(on["value"])), (at + 0.4, NOTE_OFF, key, 0)])
+    return note, np.pad(audio[begin:end], (0, begin + RATE - end))
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """A project in which a folder of a hundred pairs was brought, aligned and cut."""
+    folder = tmp_path_factory.mktemp("collection")
+    root = folder / "Meine Töne" / "1. Flügel"
+    for number, key in enumerate(KEYS):
+        note, audio = single(key)
+        place = root / f"Übung {number // 50}" / f"ключ {key:03d} ({number})"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_midi(place.with_suffix((".mid", ".MIDI")[number % 2]), note)
+        rate = (48000, 44100, RATE)[number % 3]
+        stereo = np.stack([resample(audio, RATE, rate)] * 2, axis=1)
+        soundfile.write(place.with_suffix(SUFFIXES[number % 3]), stereo, rate)
+    pairs = sorted(root.rglob("*.wav"))
+    pairs[0].write_bytes(pairs[0].read_bytes()[:30])
+    next(path for path in pairs[1].parent.glob(f"{pairs[1].stem}.*") if path != pairs[1]).write_bytes(b"")
+    pairs[2].unlink()
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["dataset"]["root"] = str(folder / "Meine Töne")
+    params["align"]["workers"] = params["shard"]["workers"] = 1
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(["download", "--name", "folder"]) == 0
+        # One file goes bad after it was brought, which only align can notice.
+        manifest = read_json("data/raw/manifest.json")
+        bad = manifest["performances"][0]
+        (folder / "data" / "raw" / bad["audio"]).write_bytes(b"RIFF")
+        assert run(["align"]) == 0
+        assert run(["shard"]) == 0
+    return folder, manifest, bad["name"], [path.stem for path in pairs[:3]]
+
+
+def test_three_of_a_hundred_are_set_aside_and_stop_nothing(collection):
+    _, manifest, _, unusable = collection
+    assert len(manifest["performances"]) == 97
+    reasons = {item["name"].rsplit("/", 1)[-1]: item["reason"] for item in manifest["set_aside"]}
+    assert sorted(reasons) == sorted(unusable)
+    expected = ("not a readable audio file", "not a readable MIDI file", "no audio file")
+    for name, reason in zip(unusable, expected, strict=True):
+        assert reason in reasons[name]
+
+
+def test_what_goes_bad_later_is_rejected_and_the_rest_aligned(collection):
+    folder, _, bad, _ = collection
+    rows = {row["name"]: row for row in read_json(folder / "data/aligned/index.json")["performances"]}
+    rejected = {name: row["reason"] for name, row in rows.items() if row["status"] != "ok"}
+    assert bad in rejected
+    assert "not a readable audio file" in rejected.pop(bad)
+    assert rejected == {}
+    for row in rows.values():
+        if row["name"] != bad:
+            assert row["drift"] == 0
+            assert row["offset"] == pytest.approx(-0.2, abs=4e-3), row["name"]
+            assert 0 <= row["confidence"] <= 1
+
+
+def test_every_note_is_in_the_shards(collection):
+    folder, manifest, bad, _ = collection
+    segments = [
+        s for split in ("train", "validation", "test") for s in read_shards(folder / "data/shards", split)
+    ]
+    names = {performance["name"] for performance in manifest["performances"]}
+    assert {segment.name for segment in segments} == names - {bad}
+
+
+@pytest.mark.parametrize("wrong", [1, -1, 3, 7, 12, -12, 24])
+def test_another_key_is_rejected(wrong):
+    for key in (45, 60, 72, 83):
+        note, _ = single(key + wrong)
+        found = measure(note, single(key)[1], RATE, CONFIG)
+        assert found.status == "rejected", (key, wrong)
+        assert "of the notes are heard" in found.reason
