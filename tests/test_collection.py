@@ -15,20 +15,21 @@ from diffsynth.shards import read_shards
 from pipeline.app import run
 
 SUFFIXES = (".wav", ".flac", ".mp3")
-KEYS = [24 + i % 80 for i in range(100)]
+KEYS = [24 + i % 75 for i in range(100)]
 
 
 def single(key, at=0.5):
     """A note at a moment, and its sound at 0.3 s, from the demo's single keys."""
     events, audio = performance("keys")
     onsets = events[events["kind"] == NOTE_ON]
-    index = np.flatnonzero(onsets["number"] == key)[-1]
+    index = int(np.argmax(onsets["value"] * (onsets["number"] == key)))  # the loudest of three
     on, following = onsets[index], onsets["time"][index + 1 : index + 2]
     begin = round((on["time"] - 0.3) * RATE)
-    # The recording goes on with another key.
+    # The recording comes from another key, and goes on with one.
+    fade = np.minimum(np.arange(RATE) / (0.25 * RATE), 1).astype(np.float32)
     end = round(min([*following, on["time"] + 0.7]) * RATE)
     note = make_events([(at, NOTE_ON, key, int(on["value"])), (at + 0.4, NOTE_OFF, key, 0)])
-    return note, np.pad(audio[begin:end], (0, begin + RATE - end))
+    return note, fade * np.pad(audio[begin:end], (0, begin + RATE - end))
 
 
 @pytest.fixture(scope="module")
