@@ -4,7 +4,7 @@
 
 plays a MIDI file (repeated or cut to the minutes asked for) through FluidSynth, writes it as so many
 recordings in 48 kHz stereo 16 bit, runs both commands on them as anybody would, and prints how many
-times faster than real time they are, the largest memory of all their processes together, and the load
+times faster than real time they are, how much processor time they took, the largest memory of all their processes together, and the load
 average, since other work on the machine counts against them. Bounds: 100 times real time together on
 two cores, and 2 GB.
 """
@@ -47,18 +47,20 @@ def main() -> None:
         parameters = (ROOT / "params.yaml").read_text(encoding="utf8")
         (folder / "params.yaml").write_text(parameters, encoding="utf8")
         print(f"{options.copies} x {seconds / options.copies / 60:.1f} min, {options.workers} processes")
-        total = 0.0
+        total = work = 0.0
         for command in ("align", "shard"):
-            taken, resident, own = run(folder, [command, "--workers", str(options.workers)])
+            taken, used, resident, own = run(folder, [command, "--workers", str(options.workers)])
             total += taken
+            work += used
             load = os.getloadavg()[0]
             print(
-                f"{command}: {taken:.1f} s, {seconds / taken:.0f} times real time; "
+                f"{command}: {taken:.1f} s, {seconds / taken:.0f} times real time, with "
+                f"{used:.1f} s of processor time; "
                 f"at most {resident / 1e6:.0f} MB resident in all processes, {own / 1e6:.0f} MB of it "
                 f"not shared; load average {load:.1f}",
                 flush=True,
             )
-        print(f"together: {seconds / total:.0f} times real time")
+        print(f"together: {seconds / total:.0f} times real time; {seconds / work:.0f} per core kept busy")
 
 
 def repeated(events: Events, seconds: float) -> Events:
@@ -91,14 +93,14 @@ def write_raw(raw: Path, events: Events, options: argparse.Namespace) -> float:
     return len(audio) / RENDER_RATE
 
 
-def run(folder: Path, arguments: list[str]) -> tuple[float, int, int]:
-    """Seconds that a command takes, and the most memory of it and its children: resident, and unshared."""
+def run(folder: Path, arguments: list[str]) -> tuple[float, float, int, int]:
+    """Seconds that a command takes, of the clock and of processors, and the most memory of it and its children: resident, and unshared."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
     }
-    start = time.monotonic()
+    start, before = time.monotonic(), os.times()
     process = psutil.Popen([sys.executable, "-m", "pipeline", *arguments], cwd=folder, env=environment)
     resident = own = 0
     while process.poll() is None:
@@ -113,7 +115,9 @@ def run(folder: Path, arguments: list[str]) -> tuple[float, int, int]:
         time.sleep(0.1)
     if process.returncode:
         raise SystemExit(f"{arguments[0]} failed with exit code {process.returncode}")
-    return time.monotonic() - start, resident, own
+    after = os.times()
+    used = sum(after[2:4]) - sum(before[2:4])  # of processes that have ended, theirs included
+    return time.monotonic() - start, used, resident, own
 
 
 if __name__ == "__main__":
