@@ -4,9 +4,9 @@
 
 plays a MIDI file (repeated or cut to the minutes asked for) through FluidSynth, writes it as so many
 recordings in 48 kHz stereo 16 bit, runs both commands on them as anybody would, and prints how many
-times faster than real time they are, how much processor time they took, the largest memory of all their processes together, and the load
-average, since other work on the machine counts against them. Bounds: 100 times real time together on
-two cores, and 2 GB.
+times faster than real time they are, how much processor time they took, the largest memory of all their
+processes together, and the load average, since other work on the machine counts against them. Bounds:
+100 times real time together on two cores, and 2 GB.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def write_raw(raw: Path, events: Events, options: argparse.Namespace) -> float:
 
 
 def run(folder: Path, arguments: list[str]) -> tuple[float, float, int, int]:
-    """Seconds that a command takes, of the clock and of processors, and the most memory of it and its children: resident, and unshared."""
+    """What a command takes: seconds of the clock and of processors, bytes resident and not shared at most."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
