@@ -166,7 +166,10 @@ def loudness_rise(audio: Samples, rate: int) -> tuple[Curve, float]:
     hop = round(rate * KEY_STEP)
     power = np.array([np.mean(np.square(audio[i : i + hop])) for i in range(0, len(audio), hop)])
     steps = round(LOUD_WINDOW / KEY_STEP)
-    sums = np.cumsum(np.pad(power, steps + 1))
+    around = np.pad(power, steps + 1)
+    # A recording may begin with the attack, or while something else rings: nine tenths of its level before it.
+    around[1 : steps + 1] = power[:steps].mean() * 0.9**2
+    sums = np.cumsum(around)
     mean = np.sqrt(np.maximum(sums[steps:] - sums[:-steps], 0) / steps)
     return np.maximum(mean[steps : steps + len(power)] - mean[: len(power)], 0).astype(np.float32), hop / rate
 
