@@ -167,7 +167,7 @@ def loudness_rise(audio: Samples, rate: int) -> tuple[Curve, float]:
     power = np.array([np.mean(np.square(audio[i : i + hop])) for i in range(0, len(audio), hop)])
     steps = round(LOUD_WINDOW / KEY_STEP)
     around = np.pad(power, steps + 1)
-    # A recording may begin with the attack, or while something else rings: nine tenths of its level before it.
+    # A recording may begin with the attack, or while something rings: nine tenths of its level before.
     around[1 : steps + 1] = power[:steps].mean() * 0.9**2
     sums = np.cumsum(around)
     mean = np.sqrt(np.maximum(sums[steps:] - sums[:-steps], 0) / steps)
