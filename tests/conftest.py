@@ -5,6 +5,7 @@ The store is one for the whole session, because making one takes seconds and non
 
 import dataclasses
 import os
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def pytest_configure(config):
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
+    # A shell starts what runs in its background with Ctrl-C ignored, and so would tests start commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
