@@ -55,7 +55,12 @@ class Normaliser:
 
 
 class GainField:
-    """Bands, conditions and gains for one piano at one audio format."""
+    """Bands, conditions and gains for one piano at one audio format.
+
+    Attributes:
+        band: [p] lower one of the two bands that a mode lies in.
+        share: [p] how far the mode is on its way to the next band, 0..1.
+    """
 
     def __init__(self, piano: Piano, audio: AudioFormat, features: Features) -> None:
         self.audio, self.features = audio, features
@@ -64,8 +69,8 @@ class GainField:
         self._bin_weights = torch.from_numpy(band_weights(bins, features)).float()
         # A mode lies in two neighbouring bands and belongs to one key: few products for many modes.
         place = band_places(piano.frequency, features)
-        self._band = np.minimum(place.astype(np.intp), features.bands - 2)
-        self._share = (place - self._band).astype(np.float32)
+        self.band = np.minimum(place.astype(np.intp), features.bands - 2)
+        self.share = (place - self.band).astype(np.float32)
         shares = [band_weights(piano.frequency, features), piano.key == np.arange(KEYS)[:, None]]
         self._shares_of_levels = csr_array(np.concatenate(shares), dtype=np.float32)
 
@@ -111,9 +116,9 @@ class GainField:
     def mode_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
         """Linear gain of every mode, [.., p], from log gains in bands, [.., k]."""
         steps = np.diff(gains, axis=-1)
-        own = np.take(steps, self._band, axis=-1, mode="clip")
-        own *= self._share
-        own += np.take(gains, self._band, axis=-1, mode="clip")
+        own = np.take(steps, self.band, axis=-1, mode="clip")
+        own *= self.share
+        own += np.take(gains, self.band, axis=-1, mode="clip")
         return np.exp(own, out=own)
 
     def _above_floor(self, level: NDArray[np.float32]) -> NDArray[np.float32]:

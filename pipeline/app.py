@@ -1,4 +1,4 @@
-"""The command line: `diffsynth COMMAND`, one command per stage of dvc.yaml, and `render`."""
+"""The command line: `diffsynth COMMAND`, one command per stage of dvc.yaml, and what plays a voice."""
 
 import errno
 import os
@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Measure the renders against the recordings.",
     "compare": "Tabulate and plot all models and block sizes.",
     "render": "Play a MIDI file into an audio file.",
+    "export": "Write a voice as an ONNX file for other hosts.",
 }
 # NumPy's products are small or run in several processes, where threads only wait for each other; and
 # waiting threads of torch sleep instead of taking the core from those that work (a small step beside a

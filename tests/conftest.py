@@ -9,8 +9,10 @@ import signal
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.app import THREADS
+
 # As commands do, and before NumPy is imported: sums depend on the number of threads.
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ.update(THREADS)
 
 import numpy as np
 import pytest
