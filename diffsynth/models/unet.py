@@ -100,7 +100,10 @@ class Block(nn.Module):
         self.cond = nn.Conv1d(cond, after, 1)
         self.attention = Attention(after) if attention else nn.Identity()
         self.feed = nn.Sequential(
-            nn.GroupNorm(GROUPS, after), nn.Conv1d(after, 2 * after, 1), nn.GELU(), nn.Conv1d(2 * after, after, 1)
+            nn.GroupNorm(GROUPS, after),
+            nn.Conv1d(after, 2 * after, 1),
+            nn.GELU(),
+            nn.Conv1d(2 * after, after, 1),
         )
 
     def forward(self, x: Tensor, time: Tensor, cond: Tensor) -> Tensor:
@@ -142,9 +145,7 @@ class UnetDenoiser(Denoiser):
         self.middle = Block(8 * w, 8 * w, w, attention=True)
         self.grow = nn.ConvTranspose1d(8 * w, 8 * w, 4, stride=2, padding=1)
         self.up = nn.ModuleList(Block(2 * i * w, i * w // 2, w) for i in (8, 4, 2))
-        self.output = nn.Sequential(
-            nn.GroupNorm(GROUPS, w), nn.SiLU(), nn.Conv1d(w, FRAMES, 3, padding=1)
-        )
+        self.output = nn.Sequential(nn.GroupNorm(GROUPS, w), nn.SiLU(), nn.Conv1d(w, FRAMES, 3, padding=1))
 
     def initial_state(self, batch: int) -> State:
         """A silent block, [b, 1, f, k]."""
