@@ -34,12 +34,6 @@ RATE = 24000
 MODELS, BLOCKS = ("lstm", "s6"), (512, 1024, 2048, 4096)
 cells = pytest.mark.parametrize(("model", "block"), [(m, b) for m in MODELS for b in BLOCKS])
 models = pytest.mark.parametrize("model", MODELS)
-# The U-Net plays no excitation, which starts and ends in silence: it takes part in what holds for any model.
-ANY = (*MODELS, "unet")
-any_cells = pytest.mark.parametrize(
-    ("model", "block"), [*((m, b) for m in MODELS for b in BLOCKS), ("unet", 512), ("unet", 4096)]
-)
-any_models = pytest.mark.parametrize("model", ANY)
 
 
 def music(seed=1, seconds=1.5, notes=12):
@@ -66,7 +60,7 @@ def silence(synthesizer, blocks):
     return play(synthesizer, [NO_EVENTS] * blocks)
 
 
-@any_cells
+@cells
 def test_offline_equals_block_by_block(make_voice, model, block):
     events, synthesizer = music(), Synthesizer(make_voice(model, block))
     whole = render(synthesizer, events, tail=0.5)
@@ -84,7 +78,7 @@ def test_offline_equals_block_by_block(make_voice, model, block):
     np.testing.assert_array_equal(np.concatenate(audio)[: len(whole)], whole)
 
 
-@any_models
+@models
 def test_every_way_to_render_gives_the_same_samples(make_voice, model):
     events, synthesizer = music(), Synthesizer(make_voice(model, 1024))
     whole = render(synthesizer, events)
@@ -97,7 +91,7 @@ def test_every_way_to_render_gives_the_same_samples(make_voice, model):
     assert (times > 0).all()
 
 
-@any_cells
+@cells
 def test_future_events_never_change_past_audio(make_voice, model, block):
     voice, past, border = make_voice(model, block), music(2, 2.0), RATE // block * block
     earlier = past[np.rint(past["time"] * RATE) < border]
@@ -113,7 +107,7 @@ def test_future_events_never_change_past_audio(make_voice, model, block):
     assert not np.array_equal(rendered[2][border : border + 9600], rendered[0][border : border + 9600])
 
 
-@any_cells
+@cells
 def test_a_saved_state_resumes_identically_also_elsewhere(make_voice, model, block):
     parts = blocks_of(music(4, 2.0, 30), RATE, block, 2 * RATE)
     half = len(parts) // 2
@@ -127,7 +121,7 @@ def test_a_saved_state_resumes_identically_also_elsewhere(make_voice, model, blo
         np.testing.assert_array_equal(play(synthesizer, parts[half:]), rest)
 
 
-@any_models
+@models
 def test_a_reset_forgets_everything(make_voice, model):
     synthesizer, parts = Synthesizer(make_voice(model)), blocks_of(music(), RATE, 512, RATE)
     first = play(synthesizer, parts)
@@ -135,7 +129,7 @@ def test_a_reset_forgets_everything(make_voice, model):
     np.testing.assert_array_equal(play(synthesizer, parts), first)
 
 
-@any_models
+@models
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_seed_decides_the_noise(make_voice, model, steps):
     voice = make_voice(model)
