@@ -18,7 +18,7 @@ import yaml
 from diffsynth.errors import UserError
 
 DATASETS = ("demo", "folder", "rendered", "maestro")
-MODELS = ("lstm", "s6")
+MODELS = ("lstm", "s6", "unet")
 BLOCKS = (512, 1024, 2048, 4096)
 
 
@@ -135,6 +135,13 @@ class S6:
 
 
 @dataclass(frozen=True)
+class Unet:
+    """Size of the published network."""
+
+    width: int
+
+
+@dataclass(frozen=True)
 class Infer:
     """Sampling at render time."""
 
@@ -168,10 +175,11 @@ class Params:
     train: Train
     lstm: Lstm
     s6: S6
+    unet: Unet
     infer: Infer
     evaluate: Evaluate
 
-    def model(self, name: str) -> Lstm | S6:
+    def model(self, name: str) -> Lstm | S6 | Unet:
         """The section of one model.
 
         Raises:

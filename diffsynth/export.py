@@ -3,7 +3,8 @@
 The graph is `diffsynth.inference.BlockStep`: its memory goes in and comes out, so that a host only has
 to carry arrays. The metadata entry "diffsynth" is JSON: names and shapes of the tensors, sample rate and
 latency, the modes of the piano and how bands of gains act on them. `examples/onnx_host.py` plays such
-a file with NumPy and ONNX Runtime alone; it is the specification of what happens around the graph.
+a file with NumPy and ONNX Runtime alone; it is the specification of what happens around the graph. For
+the published network that is a piano roll and an inverse STFT (`diffsynth.published`).
 """
 
 import base64
@@ -22,29 +23,25 @@ from diffsynth.excitation.bank import SILENCE
 from diffsynth.excitation.piano import REFERENCE_VELOCITY
 from diffsynth.files import atomic_path
 from diffsynth.inference import BlockStep
-from diffsynth.representation import AUDIBLE, MAX_GAIN, GainField
-from diffsynth.weights import Voice
+from diffsynth.representation import AUDIBLE, MAX_GAIN
+from diffsynth.voice import Voice
+from diffsynth.weights import AnyVoice
 
 FORMAT = "diffsynth network 1"
 ENTRY = "diffsynth"  # name of the metadata entry
 
 
-def export_onnx(voice: Voice, path: str | Path, steps: int = 1) -> dict[str, Any]:
+def export_onnx(voice: AnyVoice, path: str | Path, steps: int = 1) -> dict[str, Any]:
     """Write a voice as an ONNX file, atomically; returns its description without the arrays.
 
     Raises:
         UserError: the packages that exporting takes are not installed.
     """
     onnx = _onnx()
-    config = voice.config
-    memory = voice.denoiser.initial_state(1)
-    example = (
-        torch.zeros(config.frames, GainField.width(config.features)),
-        torch.zeros(config.frames, config.features.bands),
-        *memory,
-    )
+    player, memory = voice.player(), voice.denoiser.initial_state(1)
+    example = torch.zeros(player.condition_shape), torch.zeros(player.shape), *memory
     inputs = ["condition", "noise", *(f"memory_{i}" for i in range(len(memory)))]
-    outputs = ["gains", *(f"next_memory_{i}" for i in range(len(memory)))]
+    outputs = ["x", *(f"next_memory_{i}" for i in range(len(memory)))]
     shapes = [list(tensor.shape) for tensor in example]
     about = describe(voice, steps)
     about["inputs"] = dict(zip(inputs, shapes, strict=True))
@@ -57,19 +54,23 @@ def export_onnx(voice: Voice, path: str | Path, steps: int = 1) -> dict[str, Any
     return about
 
 
-def describe(voice: Voice, steps: int) -> dict[str, Any]:
+def describe(voice: AnyVoice, steps: int) -> dict[str, Any]:
     """The numbers of a voice that a host needs beside arrays."""
     config = voice.config
-    return {
+    about = {
         "format": FORMAT,
         "model": config.model,
         "block": config.block,
         "sample_rate": config.audio.sample_rate,
-        "frame": config.audio.frame,
         "latency_samples": config.block,
         "steps": steps,
-        "bands": config.features.bands,
-        "floor_db": config.features.floor,
+    }
+    if not isinstance(voice, Voice):
+        return about
+    return about | {
+        "frame": config.audio.frame,
+        "bands": voice.config.features.bands,
+        "floor_db": voice.config.features.floor,
         "audible_decades": AUDIBLE,
         "max_gain": MAX_GAIN,
         "reference_velocity": REFERENCE_VELOCITY,
@@ -77,8 +78,10 @@ def describe(voice: Voice, steps: int) -> dict[str, Any]:
     }
 
 
-def _arrays(voice: Voice) -> dict[str, Any]:
-    """Piano, normaliser and the bands of modes, encoded for JSON."""
+def _arrays(voice: AnyVoice) -> dict[str, Any]:
+    """The normaliser and, where gains are diffused, the piano and its bands, encoded for JSON."""
+    if not isinstance(voice, Voice):
+        return {"arrays": {"scale": _encode(voice.normaliser.scale.astype("<f4"))}}
     piano, field = voice.piano, voice.field()
     arrays: dict[str, NDArray[Any]] = {
         "key": piano.key.astype("<i2"),

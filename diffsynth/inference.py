@@ -1,7 +1,7 @@
 """One block of inference as a pure function of arrays, whatever computes it.
 
-A step takes the condition of a block, its noise and the memory, and returns normalised gains and
-the memory afterwards. `BlockStep` defines it; `TorchStep` computes it here; exported, it runs anywhere.
+A step takes the condition of a block, its noise and the memory, and returns normalised data and the
+memory afterwards. `BlockStep` defines it; `TorchStep` computes it here; exported, it runs anywhere.
 """
 
 import warnings
@@ -28,7 +28,7 @@ class Step(Protocol):
         ...
 
     def __call__(self, condition: Array, noise: Array, memory: Memory) -> tuple[Array, Memory]:
-        """Normalised gains [f, k] from the condition [f, c] and standard normal noise [f, k]."""
+        """Normalised data [f, k] from the condition of a block and standard normal noise [f, k]."""
         ...
 
 
@@ -45,12 +45,12 @@ class BlockStep(nn.Module):
         self.denoiser, self.steps = denoiser, steps
 
     def forward(self, condition: Tensor, noise: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
-        """Gains [f, k] and the new memory, from condition [f, c], noise [f, k] and memory."""
+        """Data [f, k] and the new memory, from a condition [..], noise [f, k] and memory."""
         context, memory = self.denoiser.encode(condition[None, None], memory)
         x = sample(
             lambda x_t, sigma: self.denoiser.denoise(x_t, sigma, context), noise[None, None], self.steps
         )
-        return x[0, 0], *memory
+        return x[0, 0], *self.denoiser.feed_back(memory, x)
 
 
 class TorchStep:
@@ -60,15 +60,16 @@ class TorchStep:
 
     Args:
         denoiser: the network, in evaluation mode.
-        frames: in a block, f.
-        bands: k.
-        width: c.
+        condition: shape of the condition of a block.
+        shape: f and k.
         steps: of the sampler.
     """
 
-    def __init__(self, denoiser: Denoiser, frames: int, bands: int, width: int, steps: int) -> None:
+    def __init__(
+        self, denoiser: Denoiser, condition: tuple[int, ...], shape: tuple[int, int], steps: int
+    ) -> None:
         self._initial = denoiser.initial_state(1)
-        example = torch.zeros(frames, width), torch.zeros(frames, bands), *self._initial
+        example = torch.zeros(condition), torch.zeros(shape), *self._initial
         with warnings.catch_warnings(), torch.no_grad():
             # TorchScript is called deprecated from time to time; what is to replace it compiles for
             # minutes and does not know LSTMs.

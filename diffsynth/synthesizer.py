@@ -1,8 +1,8 @@
 """The streaming engine: events in, one block of audio out, all memory explicit.
 
-Every block goes the same way, live or offline: the bank of modes takes the events, the network sees
-the condition and turns noise into gains, the gains act on the modes. The delay is one block, which
-has to be filled with events before it can be made; the model adds none.
+Every block goes the same way, live or offline: the voice's player makes a condition of the events, the
+network sees it and turns noise into data, the player makes audio of the data (`diffsynth.player`). The
+delay is one block, which has to be filled with events before it can be made; the model adds none.
 """
 
 from itertools import pairwise
@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.events import SAMPLE_EVENT, Events, to_samples
-from diffsynth.excitation.bank import Bank
 from diffsynth.inference import Step, TorchStep
-from diffsynth.weights import Voice
+from diffsynth.weights import AnyVoice
 
 TAIL = 3.0  # s rendered after the last event, so that the last notes die away
 
@@ -29,16 +28,12 @@ class Synthesizer:
         network: computes the network in place of PyTorch, with a sampler of its own.
     """
 
-    def __init__(self, voice: Voice, steps: int = 1, seed: int = 0, network: Step | None = None) -> None:
+    def __init__(self, voice: AnyVoice, steps: int = 1, seed: int = 0, network: Step | None = None) -> None:
         config = voice.config
         self.voice, self.steps, self.seed = voice, steps, seed
-        self.block, self.rate, self.frames = config.block, config.audio.sample_rate, config.frames
-        self._bands = config.features.bands
-        self._field = voice.field()
-        self._step = network or TorchStep(
-            voice.denoiser, self.frames, self._bands, self._field.width(config.features), steps
-        )
-        self._bank = Bank(voice.piano, self.rate, config.audio.frame)
+        self.block, self.rate = config.block, config.audio.sample_rate
+        self._player = player = voice.player()
+        self._step = network or TorchStep(voice.denoiser, player.condition_shape, player.shape, steps)
         self.reset()
 
     @property
@@ -53,25 +48,22 @@ class Synthesizer:
 
     def reset(self) -> None:
         """Silence, all keys and pedals up, the noise from its beginning."""
-        self._bank.reset()
+        self._player.reset()
         self._memory = self._step.initial()
-        self._gains = np.zeros((1, self._bands), dtype=np.float32)
         self._index = 0
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next block depends on."""
         return {
-            "bank": self._bank.state(),
+            "player": self._player.state(),
             "memory": tuple(array.copy() for array in self._memory),
-            "gains": self._gains.copy(),
             "index": self._index,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state taken with `state`; what follows replays identically."""
-        self._bank.restore(state["bank"])
+        self._player.restore(state["player"])
         self._memory = tuple(array.copy() for array in state["memory"])
-        self._gains = state["gains"].copy()
         self._index = state["index"]
 
     def process(self, events: Events) -> NDArray[np.float32]:
@@ -82,18 +74,15 @@ class Synthesizer:
                 this block, and one outside of it is moved to its nearest sample.
         """
         order = np.argsort(events["position"], kind="stable")
-        excitation = self._bank.process(events[order], self.frames)
-        condition = self._field.condition(excitation)
+        condition = self._player.condition(events[order])
         x, self._memory = self._step(condition, self._noise(), self._memory)
-        gains = np.concatenate([self._gains, self.voice.normaliser.inverse(x)])
-        self._gains = gains[-1:]
-        return self._bank.play(excitation, self._field.mode_gains(gains))
+        return self._player.audio(x)
 
     def _noise(self) -> NDArray[np.float32]:
         """Standard normal noise of the block to come, [f, k]."""
         generator = np.random.default_rng([self.seed, self._index])
         self._index += 1
-        return generator.standard_normal((self.frames, self._bands), dtype=np.float32)
+        return generator.standard_normal(self._player.shape, dtype=np.float32)
 
 
 NO_EVENTS = np.zeros(0, dtype=SAMPLE_EVENT)
