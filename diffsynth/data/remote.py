@@ -111,9 +111,15 @@ class Remote:
         def ask() -> Stamp:
             # One byte, because not every server knows HEAD or ranges that count from the end.
             with self._open({"Range": "bytes=0-0"}) as response:
-                return self._ranged(response, 0, None)
+                stamp = self._ranged(response, 0, None)
+                for _ in self._blocks(response):  # or the connection could not be used again
+                    pass
+                return stamp
 
-        return self._patiently(ask)
+        try:
+            return self._patiently(ask)
+        except ChangedError as error:
+            raise UserError(f"{self.url} is empty") from error
 
     def get(self) -> bytes:
         """All bytes, for small files."""
@@ -139,13 +145,14 @@ class Remote:
         """
         failures = 0
         while start < stop:
+            before = start
             try:
                 for block in self._range(start, min(start + chunk, stop), stamp):
                     start += len(block)
-                    failures = 0
                     yield block
+                failures = 0
             except _AgainError as again:
-                failures += 1
+                failures = failures + 1 if start == before else 0
                 self._pause(failures, self._patience.tries, again)
 
     def read(self, start: int, stop: int, stamp: Stamp) -> bytes:

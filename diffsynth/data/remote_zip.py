@@ -74,14 +74,17 @@ def find_data(remote: Remote, stamp: Stamp, member: Member) -> int:
         raise UserError(f"{remote.url}: {member.name} is compressed by an unknown method, {member.method}")
     if member.method == zipfile.ZIP_STORED and member.compressed != member.size:
         raise DamagedError(f"{remote.url}: the sizes of {member.name} contradict each other")
-    length = _HEADER.size + max(len(member.name.encode()), 1)
-    header = remote.read(member.offset, min(member.offset + length, stamp.size), stamp)
-    if len(header) < _HEADER.size:
-        raise DamagedError(f"{remote.url} ends before {member.name}")
+    length = _HEADER.size + len(member.name.encode())
+    if member.offset < 0 or member.offset + length > stamp.size:
+        raise DamagedError(f"{remote.url}: {member.name} does not lie in the archive")
+    header = remote.read(member.offset, member.offset + length, stamp)
     signature, name, extra = _HEADER.unpack(header[: _HEADER.size])
     if signature != b"PK\x03\x04" or header[_HEADER.size :][:name] not in _spellings(member.name):
         raise DamagedError(f"{remote.url}: {member.name} is not where the archive lists it")
-    return member.offset + _HEADER.size + int(name) + int(extra)
+    start = member.offset + _HEADER.size + int(name) + int(extra)
+    if start + member.compressed > stamp.size:
+        raise DamagedError(f"{remote.url} ends before {member.name} does")
+    return start
 
 
 def contents(file: BinaryIO, member: Member) -> Iterator[bytes]:
