@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def body(self, path, content, start, stop, fault):
         if fault == "drop":
-            stop = start + (stop - start) // 2
+            stop = start + (stop - start + 1) // 2
             self.close_connection = True
         flipped = (start + stop) // 2 if fault == "flip" else -1
         for offset in range(start, stop, PIECE):

@@ -26,7 +26,7 @@ def remote(server, path="a", patience=QUICK, say=None):
     return Remote(server.url + path, patience, say)
 
 
-def streamed(source, start=0, stop=len(CONTENT), chunk=60_000):
+def streamed(source, start=0, stop=500_001, chunk=60_000):
     return b"".join(source.stream(start, stop, source.stamp(), chunk))
 
 
@@ -43,8 +43,7 @@ def test_a_range_is_asked_for_in_chunks_over_one_connection(server):
 def test_what_breaks_off_goes_on_from_there(server, fault):
     server.fault = lambda request: fault if request.number % 3 else None
     assert streamed(remote(server)) == CONTENT
-    lost = 16384 * len(server.requests) if fault == "drop" else 0  # a block that was not complete
-    assert server.sent["a"] <= len(CONTENT) + 1 + lost
+    assert server.sent["a"] == len(CONTENT) + 1  # nothing came twice, but the byte of the stamp
 
 
 def test_a_small_file_is_fetched_whole_in_spite_of_drops(server):
@@ -82,7 +81,7 @@ def test_the_pause_that_a_server_asks_for_is_kept(server):
 
 def test_too_long_a_pause_is_told_instead_of_kept(server):
     server.fault = lambda request: (503, "4000")
-    with pytest.raises(UserError, match="answers 503 .*, and asks to come back in 4000 s"):
+    with pytest.raises(UserError, match=r"answers 503 .*, and asks to come back in 4000 s"):
         remote(server).stamp()
     assert len(server.requests) == 1
 
@@ -137,9 +136,10 @@ def test_bytes_of_two_versions_are_never_mixed(server, kind):
     blocks = source.stream(0, len(CONTENT), stamp, 50_000)
     received = next(blocks)
     server.replace("a", CONTENT.upper())  # of the same length
+    rest = []
     with pytest.raises(ChangedError):
-        for block in blocks:
-            received += block
+        rest.extend(blocks)
+    received += b"".join(rest)
     assert received == CONTENT[: len(received)]
     conditions = {request.headers.get("If-Range") for request in server.requests[1:]}
     assert conditions == ({'"v1"'} if kind == "strong" else {None})

@@ -114,7 +114,7 @@ class Part:
         journal: dict[str, Any] = {}
         with suppress(UserError):
             journal = read_json(self._journal)
-        if {key: journal.get(key) for key in self._identity} != self._identity or not self.path.is_file():
+        if not isinstance(journal, dict) or not self.path.is_file() or not self._is_of_this(journal):
             self.path.unlink(missing_ok=True)
             return
         there = self.path.stat().st_size
@@ -122,6 +122,9 @@ class Part:
         self.position = min(certain, there, member.compressed)
         os.truncate(self.path, self.position)
         self.start = journal["start"]
+
+    def _is_of_this(self, journal: dict[str, Any]) -> bool:
+        return all(journal.get(key) == value for key, value in self._identity.items())
 
     def begin(self, start: int) -> None:
         """Note where in the archive the member's bytes start."""

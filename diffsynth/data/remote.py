@@ -14,10 +14,11 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import requests
+import urllib3
 
 from diffsynth.errors import UserError
 
-BLOCK = 1 << 14  # bytes handed over at a time: what a kill or a dropped connection can lose in the client
+BLOCK = 1 << 16  # bytes handed over at a time, at most
 WHOLE = "download the whole archive by hand and give its path as --root (dataset.root)"
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\s*$")
@@ -212,7 +213,8 @@ class Remote:
 
     def _blocks(self, response: requests.Response) -> Iterator[bytes]:
         with _network_errors(self._patience.timeout):
-            for block in response.iter_content(BLOCK):
+            # Whatever is there at once, because half a block would be lost with its connection.
+            while block := response.raw.read1(BLOCK, decode_content=False):
                 if self._stop.is_set():
                     raise StoppedError
                 yield block
@@ -257,9 +259,9 @@ def _network_errors(timeout: float) -> Iterator[None]:
     """`_AgainError` for whatever a network does to a request."""
     try:
         yield
-    except requests.Timeout as error:
+    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise _AgainError(f"no answer within {timeout:g} s") from error
-    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+    except (requests.ConnectionError, urllib3.exceptions.HTTPError) as error:
         raise _AgainError(f"the connection failed or broke off{_reason(error)}") from error
     except requests.RequestException as error:
         raise UserError(str(error)) from error
