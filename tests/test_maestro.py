@@ -90,9 +90,7 @@ def test_a_composition_in_two_splits_is_refused():
     line = next(line for line in TABLE.splitlines() if "Intermezzos" in line)
     again = line.replace("Chamber3", "Chamber4")
     assert len(parse(f"{TABLE}{again}\n", "t")) == 8  # another performance, of the same split
-    with pytest.raises(
-        UserError, match=r"t: .*: Intermezzos Op\. 119 is in train and validation"
-    ):
+    with pytest.raises(UserError, match=r"t: .*: Intermezzos Op\. 119 is in train and validation"):
         parse(f"{TABLE}{again.replace(',validation,', ',train,')}\n", "t")
 
 
