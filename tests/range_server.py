@@ -20,9 +20,10 @@ class RangeServer(ThreadingHTTPServer):
     """Serves `files`, by path, in memory.
 
     `fault` is called with every request and may return a fault: "drop" (half of the answer, then the
-    connection ends), "refuse" (it ends at once), "flip" (one bit of the answer is wrong), "whole"
-    (ranges are ignored), a status (500), or a status and its Retry-After ((429, "1")). `sending` is
-    called before every piece. `requests` and `connections` are kept, and the `sent` bytes of every path.
+    connection ends), "refuse" (it ends at once), "flip" (one bit in the middle of the answer is wrong),
+    ("flip", 77) (one bit of that byte of the file), "whole" (ranges are ignored), a status (500), or a
+    status and its Retry-After ((429, "1")). `sending` is called before every piece. `requests` and
+    `connections` are kept, and the `sent` bytes of every path.
     """
 
     daemon_threads = True
@@ -118,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
             stop = start + (stop - start + 1) // 2
             self.close_connection = True
         flipped = (start + stop) // 2 if fault == "flip" else -1
+        if isinstance(fault, tuple) and fault[0] == "flip":
+            flipped = fault[1]
         for offset in range(start, stop, PIECE):
             piece = bytearray(content[offset : min(offset + PIECE, stop)])
             if 0 <= flipped - offset < len(piece):

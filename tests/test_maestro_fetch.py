@@ -254,20 +254,28 @@ def test_a_flipped_table_is_replaced_by_the_one_in_the_archive(server, contents,
     assert_brought(tmp_path / "raw", contents)
 
 
-def test_a_flipped_name_in_the_list_is_noticed(server, contents, files, tmp_path):
-    place = files[ARCHIVE].index(rows()[0][1].encode(), files[ARCHIVE].index(b"PK\x01\x02"))
-    first = iter([True])
+# Places in an entry of the list of an archive, from its beginning.
+FIELDS = {"signature": 1, "flags": 8, "method": 10, "crc": 16, "extra length": 30, "name": 55, "ZIP64": 28}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_flipped_bit_in_the_list_of_the_archive_is_noticed(server, contents, files, tmp_path, field):
+    audio = rows()[1][1]
+    entry = files[ARCHIVE].index(audio.encode(), files[ARCHIVE].index(b"PK\x01\x02")) - 46 - len(FOLDER) - 1
+    place = entry + FIELDS[field] + (len(f"{FOLDER}/{audio}") + 20 if field == "ZIP64" else 0)
+    flipped = []
 
     def flip(request):
-        asked = request.path == ARCHIVE and request.start <= place < request.stop
-        return "flip" if asked and next(first, None) else None
+        if request.path == ARCHIVE and request.start <= place < request.stop and not flipped:
+            flipped.append(True)
+            return "flip", place
+        return None
 
-    middle = {}
-    server.fault = lambda request: middle.setdefault(request.number, flip(request))
-    manifest = fetch(server, tmp_path / "raw", years="all")
-    assert "flip" in middle.values()
+    server.fault = flip
+    manifest = fetch(server, tmp_path / "raw")
+    assert flipped
     assert manifest.set_aside == []
-    assert_brought(tmp_path / "raw", contents)
+    assert_brought(tmp_path / "raw", of_years(contents, 2018))
 
 
 @pytest.mark.parametrize("when", ["at once", "later"])

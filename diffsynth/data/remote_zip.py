@@ -7,16 +7,16 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from diffsynth.data.remote import Remote, Stamp
-from diffsynth.errors import UserError
 
 _HEADER = struct.Struct("<4s22xHH")  # of a member: signature, lengths of name and extra field
 _TAIL = 4096  # bytes at the end of an archive that are fetched at once: more than its end records
 _BLOCK = 1 << 20
+_DEFLATE = 1032  # bytes that one can stand for
 
 
 class DamagedError(Exception):
@@ -48,7 +48,7 @@ def list_members(remote: Remote, stamp: Stamp) -> dict[str, Member]:
     """The files in an archive by name, in the order of the archive.
 
     Raises:
-        DamagedError: it is no ZIP archive, or arrived damaged.
+        DamagedError: it is no ZIP archive of stored and deflated files, or arrived damaged.
         UserError: the server gives up.
     """
     try:
@@ -60,7 +60,24 @@ def list_members(remote: Remote, stamp: Stamp) -> dict[str, Member]:
         Member(e.filename, e.header_offset, e.compress_type, e.CRC, e.compress_size, e.file_size)
         for e in sorted(entries, key=lambda entry: entry.header_offset)
     ]
+    _check_layout(members, stamp, remote.url)
     return {member.name: member for member in members}
+
+
+def _check_layout(members: Sequence[Member], stamp: Stamp, url: str) -> None:
+    """Find most flipped numbers in a list, which has no checksum of its own.
+
+    Raises:
+        DamagedError: members overlap, or a size cannot be.
+    """
+    ends = [*(following.offset for following in members[1:]), stamp.size]
+    for member, end in zip(members, ends, strict=True):
+        least = member.offset + _HEADER.size + len(member.name) + member.compressed
+        largest = member.compressed if member.method == zipfile.ZIP_STORED else _DEFLATE * member.compressed
+        if member.offset < 0 or least > end:
+            raise DamagedError(f"{url}: {member.name} does not fit where the archive lists it")
+        if member.size > largest or member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DamagedError(f"{url}: the list of the archive says what cannot be about {member.name}")
 
 
 def find_data(remote: Remote, stamp: Stamp, member: Member) -> int:
@@ -68,15 +85,9 @@ def find_data(remote: Remote, stamp: Stamp, member: Member) -> int:
 
     Raises:
         DamagedError: that header is another's, or none.
-        UserError: the server gives up, or the method of compression is unknown.
+        UserError: the server gives up.
     """
-    if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UserError(f"{remote.url}: {member.name} is compressed by an unknown method, {member.method}")
-    if member.method == zipfile.ZIP_STORED and member.compressed != member.size:
-        raise DamagedError(f"{remote.url}: the sizes of {member.name} contradict each other")
     length = _HEADER.size + len(member.name.encode())
-    if member.offset < 0 or member.offset + length > stamp.size:
-        raise DamagedError(f"{remote.url}: {member.name} does not lie in the archive")
     header = remote.read(member.offset, member.offset + length, stamp)
     signature, name, extra = _HEADER.unpack(header[: _HEADER.size])
     if signature != b"PK\x03\x04" or header[_HEADER.size :][:name] not in _spellings(member.name):
