@@ -10,6 +10,7 @@ import typer
 from diffsynth.config import load_params
 from diffsynth.errors import UserError
 from pipeline import paths
+from pipeline.cached import cached_output
 from pipeline.stage import PARAMS, ParamsFile, stage
 
 
@@ -29,10 +30,6 @@ def download(
     workers: Annotated[int | None, typer.Option(help="Processes that render or check.")] = None,
     connections: Annotated[int | None, typer.Option(min=1, help="Files fetched at once.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be downloaded, and do nothing.")] = False,
-    keep: Annotated[
-        bool,
-        typer.Option(help="Keep downloaded files beside the output as hard links, for the next time."),
-    ] = False,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.RAW,
 ) -> None:
     """Bring a dataset, verify it, and say what had to be set aside."""
@@ -55,7 +52,7 @@ def download(
         typer.echo("\n".join(plan(params.dataset, out, say)))
         return
     with stage("download", params, ["dataset"]) as run:
-        manifest = bring(params.dataset, out, paths.DEMO, keep=keep, say=say)
+        manifest = bring(params.dataset, out, paths.DEMO, earlier=cached_output("download", out), say=say)
         count = Counter(performance.split for performance in manifest.performances)
         seconds = sum(performance.duration for performance in manifest.performances)
         run.metrics({"performances": len(manifest.performances), "minutes": seconds / 60, **count})

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from diffsynth.data.manifest import read_manifest, verify
 from diffsynth.data.remote import Patience
 from diffsynth.errors import UserError
 from pipeline.app import run
+from pipeline.cached import CACHE, cached_output
 
 ROOT = Path(__file__).parents[1]
 DATASET = load_params(ROOT / "params.yaml").dataset
@@ -50,8 +52,8 @@ def dataset(server, **changes):
     return dataclasses.replace(DATASET, name="maestro", url=server.url, workers=1, **changes)
 
 
-def fetch(server, out, keep=False, say=lambda _: None, **changes):
-    return fetch_maestro(dataset(server, **changes), out, keep, False, say, QUICK)
+def fetch(server, out, say=lambda _: None, **changes):
+    return fetch_maestro(dataset(server, **changes), out, None, False, say, QUICK)
 
 
 def listing(folder):
@@ -141,39 +143,63 @@ def test_what_was_changed_in_the_output_is_not_taken_over(server, contents, tmp_
     assert_brought(tmp_path / "raw", of_years(contents, 2018))
 
 
-def test_kept_files_take_no_room_and_no_network(server, contents, tmp_path):
-    out = tmp_path / "raw"
-    fetch(server, out, keep=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".download-raw", "raw"]
-    assert not Depot(out).part("").exists()
-    for path in (out / FOLDER).rglob("*.wav"):
-        assert path.stat().st_nlink == 2
-    # What DVC does before it runs a stage:
-    for path in sorted(out.rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    out.rmdir()
-    server.requests.clear()
-    fetch(server, out, keep=True, seed=5)
-    assert server.requests == []
-    assert_brought(out, of_years(contents, 2018))
+def test_files_that_dvc_has_in_its_cache_come_from_there(server, contents, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = Path("data") / "raw"
     fetch(server, out)
-    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
-
-
-def test_kept_files_that_were_changed_are_fetched_again(server, contents, tmp_path):
-    out = tmp_path / "raw"
-    fetch(server, out, keep=True)
-    audio = rows()[1][1]
-    with (out / FOLDER / audio).open("r+b") as file:  # the kept one is the same file
-        file.seek(1000)
-        file.write(b"dirt")
-    with (out / FOLDER / "README").open("r+b") as file:
-        file.write(b"dirt")
-    said = []
-    fetch(server, out, keep=True, say=said.append)
+    entries = []
+    for number, path in enumerate(sorted(path for path in out.rglob("*") if path.is_file())):
+        digest = f"{number:032x}"
+        place = CACHE / digest[:2] / digest[2:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+        entries.append({"md5": digest, "relpath": path.relative_to(out).as_posix()})
+    broken, gone = (CACHE / "00" / f"{number:030x}" for number in (1, 2))
+    broken.write_bytes(b"?" * broken.stat().st_size)
+    gone.unlink()
+    (CACHE / "ff").mkdir()
+    (CACHE / "ff" / "ff.dir").write_text(json.dumps(entries))
+    lock = "stages: {download: {outs: [{path: data/raw, hash: md5, md5: ffff.dir}]}}"
+    Path("dvc.lock").write_text(lock)
+    shutil.rmtree("data")
+    server.sent.clear()
+    fetch_maestro(dataset(server), out, cached_output("download", out), False, patience=QUICK)
     assert_brought(out, of_years(contents, 2018))
-    assert len(said) == 1
-    assert audio in said[0]
+    again = sum(compressed(files, entries[number]["relpath"]) for number in (1, 2))
+    assert again < server.sent[ARCHIVE] < again + 8000
+    assert all(path.stat().st_nlink == 1 for path in out.rglob("*.wav"))  # DVC's own files are not ours
+    assert os.listdir("data") == ["raw"]
+
+
+@pytest.mark.parametrize(
+    "lock", ["missing", "", "[", "stages: {}", "stages: {download: {outs: [{path: a}]}}"]
+)
+def test_where_dvc_has_nothing(tmp_path, monkeypatch, lock):
+    monkeypatch.chdir(tmp_path)
+    if lock != "missing":
+        Path("dvc.lock").write_text(lock)
+    assert cached_output("download", Path("data/raw")) == {}
+    Path("dvc.lock").write_text("stages: {download: {outs: [{path: data/raw, md5: abcd.dir}]}}")
+    assert cached_output("download", Path("data/raw")) == {}
+
+
+def test_files_that_change_while_others_arrive_are_fetched_again(server, contents, tmp_path):
+    """A disk or somebody else may do that to files that were right when they arrived."""
+    depot, audio = Depot(tmp_path / "raw"), f"{FOLDER}/{rows()[0][1]}"
+    readme = f"{FOLDER}/README"
+
+    def spoil(path, offset):
+        for name in (audio, readme):
+            if depot.file(name).exists() and name not in spoiled:
+                spoiled.add(name)
+                depot.file(name).write_bytes(b"?" * len(contents[name]))
+
+    spoiled, said = set(), []
+    server.sending = spoil
+    fetch(server, tmp_path / "raw", connections=1, say=said.append)
+    assert spoiled == {audio, readme}
+    assert_brought(tmp_path / "raw", of_years(contents, 2018))
+    assert "was changed after it had arrived: asking for the list again" in said[-1]
 
 
 # killed
@@ -295,9 +321,9 @@ def test_a_changed_archive_is_fetched_anew_where_it_differs(server, contents, tm
         fetch(server, tmp_path / "raw", say=said.append)
         assert "the archive was replaced by another while it was fetched: asking for the list" in said[-1]
     else:
-        fetch(server, tmp_path / "raw", keep=True)
+        fetch(server, tmp_path / "raw")
         server.replace(ARCHIVE, served(other)[ARCHIVE])
-        fetch(server, tmp_path / "raw", keep=True, years="all")
+        fetch(server, tmp_path / "raw", years="all")
     expected = of_years(other, 2018) if when == "at once" else other
     assert_brought(tmp_path / "raw", expected)
 
@@ -439,7 +465,7 @@ def test_a_full_disk_is_told_before_or_when_it_happens(server, tmp_path, lie):
     else:
         assert re.search(r"the disk of .* is too full: 2\.\d+MB more are needed, \d+kB are free", line)
         assert all(not large(request) or request.start > 1e6 for request in server.requests)
-    assert done.stdout.splitlines()[-1] == "['.download-raw']"
+    assert done.stdout.splitlines()[-1] == ("['.download-raw']" if lie else "[]")
 
 
 # the command

@@ -1,10 +1,10 @@
 """MAESTRO from a server: the performances of some years out of the archive of all, by byte ranges.
 
-What arrives is kept beside the output (`depot.py`) until the output is complete, because DVC empties
-the output before every run.
+What arrives is kept beside the output (`depot.py`) until all is there, because DVC empties the output
+before every run; then it is moved there, so that nothing is stored twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,6 +17,7 @@ from diffsynth.config import Dataset, build
 from diffsynth.data.depot import Depot, fetch_member
 from diffsynth.data.maestro import LICENSE, TABLE
 from diffsynth.data.maestro_files import (
+    copy,
     describe_all,
     digest,
     explained_if_full,
@@ -38,7 +39,7 @@ KEPT = "; what has arrived is kept, and the same command goes on from there"
 def fetch_maestro(
     dataset: Dataset,
     out: Path,
-    keep: bool = False,
+    earlier: Mapping[str, Path] | None = None,
     progress: bool = True,
     say: Callable[[str], None] = lambda _: None,
     patience: Patience | None = None,
@@ -48,7 +49,7 @@ def fetch_maestro(
     Args:
         dataset: `years`, `url`, `connections` and `workers` count.
         out: folder to write; it appears or is replaced when all is there.
-        keep: leave what has arrived beside `out` as hard links, for the next call.
+        earlier: files that may be wanted ones, by path in `out`; those that prove to be are copied.
         progress: show bars on a terminal.
         say: takes lines for people.
         patience: with the network.
@@ -64,7 +65,7 @@ def fetch_maestro(
         for _ in range(ROUNDS):
             archive = Remote(archive_address(dataset.url), patience, say)
             try:
-                manifest = _round(archive, dataset, depot, out, progress, say, patience)
+                manifest = _round(archive, dataset, depot, out, earlier or {}, progress, say, patience)
             except (ChangedError, DamagedError) as error:
                 problem = error
                 depot.release.unlink(missing_ok=True)
@@ -72,7 +73,7 @@ def fetch_maestro(
                     depot.tidy()
                 say(f"{_words(error)}: asking for the list again")
                 continue
-            depot.tidy() if keep else depot.remove()
+            depot.remove()
             return manifest
         raise UserError(f"{archive.url}: {_words(problem)}, {ROUNDS} times in a row{KEPT}") from problem
 
@@ -99,6 +100,7 @@ def _round(
     dataset: Dataset,
     depot: Depot,
     out: Path,
+    earlier: Mapping[str, Path],
     progress: bool,
     say: Callable[[str], None],
     patience: Patience,
@@ -108,7 +110,7 @@ def _round(
     if release is None:
         release = survey(archive, dataset.url, patience, say)
         plan = make_plan(release, dataset.years, depot, dataset.connections)
-        _take_over(plan, depot, out)
+        _take_over(plan, depot, out, earlier)
         write_json(depot.release, asdict(release))
     plan = make_plan(release, dataset.years, depot, dataset.connections)
     try:
@@ -137,17 +139,23 @@ def _brought_before(out: Path) -> bool:
     return False
 
 
-def _take_over(plan: Plan, depot: Depot, out: Path) -> None:
-    """Sort out what is in the depot from an archive of another version, and add what is in the output."""
+def _take_over(plan: Plan, depot: Depot, out: Path, earlier: Mapping[str, Path]) -> None:
+    """Sort out what is in the depot from an archive of another version; add what lies elsewhere."""
     for member in plan.members:
-        mine, theirs = depot.file(member.name), out / member.name
+        mine = depot.file(member.name)
         if depot.has(member) and digest(mine)[1] != member.crc:
             mine.unlink()
-        if depot.has(member) or not theirs.is_file() or theirs.stat().st_size != member.size:
+        if depot.has(member):
             continue
-        if digest(theirs)[1] == member.crc:
-            mine.unlink(missing_ok=True)
-            link(theirs, mine)
+        mine.unlink(missing_ok=True)
+        if _is(out / member.name, member):
+            link(out / member.name, mine)
+        elif member.name in earlier and _is(earlier[member.name], member):
+            copy(earlier[member.name], mine)
+
+
+def _is(path: Path, member: Member) -> bool:
+    return path.is_file() and path.stat().st_size == member.size and digest(path)[1] == member.crc
 
 
 def _fetch_all(

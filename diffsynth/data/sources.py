@@ -1,7 +1,7 @@
 """Bringing a dataset: `demo`, `folder`, `rendered`, `maestro`."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from diffsynth.config import Dataset
@@ -28,7 +28,7 @@ def bring(
     out: Path,
     demo: Path = DEMO,
     progress: bool = True,
-    keep: bool = False,
+    earlier: Mapping[str, Path] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Fill a folder with a dataset and its `manifest.json`, replacing what an earlier call left.
@@ -38,7 +38,7 @@ def bring(
         out: folder to write; either all of it appears or nothing.
         demo: the committed demo dataset.
         progress: show a bar on a terminal.
-        keep: leave downloaded files beside `out` as hard links, so that they need not come again.
+        earlier: files that may be those to download, by path in `out`; they are checked and copied.
         say: takes lines for people that should not wait, such as a licence.
 
     Returns:
@@ -51,7 +51,7 @@ def bring(
     if dataset.name == "maestro" and dataset.root is not None:
         return copy_maestro(dataset, Path(dataset.root), out, progress)
     if dataset.name == "maestro":
-        return fetch_maestro(dataset, out, keep, progress, say)
+        return fetch_maestro(dataset, out, earlier, progress, say)
     if dataset.name == "demo":
         return _bring_demo(demo, out)
     if dataset.name == "folder":
