@@ -163,7 +163,9 @@ def test_files_that_dvc_has_in_its_cache_come_from_there(server, contents, files
     Path("dvc.lock").write_text(lock)
     shutil.rmtree("data")
     server.sent.clear()
-    fetch_maestro(dataset(server), out, cached_output("download", out), False, patience=QUICK)
+    said = []
+    fetch_maestro(dataset(server), out, cached_output("download", out), False, said.append, QUICK)
+    assert said == []
     assert_brought(out, of_years(contents, 2018))
     again = sum(compressed(files, entries[number]["relpath"]) for number in (1, 2))
     assert again < server.sent[ARCHIVE] < again + 8000

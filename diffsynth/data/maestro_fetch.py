@@ -59,7 +59,8 @@ def fetch_maestro(
     """
     depot, patience = Depot(out), patience or Patience()
     with depot.locked(), explained_if_full(depot.root, KEPT):
-        if not depot.release.exists() and not _brought_before(out):
+        known = any(name.endswith(TABLE) for name in earlier or {})
+        if not depot.release.exists() and not known and not _brought_before(out):
             say(LICENSE)
         problem: Exception | None = None
         for _ in range(ROUNDS):
