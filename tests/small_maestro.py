@@ -1,12 +1,18 @@
 """Seven performances of MAESTRO, its real names and splits with generated sound, as a server has them."""
 
+import dataclasses
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import soundfile
 from range_server import zip_bytes
 
+from diffsynth.config import load_params
+from diffsynth.data.maestro_fetch import fetch_maestro
+from diffsynth.data.manifest import read_manifest, verify
+from diffsynth.data.remote import Patience
 from diffsynth.events import NOTE_ON, make_events
 from diffsynth.midi import write_midi
 
@@ -36,6 +42,10 @@ César Franck,"Prélude, chorale, et fugue, M. 21\
 2014/MIDI-UNPROCESSED_16-18_R1_2014_MID--AUDIO_16_R1_2014_wav--3.wav,706.374827813
 """
 FOLDER = "maestro-v3.0.0"
+ARCHIVE, LIST = f"{FOLDER}.zip", f"{FOLDER}.csv"
+ROOT = Path(__file__).parents[1]
+DATASET = load_params(ROOT / "params.yaml").dataset
+QUICK = Patience(first=0.001, timeout=10)
 
 
 def rows():
@@ -95,3 +105,26 @@ def midi_bytes(folder, key):
     content = path.read_bytes()
     path.unlink()
     return content
+
+
+def dataset(server, **changes):
+    """Parameters of the download from a server."""
+    return dataclasses.replace(DATASET, name="maestro", url=server.url, workers=1, **changes)
+
+
+def fetch(server, out, say=lambda _: None, **changes):
+    """The download."""
+    return fetch_maestro(dataset(server, **changes), out, None, False, say, QUICK)
+
+
+def listing(folder):
+    """Files below a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_brought(out, expected):
+    """The folder holds these files and a true manifest, nothing else."""
+    assert listing(out) == {*expected, "manifest.json"}
+    for name, content in expected.items():
+        assert (out / name).read_bytes() == content, name
+    verify(out, read_manifest(out))
