@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -28,8 +28,9 @@ class Dataset:
 
     name: str
     root: str | None
-    years: list[int]
+    years: list[int] | Literal["all"]
     url: str
+    connections: int
     soundfont: str
     program: int
     minutes: float
@@ -249,6 +250,9 @@ def build(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) in (Union, UnionType):
         if value is None:
             return None
+        words = [word for k in get_args(kind) if get_origin(k) is Literal for word in get_args(k)]
+        if isinstance(value, str) and value in words:
+            return value
         kind = next(k for k in get_args(kind) if k is not type(None))
         return build(kind, value, where)
     if get_origin(kind) is list:

@@ -15,7 +15,7 @@ from diffsynth import __version__
 from diffsynth.errors import UserError
 
 COMMANDS = {
-    "download": "Bring the performances: the demo, a folder of your own, or rendered ones.",
+    "download": "Bring the performances: the demo, MAESTRO, a folder of your own, or rendered ones.",
     "align": "Match the MIDI events of every performance to its audio.",
     "shard": "Cut the aligned performances into samples for training.",
     "fit": "Fit the modal excitation to the aligned performances.",
