@@ -11,14 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from diffsynth.errors import UserError
 
 DATASETS = ("demo", "folder", "rendered", "maestro")
-MODELS = ("lstm", "s6")
+MODELS = ("lstm", "s6", "unet")
 BLOCKS = (512, 1024, 2048, 4096)
 
 
@@ -28,8 +28,9 @@ class Dataset:
 
     name: str
     root: str | None
-    years: list[int]
+    years: list[int] | Literal["all"]
     url: str
+    connections: int
     soundfont: str
     program: int
     minutes: float
@@ -136,6 +137,13 @@ class S6:
 
 
 @dataclass(frozen=True)
+class Unet:
+    """Size of the published network."""
+
+    width: int
+
+
+@dataclass(frozen=True)
 class Infer:
     """Sampling at render time."""
 
@@ -169,10 +177,11 @@ class Params:
     train: Train
     lstm: Lstm
     s6: S6
+    unet: Unet
     infer: Infer
     evaluate: Evaluate
 
-    def model(self, name: str) -> Lstm | S6:
+    def model(self, name: str) -> Lstm | S6 | Unet:
         """The section of one model.
 
         Raises:
@@ -242,6 +251,9 @@ def build(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) in (Union, UnionType):
         if value is None:
             return None
+        words = [word for k in get_args(kind) if get_origin(k) is Literal for word in get_args(k)]
+        if isinstance(value, str) and value in words:
+            return value
         kind = next(k for k in get_args(kind) if k is not type(None))
         return build(kind, value, where)
     if get_origin(kind) is list:

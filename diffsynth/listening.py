@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from diffsynth.events import Events
 from diffsynth.shards import Segment
 from diffsynth.synthesizer import Synthesizer, blocks_of
-from diffsynth.weights import Voice
+from diffsynth.weights import AnyVoice
 
 FFT, HOP = 2048, 512
 FLOOR = 1e-10  # power: -100 dB below full scale
@@ -29,7 +29,7 @@ class Excerpt:
         events = segment.events[segment.events["time"] < seconds]
         return Excerpt(events, audio)
 
-    def listen(self, voice: Voice) -> dict[str, float]:
+    def listen(self, voice: AnyVoice) -> dict[str, float]:
         """Stream the excerpt; the distance of its spectra and levels from the recording."""
         synthesizer = Synthesizer(voice)
         parts = blocks_of(self.events, synthesizer.rate, synthesizer.block, len(self.audio))

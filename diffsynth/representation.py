@@ -55,17 +55,24 @@ class Normaliser:
 
 
 class GainField:
-    """Bands, conditions and gains for one piano at one audio format."""
+    """Bands, conditions and gains for one piano at one audio format.
+
+    Attributes:
+        band: [p] lower one of the two bands that a mode lies in.
+        share: [p] how far the mode is on its way to the next band, 0..1.
+    """
 
     def __init__(self, piano: Piano, audio: AudioFormat, features: Features) -> None:
         self.audio, self.features = audio, features
         self._floor = 10.0 ** (features.floor / 10)
         bins = np.arange(features.window // 2 + 1) * audio.sample_rate / features.window
         self._bin_weights = torch.from_numpy(band_weights(bins, features)).float()
-        self._mode_weights = band_weights(piano.frequency, features).astype(np.float32)
-        # Nearly all zeros: a mode lies in two bands and belongs to one key.
-        of_key = piano.key == np.arange(KEYS)[:, None]
-        self._level_weights = csr_array(np.concatenate([self._mode_weights, of_key]), dtype=np.float32)
+        # A mode lies in two neighbouring bands and belongs to one key: few products for many modes.
+        place = band_places(piano.frequency, features)
+        self.band = np.minimum(place.astype(np.intp), features.bands - 2)
+        self.share = (place - self.band).astype(np.float32)
+        shares = [band_weights(piano.frequency, features), piano.key == np.arange(KEYS)[:, None]]
+        self._shares_of_levels = csr_array(np.concatenate(shares), dtype=np.float32)
 
     @staticmethod
     def width(features: Features) -> int:
@@ -80,7 +87,7 @@ class GainField:
         past and the present only.
         """
         power = 0.5 * (excitation.end.real**2 + excitation.end.imag**2)
-        levels = (self._level_weights @ power.T).T
+        levels = np.stack([self._shares_of_levels @ frame for frame in power])
         strikes = np.zeros((len(power), KEYS), dtype=np.float32)
         for strike in excitation.strikes:
             strikes[strike.frame, strike.key] = strike.velocity / 127
@@ -108,7 +115,11 @@ class GainField:
 
     def mode_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
         """Linear gain of every mode, [.., p], from log gains in bands, [.., k]."""
-        return np.exp(gains @ self._mode_weights)
+        steps = np.diff(gains, axis=-1)
+        own = np.take(steps, self.band, axis=-1, mode="clip")
+        own *= self.share
+        own += np.take(gains, self.band, axis=-1, mode="clip")
+        return np.exp(own, out=own)
 
     def _above_floor(self, level: NDArray[np.float32]) -> NDArray[np.float32]:
         """Level on a logarithmic scale: 0 at the floor, 1 at 40 dB above it."""
@@ -135,9 +146,14 @@ def band_centres(features: Features) -> NDArray[np.float64]:
 
 def band_weights(frequency: NDArray[np.float64], features: Features) -> NDArray[np.float64]:
     """[k, n] share of each band in each frequency (Hz): triangles in mel that sum to one."""
+    place = band_places(frequency, features)
+    return np.maximum(0.0, 1.0 - np.abs(place - np.arange(features.bands)[:, None]))
+
+
+def band_places(frequency: NDArray[np.float64], features: Features) -> NDArray[np.float64]:
+    """[n] where frequencies (Hz) lie among the band centres: 2.5 is half way from band 2 to band 3."""
     centres = _mel(band_centres(features))
-    place = np.interp(_mel(np.asarray(frequency)), centres, np.arange(len(centres)))
-    return np.maximum(0.0, 1.0 - np.abs(place - np.arange(len(centres))[:, None]))
+    return np.interp(_mel(np.asarray(frequency)), centres, np.arange(len(centres)))
 
 
 def _mel(frequency: NDArray[np.float64] | float) -> NDArray[np.float64]:

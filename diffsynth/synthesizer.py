@@ -1,21 +1,19 @@
 """The streaming engine: events in, one block of audio out, all memory explicit.
 
-Every block goes the same way, live or offline: the bank of modes takes the events, the network sees
-the condition and turns noise into gains, the gains act on the modes. The delay is one block, which
-has to be filled with events before it can be made; the model adds none.
+Every block goes the same way, live or offline: the voice's player makes a condition of the events, the
+network sees it and turns noise into data, the player makes audio of the data (`diffsynth.player`). The
+delay is one block, which has to be filled with events before it can be made; the model adds none.
 """
 
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from diffsynth.diffusion import sample
 from diffsynth.events import SAMPLE_EVENT, Events, to_samples
-from diffsynth.excitation.bank import Bank
-from diffsynth.weights import Voice
+from diffsynth.inference import Step, TorchStep
+from diffsynth.weights import AnyVoice
 
 TAIL = 3.0  # s rendered after the last event, so that the last notes die away
 
@@ -27,14 +25,15 @@ class Synthesizer:
         voice: what to play.
         steps: of the diffusion sampler for each block; 1 is the default and usually best.
         seed: of the diffusion noise. Block i of a stream gets the same noise in every run.
+        network: computes the network in place of PyTorch, with a sampler of its own.
     """
 
-    def __init__(self, voice: Voice, steps: int = 1, seed: int = 0) -> None:
+    def __init__(self, voice: AnyVoice, steps: int = 1, seed: int = 0, network: Step | None = None) -> None:
         config = voice.config
         self.voice, self.steps, self.seed = voice, steps, seed
-        self.block, self.rate, self.frames = config.block, config.audio.sample_rate, config.frames
-        self._field = voice.field()
-        self._bank = Bank(voice.piano, self.rate, config.audio.frame)
+        self.block, self.rate = config.block, config.audio.sample_rate
+        self._player = player = voice.player()
+        self._step = network or TorchStep(voice.denoiser, player.condition_shape, player.shape, steps)
         self.reset()
 
     @property
@@ -49,28 +48,24 @@ class Synthesizer:
 
     def reset(self) -> None:
         """Silence, all keys and pedals up, the noise from its beginning."""
-        self._bank.reset()
-        self._memory = self.voice.denoiser.initial_state(1)
-        self._gains = np.zeros((1, self.voice.config.features.bands), dtype=np.float32)
+        self._player.reset()
+        self._memory = self._step.initial()
         self._index = 0
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next block depends on."""
         return {
-            "bank": self._bank.state(),
-            "memory": tuple(tensor.clone() for tensor in self._memory),
-            "gains": self._gains.copy(),
+            "player": self._player.state(),
+            "memory": tuple(array.copy() for array in self._memory),
             "index": self._index,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state taken with `state`; what follows replays identically."""
-        self._bank.restore(state["bank"])
-        self._memory = tuple(tensor.clone() for tensor in state["memory"])
-        self._gains = state["gains"].copy()
+        self._player.restore(state["player"])
+        self._memory = tuple(array.copy() for array in state["memory"])
         self._index = state["index"]
 
-    @torch.inference_mode()
     def process(self, events: Events) -> NDArray[np.float32]:
         """The next block of audio, [block] samples in about -1..1.
 
@@ -79,24 +74,15 @@ class Synthesizer:
                 this block, and one outside of it is moved to its nearest sample.
         """
         order = np.argsort(events["position"], kind="stable")
-        excitation = self._bank.process(events[order], self.frames)
-        condition = self._field.condition(excitation)
-        gains = self.voice.normaliser.inverse(self._diffuse(condition))
-        gains = np.concatenate([self._gains, gains])
-        self._gains = gains[-1:]
-        return self._bank.play(excitation, self._field.mode_gains(gains))
+        condition = self._player.condition(events[order])
+        x, self._memory = self._step(condition, self._noise(), self._memory)
+        return self._player.audio(x)
 
-    def _diffuse(self, condition: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised gains of one block, [f, k], from its condition, [f, c]."""
-        shape = (1, 1, self.frames, self.voice.config.features.bands)
-        noise = np.random.default_rng([self.seed, self._index]).standard_normal(shape, dtype=np.float32)
+    def _noise(self) -> NDArray[np.float32]:
+        """Standard normal noise of the block to come, [f, k]."""
+        generator = np.random.default_rng([self.seed, self._index])
         self._index += 1
-        denoiser = self.voice.denoiser
-        context, self._memory = denoiser.encode(torch.from_numpy(condition)[None, None], self._memory)
-        x = sample(
-            lambda x_t, sigma: denoiser.denoise(x_t, sigma, context), torch.from_numpy(noise), self.steps
-        )
-        return x[0, 0].numpy()
+        return generator.standard_normal(self._player.shape, dtype=np.float32)
 
 
 NO_EVENTS = np.zeros(0, dtype=SAMPLE_EVENT)

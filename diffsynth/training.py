@@ -15,13 +15,12 @@ from torch import Tensor
 from diffsynth.config import Diffusion, Train
 from diffsynth.diffusion import Denoise, loss, sample
 from diffsynth.errors import UserError
-from diffsynth.featureset import FeatureSet
+from diffsynth.examples import Batch, Examples
 from diffsynth.models import Denoiser
-from diffsynth.representation import Normaliser
 
-NEPER = 20 / math.log(10)  # dB
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
 VALIDATION = 32  # sequences
+DROPOUT = 1 << 40  # sets the random numbers of layers apart from those of batches
 
 
 @dataclass
@@ -44,10 +43,8 @@ class Trainer:
 
     Args:
         denoiser: network to train, in place.
-        data: training features.
-        validation: validation features.
-        normaliser: of the gains.
-        frames: in a block, f.
+        data: training examples.
+        validation: validation examples.
         train: optimisation.
         diffusion: averaging and validation noise levels.
         listen: called at every validation with the averaged network; its numbers join the row.
@@ -56,20 +53,16 @@ class Trainer:
     def __init__(
         self,
         denoiser: Denoiser,
-        data: FeatureSet,
-        validation: FeatureSet,
-        normaliser: Normaliser,
-        frames: int,
+        data: Examples,
+        validation: Examples,
         train: Train,
         diffusion: Diffusion,
         listen: Callable[[Denoiser], dict[str, float]] = lambda _: {},
     ) -> None:
-        _check(train, data, frames)
+        _check(train)
         self.denoiser, self.config, self.diffusion = denoiser, train, diffusion
-        self.frames, self.listen = frames, listen
+        self.listen = listen
         self._data, self._validation = data, validation
-        self._mean = torch.from_numpy(normaliser.mean)
-        self._scale = torch.from_numpy(normaliser.scale)
         self._averaged = {name: value.clone() for name, value in denoiser.state_dict().items()}
         self.best = {name: value.clone() for name, value in self._averaged.items()}
         self._optimiser = torch.optim.AdamW(
@@ -123,16 +116,7 @@ class Trainer:
             group["lr"] = self._rate(step)
         self.denoiser.train()
         self._optimiser.zero_grad(set_to_none=True)
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        parts = self.config.batch_size // self.config.mini_batch_size
-        total = 0.0
-        for _ in range(parts):
-            cond, x, weight = self._draw(self._data, self.config.mini_batch_size, generator)
-            sigma = torch.rand(x.shape[:2], generator=generator)
-            noise = torch.randn(x.shape, generator=generator)
-            value = loss(self._denoise(cond), x, noise, sigma, weight) / parts
-            value.backward()
-            total += float(value.detach())
+        total = self._gradients(self.config.seed * 1_000_003 + step)
         if not math.isfinite(total):
             raise UserError(f"training diverged in step {step + 1}; lower train.learning_rate")
         torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.clip)
@@ -140,9 +124,26 @@ class Trainer:
         self._average(step)
         return total
 
-    def _denoise(self, cond: Tensor) -> Denoise:
-        """The network as the diffusion sees it, for sequences that begin with the condition."""
-        context, _ = self.denoiser.encode(cond, self.denoiser.initial_state(len(cond)))
+    def _gradients(self, seed: int) -> float:
+        """Gradients of all mini-batches of a step, added up, and its loss."""
+        generator = torch.Generator().manual_seed(seed)
+        parts = self.config.batch_size // self.config.mini_batch_size
+        total = 0.0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + DROPOUT)
+            for _ in range(parts):
+                batch = self._data.draw(self.config.mini_batch_size, generator)
+                sigma = torch.rand(batch.x.shape[:2], generator=generator)
+                noise = torch.randn(batch.x.shape, generator=generator)
+                value = loss(self._denoise(batch), batch.x, noise, sigma, batch.weight) / parts
+                value.backward()
+                total += float(value.detach())
+        return total
+
+    def _denoise(self, batch: Batch) -> Denoise:
+        """The network as the diffusion sees it, for the sequences of a batch."""
+        state = batch.state or self.denoiser.initial_state(len(batch.cond))
+        context, _ = self.denoiser.encode(batch.cond, state)
         return lambda x_t, sigma: self.denoiser.denoise(x_t, sigma, context)
 
     def _average(self, step: int) -> None:
@@ -150,26 +151,6 @@ class Trainer:
         decay = min(self.diffusion.ema, (1 + step) / (10 + step))
         for name, value in self.denoiser.state_dict().items():
             self._averaged[name].lerp_(value, 1 - decay)
-
-    def _draw(
-        self, data: FeatureSet, count: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Random sequences: cond [b, t, f, c], x [b, t, f, k] and weight; no loss on the first frames."""
-        length = self.config.sequence // self.frames * self.frames
-        segments = torch.randint(len(data.cond), (count,), generator=generator)
-        starts = torch.randint(data.cond.shape[1] - length + 1, (count,), generator=generator)
-
-        def cut(values: Tensor) -> Tensor:
-            rows = [
-                values[s, i : i + length] for s, i in zip(segments.tolist(), starts.tolist(), strict=True)
-            ]
-            return torch.stack(rows).float()
-
-        cond, gains, weight = cut(data.cond), cut(data.gains), cut(data.weight)
-        weight[:, : self.config.warmup] = 0
-        x = (gains - self._mean) / self._scale
-        shape = (-1, self.frames)
-        return cond.unflatten(1, shape), x.unflatten(1, shape), weight.unflatten(1, shape)
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
@@ -191,32 +172,21 @@ class Trainer:
     def _errors(self) -> dict[str, float]:
         """Loss at fixed noise levels and the error of one-step sampling in dB, on fixed sequences."""
         generator = torch.Generator().manual_seed(self.config.seed)
-        cond, x, weight = self._draw(self._validation, VALIDATION, generator)
-        noise = torch.randn(x.shape, generator=generator)
-        denoise = self._denoise(cond)
+        batch = self._validation.draw(VALIDATION, generator)
+        noise = torch.randn(batch.x.shape, generator=generator)
+        denoise = self._denoise(batch)
         row = {}
         for level in self.diffusion.validation_sigmas:
-            sigma = torch.full(x.shape[:2], level)
-            row[f"validation_loss_{level:g}"] = float(loss(denoise, x, noise, sigma, weight))
+            sigma = torch.full(batch.x.shape[:2], level)
+            row[f"validation_loss_{level:g}"] = float(loss(denoise, batch.x, noise, sigma, batch.weight))
         row["validation_loss"] = sum(row.values()) / max(len(row), 1)
-        error = (sample(denoise, noise, 1) - x).abs() * self._scale
-        row["one_step_db"] = float((error * weight).sum() / weight.sum().clamp_min(1e-9)) * NEPER
+        row["one_step_db"] = self._validation.error_db(sample(denoise, noise, 1), batch)
         return row
 
 
-def steps_of_epochs(epochs: int, data: FeatureSet, train: Train) -> int:
-    """Optimiser steps that see as many frames as `epochs` passes over the data."""
-    segments, frames = data.cond.shape[:2]
-    return max(1, math.ceil(epochs * segments * frames / (train.batch_size * train.sequence)))
-
-
-def _check(train: Train, data: FeatureSet, frames: int) -> None:
-    for name in ("steps", "batch_size", "mini_batch_size", "sequence", "validate_every", "checkpoint_every"):
+def _check(train: Train) -> None:
+    for name in ("steps", "batch_size", "mini_batch_size", "validate_every", "checkpoint_every"):
         if getattr(train, name) < 1:
             raise UserError(f"train.{name} must be at least 1")
     if train.batch_size % train.mini_batch_size:
         raise UserError("train.batch_size must be a multiple of train.mini_batch_size")
-    if train.sequence > data.cond.shape[1]:
-        raise UserError(f"train.sequence is longer than a segment, which has {data.cond.shape[1]} frames")
-    if train.sequence // frames * frames <= train.warmup:
-        raise UserError(f"train.sequence, in whole blocks of {frames} frames, must exceed train.warmup")

@@ -1,13 +1,12 @@
 """A voice: all that is needed to turn MIDI into audio, in one safetensors file.
 
-The file holds the network, the modal piano and the normaliser; its header holds the whole
-configuration, and whatever else a model card wants to state.
+The file holds the network, the normaliser and, where gains are diffused, the modal piano; its header
+holds the whole configuration, and whatever else a model card wants to state.
 """
 
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,59 +16,33 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from diffsynth.config import BLOCKS, MODELS, S6, AudioFormat, Features, Lstm, build, choice
+from diffsynth.config import BLOCKS, MODELS, S6, AudioFormat, Features, Lstm, Unet, build, choice
 from diffsynth.errors import UserError
 from diffsynth.excitation.piano import Piano
 from diffsynth.files import atomic_path
-from diffsynth.models import Denoiser, build_denoiser
-from diffsynth.representation import GainField, Normaliser
+from diffsynth.models import Denoiser
+from diffsynth.models.unet import FRAMES
+from diffsynth.published.frames import FrameScale
+from diffsynth.published.voice import FrameConfig, FrameVoice
+from diffsynth.representation import Normaliser
+from diffsynth.voice import Voice, VoiceConfig
 
 FORMAT = "diffsynth voice 1"
-SECTIONS: dict[str, type[Lstm] | type[S6]] = {"lstm": Lstm, "s6": S6}
+SECTIONS: dict[str, type[Lstm] | type[S6] | type[Unet]] = {"lstm": Lstm, "s6": S6, "unet": Unet}
+
+AnyConfig = VoiceConfig | FrameConfig
+AnyVoice = Voice | FrameVoice
 
 
-@dataclass(frozen=True)
-class VoiceConfig:
-    """What a voice was built with; `network` is the section of its model."""
-
-    model: str
-    block: int
-    audio: AudioFormat
-    features: Features
-    network: Lstm | S6
-
-    @property
-    def frames(self) -> int:
-        """Frames in a block, f."""
-        return self.block // self.audio.frame
-
-
-@dataclass(frozen=True)
-class Voice:
-    """A configuration and everything that was fitted or trained for it."""
-
-    config: VoiceConfig
-    denoiser: Denoiser
-    piano: Piano
-    normaliser: Normaliser
-
-    def field(self) -> GainField:
-        """The gain field of this piano at this audio format."""
-        return GainField(self.piano, self.config.audio, self.config.features)
-
-
-def new_denoiser(config: VoiceConfig) -> Denoiser:
+def new_denoiser(config: AnyConfig) -> Denoiser:
     """A network with fresh weights (torch's global seed decides them)."""
-    return build_denoiser(config.network, config.features.bands, GainField.width(config.features))
+    return config.new_denoiser()
 
 
-def save_voice(path: str | Path, voice: Voice, card: Mapping[str, Any]) -> None:
+def save_voice(path: str | Path, voice: AnyVoice, card: Mapping[str, Any]) -> None:
     """Write a voice, atomically; `card` is any JSON that belongs in a model card."""
     tensors = {f"denoiser.{name}": value for name, value in voice.denoiser.state_dict().items()}
-    arrays: dict[str, NDArray[Any]] = {
-        f"piano.{name}": array for name, array in voice.piano.tensors().items()
-    }
-    arrays |= {"normaliser.mean": voice.normaliser.mean, "normaliser.scale": voice.normaliser.scale}
+    arrays = voice.arrays()
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     # One entry, because safetensors writes several in an order that changes from call to call.
     header = {"config": dataclasses.asdict(voice.config), "card": dict(card)}
@@ -78,7 +51,7 @@ def save_voice(path: str | Path, voice: Voice, card: Mapping[str, Any]) -> None:
         save_file({name: value.contiguous() for name, value in tensors.items()}, str(temporary), metadata)
 
 
-def load_voice(path: str | Path) -> Voice:
+def load_voice(path: str | Path) -> AnyVoice:
     """Read a voice written by `save_voice`, ready for inference.
 
     Raises:
@@ -86,20 +59,18 @@ def load_voice(path: str | Path) -> Voice:
     """
     header, tensors = _read(Path(path))
     config = _config(header["config"], str(path))
-    denoiser = new_denoiser(config)
     groups: dict[str, dict[str, torch.Tensor]] = {"denoiser": {}, "piano": {}, "normaliser": {}}
     for name, value in tensors.items():
         group, _, rest = name.partition(".")
         groups.setdefault(group, {})[rest] = value
     try:
-        denoiser.load_state_dict(groups["denoiser"])
-        normaliser = Normaliser(**{name: value.numpy() for name, value in groups["normaliser"].items()})
-        piano = Piano.from_tensors({name: value.numpy() for name, value in groups["piano"].items()})
+        denoiser = new_denoiser(config)
+        denoiser.load_state_dict(groups.pop("denoiser"))
+        denoiser.eval().requires_grad_(False)
+        arrays = {group: {name: value.numpy() for name, value in of.items()} for group, of in groups.items()}
+        return _voice(config, denoiser, arrays)
     except (RuntimeError, TypeError, UserError) as error:
         raise UserError(f"{path} does not hold what its header describes: {error}") from error
-    if not normaliser.mean.shape == normaliser.scale.shape == (config.features.bands,):
-        raise UserError(f"{path} does not hold what its header describes: its normaliser does not fit")
-    return Voice(config, denoiser.eval().requires_grad_(False), piano, normaliser)
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
@@ -123,7 +94,10 @@ def find_weights(model: str, block: int, given: Path | None, released: Path, tra
         path = folder / str(block) / f"{model}.safetensors"
         if path.is_file():
             return path
-    raise UserError(f"no weights for {model} at {block}: run `dvc repro train@{model}-{block}` first")
+    # The U-Net is not among the models of params.yaml, unless somebody wants it.
+    stage = f"dvc repro train@{model}-{block}"
+    command = f"diffsynth train --model unet --block {block}" if model == "unet" else stage
+    raise UserError(f"no weights for {model} at {block}: run `{command}` first")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -142,10 +116,27 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise UserError(f"{path} is not a diffsynth voice") from error
 
 
-def _config(tree: dict[str, Any], where: str) -> VoiceConfig:
+def _voice(config: AnyConfig, denoiser: Denoiser, arrays: dict[str, dict[str, NDArray[Any]]]) -> AnyVoice:
+    """A voice of its parts, "piano" and "normaliser" by name."""
+    voice: AnyVoice
+    if isinstance(config, FrameConfig):
+        voice = FrameVoice(config, denoiser, FrameScale(**arrays["normaliser"]))
+        shape: tuple[int, ...] = (FRAMES, config.block // 2)
+    else:
+        piano, normaliser = Piano.from_tensors(arrays["piano"]), Normaliser(**arrays["normaliser"])
+        voice = Voice(config, denoiser, piano, normaliser)
+        shape = (config.features.bands,)
+    if any(array.shape != shape for array in arrays["normaliser"].values()):
+        raise UserError("its normaliser does not fit")
+    return voice
+
+
+def _config(tree: dict[str, Any], where: str) -> AnyConfig:
     model = choice(f"model in {where}:", tree.get("model"), MODELS)
     network = build(SECTIONS[model], tree.pop("network", None), f"{where}: network")
     audio = build(AudioFormat, tree.pop("audio", None), f"{where}: audio")
-    features = build(Features, tree.pop("features", None), f"{where}: features")
     block = choice(f"block in {where}:", tree.get("block"), BLOCKS)
+    if isinstance(network, Unet):
+        return FrameConfig(model, block, audio, network)
+    features = build(Features, tree.pop("features", None), f"{where}: features")
     return VoiceConfig(model, block, audio, features, network)

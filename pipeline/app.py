@@ -1,4 +1,4 @@
-"""The command line: `diffsynth COMMAND`, one command per stage of dvc.yaml, and `render`."""
+"""The command line: `diffsynth COMMAND`, one command per stage of dvc.yaml, and what plays a voice."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from diffsynth import __version__
 from diffsynth.errors import UserError
 
 COMMANDS = {
-    "download": "Bring the performances: the demo, a folder of your own, or rendered ones.",
+    "download": "Bring the performances: the demo, MAESTRO, a folder of your own, or rendered ones.",
     "align": "Match the MIDI events of every performance to its audio.",
     "shard": "Cut the aligned performances into samples for training.",
     "fit": "Fit the modal excitation to the aligned performances.",
@@ -25,6 +25,8 @@ COMMANDS = {
     "evaluate": "Measure the renders against the recordings.",
     "compare": "Tabulate and plot all models and block sizes.",
     "render": "Play a MIDI file into an audio file.",
+    "bench": "Measure how fast every model is, beside the published network.",
+    "export": "Write a voice as an ONNX file for other hosts.",
 }
 # NumPy's products are small or run in several processes, where threads only wait for each other; and
 # waiting threads of torch sleep instead of taking the core from those that work (a small step beside a

@@ -1,13 +1,16 @@
 """`diffsynth download`: the performances, as pairs of MIDI and audio with a manifest."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from diffsynth.config import load_params
+from diffsynth.errors import UserError
 from pipeline import paths
+from pipeline.cached import cached_output
 from pipeline.stage import PARAMS, ParamsFile, stage
 
 
@@ -15,28 +18,41 @@ def download(
     params_file: ParamsFile = PARAMS,
     name: Annotated[str | None, typer.Option(help="Dataset: demo, folder, rendered or maestro.")] = None,
     root: Annotated[
-        str | None, typer.Option(help="Folder of your pairs, or of MIDI files to render.")
+        str | None, typer.Option(help="Folder of your pairs, or of MIDI files to render, or copy of MAESTRO.")
     ] = None,
+    year: Annotated[
+        list[str] | None, typer.Option(help="Year of MAESTRO, several times if need be, or: all.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Where MAESTRO lies at a server.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Length of generated music to render.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the generator and of the split.")] = None,
     soundfont: Annotated[str | None, typer.Option(help="SoundFont to render with.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that render.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that render or check.")] = None,
+    connections: Annotated[int | None, typer.Option(min=1, help="Files fetched at once.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be downloaded, and do nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.RAW,
 ) -> None:
     """Bring a dataset, verify it, and say what had to be set aside."""
-    from diffsynth.data.sources import bring
+    from diffsynth.data.sources import bring, plan
 
     given = {
         "name": name,
         "root": root,
+        "years": _years(year),
+        "url": url,
         "minutes": minutes,
         "seed": seed,
         "soundfont": soundfont,
         "workers": workers,
+        "connections": connections,
     }
     params = load_params(params_file, {f"dataset.{key}": value for key, value in given.items()})
+    say = partial(typer.echo, err=True)
+    if dry_run:
+        typer.echo("\n".join(plan(params.dataset, out, say)))
+        return
     with stage("download", params, ["dataset"]) as run:
-        manifest = bring(params.dataset, out, paths.DEMO)
+        manifest = bring(params.dataset, out, paths.DEMO, earlier=cached_output("download", out), say=say)
         count = Counter(performance.split for performance in manifest.performances)
         seconds = sum(performance.duration for performance in manifest.performances)
         run.metrics({"performances": len(manifest.performances), "minutes": seconds / 60, **count})
@@ -51,3 +67,18 @@ def download(
     splits = ", ".join(f"{count[split]} {split}" for split in ("train", "validation", "test"))
     total = f"{len(manifest.performances)} performances, {seconds / 60:.1f} min ({splits})"
     typer.echo(f"{out}: {manifest.dataset}, {total}, {len(manifest.set_aside)} set aside")
+
+
+def _years(given: list[str] | None) -> Any:
+    """Years as `params.yaml` has them; None if none were given.
+
+    Raises:
+        UserError: one is not a number.
+    """
+    if not given:
+        return None
+    if "all" in given:
+        return "all"
+    if wrong := [year for year in given if not (year.isascii() and year.isdigit())]:
+        raise UserError(f"--year takes a year or all, not {wrong[0]!r}")
+    return [int(year) for year in given]

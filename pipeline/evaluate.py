@@ -15,7 +15,7 @@ AUDIO = "evaluate one pair of files instead"
 
 
 def evaluate(
-    model: Annotated[str | None, typer.Option(help="Which model: lstm or s6.")] = None,
+    model: Annotated[str | None, typer.Option(help="Which model: lstm, s6 or unet.")] = None,
     block: Annotated[int | None, typer.Option(help="Samples per block: 512 to 4096.")] = None,
     params_file: ParamsFile = PARAMS,
     aligned: Annotated[Path, typer.Option(help="Folder of the targets.")] = paths.ALIGNED,

@@ -29,11 +29,14 @@ def of_cell(folder: Path, model: str, block: int, suffix: str = "") -> Path:
     return folder / str(block) / f"{model}{suffix}"
 
 
-def training_data(data: Path) -> dict[Path, str]:
-    """What training reads under a data folder, and the command that makes each."""
-    return {
+def training_data(data: Path, model: str) -> dict[Path, str]:
+    """What training a model reads under a data folder, and the command that makes each."""
+    shards = {data / SHARDS.name / "index.json": "shard"}
+    if model == "unet":  # learns from the recordings themselves
+        return shards
+    features = {
         data / FEATURES.name / "train.safetensors": "features",
         data / FEATURES.name / "validation.safetensors": "features",
         data / FIT.parent.name / FIT.name: "fit",
-        data / SHARDS.name / "index.json": "shard",
     }
+    return features | shards

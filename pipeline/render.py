@@ -11,10 +11,11 @@ from pipeline import paths
 def render(
     source: Annotated[Path, typer.Argument(metavar="IN.mid", help="MIDI file to play.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.wav", help="WAV or FLAC file to write.")],
-    model: Annotated[str, typer.Option(help="Which model: lstm or s6.")] = "lstm",
+    model: Annotated[str, typer.Option(help="Which model: lstm, s6 or unet.")] = "lstm",
     block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
+    backend: Annotated[str, typer.Option(help="What computes the network: torch or onnx.")] = "torch",
     weights: Annotated[
         Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
     ] = None,
@@ -28,6 +29,9 @@ def render(
         raise UserError(f"{target} must end in .wav or .flac")
     if target.is_dir():
         raise UserError(f"{target} is a folder")
+    from diffsynth.config import choice
+
+    choice("backend", backend, ("torch", "onnx"))
     from diffsynth.midi import read_midi
 
     events = read_midi(source)
@@ -40,7 +44,12 @@ def render(
 
     torch.set_num_threads(1)
     voice = load_voice(find_weights(model, block, weights, released, models))
-    audio, rtf = render_with_progress(Synthesizer(voice, steps, seed), events)
+    network = None
+    if backend == "onnx":
+        from diffsynth.onnx_step import OnnxStep
+
+        network = OnnxStep.of(voice, steps)
+    audio, rtf = render_with_progress(Synthesizer(voice, steps, seed, network), events)
     write_audio(target, audio, voice.config.audio.sample_rate)
     clipped = int((abs(audio) > 1).sum())
     note = f", {clipped} samples clipped" if clipped else ""

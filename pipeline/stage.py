@@ -13,7 +13,7 @@ from diffsynth.errors import UserError
 from diffsynth.tracking import Run, track
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="File of parameters.", show_default=True)]
-Model = Annotated[str, typer.Option("--model", help="Which model: lstm or s6.")]
+Model = Annotated[str, typer.Option("--model", help="Which model: lstm, s6 or unet.")]
 Block = Annotated[int, typer.Option("--block", help="Samples per block: 512, 1024, 2048 or 4096.")]
 
 PARAMS = Path("params.yaml")

@@ -36,8 +36,7 @@ def train(
         "train.mini_batch_size": _mini(batch_size, mini_batch_size, params_file),
         "train.learning_rate": learning_rate,
         "train.seed": seed,
-        f"{model}.units": units,
-        f"{model}.cond_units": cond_dim,
+        **_size(model, units, cond_dim),
     }
     load_params(params_file).cell(model, block)
     params = load_params(params_file, given)
@@ -45,15 +44,23 @@ def train(
         from pipeline.infer import infer
 
         return infer(model, block, params_file, models=model_save_dir, aligned=data_dir / "aligned")
-    sources = paths.training_data(data_dir)
-    for path, command in sources.items():
+    for path, command in paths.training_data(data_dir, model).items():
         require(path, command)
     if datasets is not None:
         _check_dataset(data_dir, datasets)
     from pipeline.training import run_training
 
-    run_training(params, model, block, list(sources), model_save_dir, epochs, restart)
+    run_training(params, model, block, data_dir, model_save_dir, epochs, restart)
     return None
+
+
+def _size(model: str, units: int | None, cond_dim: int | None) -> dict[str, int | None]:
+    """The parameters that the options of size stand for."""
+    if model != "unet":
+        return {f"{model}.units": units, f"{model}.cond_units": cond_dim}
+    if cond_dim is not None:
+        raise UserError("unet takes no --cond-dim: its condition is as wide as the network, see --units")
+    return {"unet.width": units}
 
 
 def _mini(batch_size: int | None, mini_batch_size: int | None, params_file: Path) -> int | None:

@@ -14,53 +14,41 @@ from tqdm import tqdm
 
 from diffsynth.checkpoint import load_checkpoint, make_stamp, save_checkpoint
 from diffsynth.config import Params
-from diffsynth.excitation.piano import load_piano
-from diffsynth.featureset import load_features
 from diffsynth.files import atomic_path, sha256
 from diffsynth.listening import Excerpt
 from diffsynth.shards import read_shards
 from diffsynth.tracking import Run
-from diffsynth.training import Trainer, steps_of_epochs
-from diffsynth.weights import Voice, VoiceConfig, new_denoiser, save_voice
+from diffsynth.training import Trainer
+from diffsynth.weights import new_denoiser, save_voice
 from pipeline import paths
 from pipeline.stage import stage
+from pipeline.task import Task, make_task
 
 LIBRARY = Path(__file__).parent.parent / "diffsynth"
-CODE = ("diffusion.py", "training.py", "featureset.py", "representation.py", "models")
+CODE = (
+    *("diffusion.py", "training.py", "examples.py", "featureset.py", "representation.py"),
+    *("models", "published"),
+)
 
 
 def run_training(
-    params: Params, model: str, block: int, sources: list[Path], out: Path, epochs: int | None, restart: bool
+    params: Params, model: str, block: int, data: Path, out: Path, epochs: int | None, restart: bool
 ) -> None:
     """Train, or go on with, one model at one block size and write it to `out`."""
     torch.set_num_threads(params.train.threads)
     torch.use_deterministic_algorithms(True)
-    data, validation = load_features(sources[0]), load_features(sources[1])
+    task = make_task(params, model, block, data)
     if epochs is not None:
-        params = replace(
-            params, train=replace(params.train, steps=steps_of_epochs(epochs, data, params.train))
-        )
-    # How many processes computed the features says nothing about the voice.
-    features = replace(params.features, workers=1)
-    config = VoiceConfig(model, block, params.audio, features, params.model(model))
-    piano, normaliser = load_piano(sources[2]), data.normaliser()
-    first = next(iter(read_shards(sources[3].parent, "validation")))
-    excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
-    torch.manual_seed(params.train.seed)
-    denoiser = new_denoiser(config)
-    trainer = Trainer(
-        denoiser,
-        data,
-        validation,
-        normaliser,
-        config.frames,
-        params.train,
-        params.diffusion,
-        listen=lambda averaged: excerpt.listen(Voice(config, averaged, piano, normaliser)),
-    )
+        steps = task.train.steps(epochs, params.train.batch_size)
+        params = replace(params, train=replace(params.train, steps=steps))
+    trainer = _trainer(params, task)
     stamp = make_stamp(
-        {"config": asdict(config), "train": asdict(params.train), "diffusion": asdict(params.diffusion)},
-        [*sources, *_code()],
+        {
+            "config": asdict(task.config),
+            "train": asdict(params.train),
+            "diffusion": asdict(params.diffusion),
+        },
+        [*task.sources, *_code()],
     )
     path = paths.of_cell(paths.CHECKPOINTS, model, block, ".safetensors")
     run_id = None
@@ -73,16 +61,31 @@ def run_training(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
         _loop(trainer, params, path, stamp, run)
-        denoiser.load_state_dict(trainer.best)
-        card = _card(params, sources, trainer)
+        trainer.denoiser.load_state_dict(trainer.best)
+        card = _card(params, task.sources, trainer)
         weights = paths.of_cell(out, model, block, ".safetensors")
-        save_voice(weights, Voice(config, denoiser, piano, normaliser), card)
+        save_voice(weights, task.voice(trainer.denoiser), card)
         curve = _write_curve(paths.of_cell(paths.TRAIN_RESULTS, model, block) / "loss.csv", trainer)
-        run.metrics({"parameters": sum(p.numel() for p in denoiser.parameters())})
+        run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters())})
         run.artifact(weights)
         run.artifact(curve)
     path.unlink(missing_ok=True)
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
+
+
+def _trainer(params: Params, task: Task) -> Trainer:
+    """A trainer at its first step, that listens to the beginning of the validation split."""
+    first = next(iter(read_shards(task.sources[-1].parent, "validation")))
+    excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
+    torch.manual_seed(params.train.seed)
+    return Trainer(
+        new_denoiser(task.config),
+        task.train,
+        task.validation,
+        params.train,
+        params.diffusion,
+        listen=lambda averaged: excerpt.listen(task.voice(averaged)),
+    )
 
 
 def _loop(trainer: Trainer, params: Params, path: Path, stamp: str, run: Run) -> None:

@@ -5,11 +5,14 @@ The store is one for the whole session, because making one takes seconds and non
 
 import dataclasses
 import os
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.app import THREADS
+
 # As commands do, and before NumPy is imported: sums depend on the number of threads.
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ.update(THREADS)
 
 import numpy as np
 import pytest
@@ -27,6 +30,8 @@ def pytest_configure(config):
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
+    # A shell starts what runs in its background with Ctrl-C ignored, and so would tests start commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,17 +72,28 @@ def make_voice(piano):
     """Makes a small voice with weights as if trained: fresh, a network would answer nothing but zeros."""
     import torch
 
-    from diffsynth.config import S6, AudioFormat, Features, Lstm
+    from diffsynth.config import S6, AudioFormat, Features, Lstm, Unet
+    from diffsynth.published.frames import FrameScale
+    from diffsynth.published.voice import FrameConfig, FrameVoice
     from diffsynth.representation import Normaliser
-    from diffsynth.weights import Voice, VoiceConfig, new_denoiser
+    from diffsynth.voice import Voice, VoiceConfig
 
     networks = {"lstm": Lstm(12, 1, 10), "s6": S6(12, 1, 4, 2, 3, 10)}
 
+    def make_unet(block, seed):
+        config = FrameConfig("unet", block, AudioFormat(RATE, FRAME), Unet(8))
+        torch.manual_seed(seed)
+        scale = np.geomspace(0.01 * block, 1e-4 * block, block // 2, dtype=np.float32)
+        denoiser = config.new_denoiser().eval().requires_grad_(False)
+        return FrameVoice(config, denoiser, FrameScale(np.tile(scale, (5, 1))))
+
     def make(model="lstm", block=512, piano=piano, seed=0, level=0.3):
+        if model == "unet":  # fresh, it does not answer zeros
+            return make_unet(block, seed)
         features = Features(workers=1, bands=16, highest=10500.0, window=1024, floor=-80.0)
         config = VoiceConfig(model, block, AudioFormat(RATE, FRAME), features, networks[model])
         torch.manual_seed(seed)
-        denoiser = new_denoiser(config)
+        denoiser = config.new_denoiser()
         with torch.no_grad():
             for parameter in denoiser.parameters():
                 parameter.add_(level * torch.randn_like(parameter))
@@ -138,6 +154,7 @@ SMALL = {
     },
     "lstm": {"units": 12, "layers": 1, "cond_units": 10},
     "s6": {"units": 12, "layers": 1, "state": 4, "cond_units": 10},
+    "unet": {"width": 8},
     "infer": {"threads": 1},
 }
 # Name, split, beginning and length in s.

@@ -151,7 +151,7 @@ def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
         (["--learning-rate", "nan"], "Invalid value for '--learning-rate': "),
         (["--learning-rate", "inf"], "train: learning_rate must be finite, not inf"),
         (["--block", 500], "unknown block 500: choose one of 512, 1024, 2048, 4096"),
-        (["--model", "unet"], "unknown model 'unet': choose one of lstm, s6"),
+        (["--model", "gru"], "unknown model 'gru': choose one of lstm, s6, unet"),
         (["--params", "nothing.yaml"], "nothing.yaml does not exist; run this in the repository"),
         (["--only-inference"], "models/1024/lstm.safetensors does not exist; run `diffsynth train --model"),
     ],

@@ -91,7 +91,7 @@ def test_an_unknown_parameter_is_refused(tmp_path, section):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("models", ["unet2"], "unknown model 'unet2': choose one of lstm, s6"),
+        ("models", ["unet2"], "unknown model 'unet2': choose one of lstm, s6, unet"),
         ("models", "lstm", "must be a list, not 'lstm'"),
         ("blocks", [500], "unknown block 500: choose one of 512, 1024, 2048, 4096"),
         ("blocks", ["512"], "must be of type int, not '512'"),

@@ -28,13 +28,25 @@ CODE = SINGLE + [f"{name}@{model}-{BLOCKS[0]}" for name in MATRIX for model in M
 
 
 @pytest.fixture(scope="module")
-def stages():
+def repo(tmp_path_factory):
+    """The pipeline with all models: a folder with nothing but dvc.yaml and the parameters."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    write(folder / "dvc.yaml", (ROOT / "dvc.yaml").read_text())
+    write(folder / "params.yaml", yaml.safe_dump({**PARAMS, "models": list(MODELS)}))
+    write(folder / ".dvc" / "config", (ROOT / ".dvc" / "config").read_text() + "    no_scm = true\n")
+    return Repo(str(folder))
+
+
+@pytest.fixture(scope="module")
+def stages(repo):
     """Every stage that DVC makes of dvc.yaml, by name."""
-    return {stage.addressing: stage for stage in Repo(str(ROOT)).index.stages}
+    return {stage.name: stage for stage in repo.index.stages}
 
 
 def relative(entries):
-    return {Path(entry.fs_path).relative_to(ROOT).as_posix() for entry in entries if not is_params(entry)}
+    """Paths of entries, but for parameters, from the root of their repository."""
+    paths = [(Path(entry.fs_path), entry.repo.root_dir) for entry in entries if not is_params(entry)]
+    return {path.relative_to(root).as_posix() for path, root in paths}
 
 
 def is_params(dependency):
@@ -46,11 +58,11 @@ def params_of(stage):
 
 
 def command_of(stage):
-    return stage.addressing.partition("@")[0]
+    return stage.name.partition("@")[0]
 
 
 def model_of(stage):
-    _, _, cell = stage.addressing.partition("@")
+    _, _, cell = stage.name.partition("@")
     return cell.partition("-")[0]
 
 
@@ -207,10 +219,8 @@ def test_every_dependency_is_in_the_repository_or_made_by_a_stage(stages):
                 assert (ROOT / dependency).exists(), f"{name}: {dependency}"
 
 
-def test_stages_run_in_the_order_of_the_data():
-    graph = networkx.DiGraph(
-        (after.addressing, before.addressing) for after, before in Repo(str(ROOT)).index.graph.edges
-    )
+def test_stages_run_in_the_order_of_the_data(repo):
+    graph = networkx.DiGraph((after.name, before.name) for after, before in repo.index.graph.edges)
     assert networkx.is_directed_acyclic_graph(graph)
     assert networkx.descendants(graph, "compare") == set(STAGES) - {"compare"}
     for model in MODELS:
@@ -308,6 +318,7 @@ def copy(stages, tmp_path):
         for name in deps - made - {"results/metrics"}:
             write(tmp_path / name / "file", name)
     write(tmp_path / "plan.json", json.dumps(plan))
+    write(tmp_path / "pipeline" / "__init__.py", "")  # or that of PYTHONPATH would be found first
     write(tmp_path / "pipeline" / "__main__.py", STAND_IN)
     definition = {
         name: {**stage, "deps": [dep for dep in stage["deps"] if not is_code(dep)]}
@@ -316,7 +327,7 @@ def copy(stages, tmp_path):
     write(tmp_path / "dvc.yaml", yaml.safe_dump({"stages": definition}, sort_keys=False))
     config = (ROOT / ".dvc" / "config").read_text()
     write(tmp_path / ".dvc" / "config", f"{config}    no_scm = true\n")
-    return tmp_path, {**PARAMS, "blocks": [512]}
+    return tmp_path, {**PARAMS, "models": list(MODELS), "blocks": [512]}
 
 
 def write(path, text):
@@ -327,7 +338,7 @@ def write(path, text):
 def reproduce(folder, params):
     """Names of the stages that ran."""
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    return sorted(stage.addressing for stage in Repo(str(folder)).reproduce())
+    return sorted(stage.name for stage in Repo(str(folder)).reproduce())
 
 
 def test_only_what_has_changed_runs_again(copy, monkeypatch):
@@ -336,5 +347,7 @@ def test_only_what_has_changed_runs_again(copy, monkeypatch):
     kept = sorted(name for name in STAGES if name.partition("-")[2] in ("", "512"))
     assert reproduce(folder, params) == kept
     assert reproduce(folder, params) == []
-    s6 = {name for name in kept if "@s6-" in name}
-    assert reproduce(folder, {**params, "s6": {**params["s6"], "units": 97}}) == sorted(s6 | {"compare"})
+    for model, size in (("s6", "units"), ("unet", "width")):
+        params = {**params, model: {**params[model], size: 104}}
+        cells = {name for name in kept if f"@{model}-" in name}
+        assert reproduce(folder, params) == sorted(cells | {"compare"})

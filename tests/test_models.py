@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from diffsynth import diffusion
-from diffsynth.config import S6, Lstm
-from diffsynth.models import LstmDenoiser, S6Denoiser, build_denoiser
+from diffsynth.config import S6, Lstm, Unet
+from diffsynth.models import LstmDenoiser, S6Denoiser, UnetDenoiser, build_denoiser
 from diffsynth.models.layers import DepthwiseConv, Head
 from diffsynth.models.s6 import SelectiveStateSpace
 from diffsynth.models.scan import selective_scan_reference
@@ -152,6 +152,7 @@ def test_a_fresh_model_starts_from_silence_and_predicts_zero(config):
 
 
 def test_the_type_of_the_section_chooses_the_model():
+    assert type(build_denoiser(Unet(8), BANDS, COND)) is UnetDenoiser
     assert type(build_denoiser(CONFIGS[0], BANDS, COND)) is LstmDenoiser
     assert type(build_denoiser(CONFIGS[1], BANDS, COND)) is S6Denoiser
 

@@ -115,7 +115,11 @@ def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "unet"], "unknown model 'unet': choose one of lstm, s6"),
+        (["--model", "gru"], "unknown model 'gru': choose one of lstm, s6, unet"),
+        (
+            ["--model", "unet", "--block", 512],
+            "no weights for unet at 512: run `diffsynth train --model unet --block 512` first",
+        ),
         (["--block", 100], "unknown block 100: choose one of 512, 1024, 2048, 4096"),
         (["--block", 4096], "no weights for lstm at 4096: run `dvc repro train@lstm-4096` first"),
         (["--weights", "mine.safetensors"], "mine.safetensors does not exist"),

@@ -244,11 +244,6 @@ def test_what_was_brought_before_is_not_taken_for_the_users_own(tmp_path):
         assert [p.name for p in manifest.performances] == ["a", "b", "c"]
 
 
-def test_maestro_says_what_works_instead(tmp_path):
-    with pytest.raises(UserError, match=r"dataset\.name: folder"):
-        bring(dataset(name="maestro"), tmp_path / "raw")
-
-
 # splits and names
 
 titles = st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=40)
@@ -377,7 +372,6 @@ def test_download_says_what_it_brought_and_what_it_set_aside(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--name", "maestro"), "cannot be fetched yet"),
         (("--name", "spotify"), "unknown dataset 'spotify'"),
         (("--name", "folder"), "needs dataset.root"),
         (("--name", "rendered", "--minutes", "0.1"), "at least 0.5"),

@@ -12,10 +12,11 @@ import torch
 from diffsynth import diffusion
 from diffsynth.config import S6, Diffusion, Lstm, Train
 from diffsynth.errors import UserError
+from diffsynth.examples import GainExamples
 from diffsynth.featureset import FeatureSet
 from diffsynth.models import build_denoiser
 from diffsynth.representation import Normaliser
-from diffsynth.training import Trainer, steps_of_epochs
+from diffsynth.training import Trainer
 
 BANDS, COND, FRAMES = 6, 4, 4
 TRAIN = Train(
@@ -48,12 +49,16 @@ def feature_set(segments=5, frames=48, seed=0):
     return FeatureSet(cond.half(), gains.half(), torch.ones_like(gains).half())
 
 
+def examples(data=None, train=TRAIN):
+    normaliser = Normaliser(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
+    return GainExamples(feature_set() if data is None else data, normaliser, FRAMES, train)
+
+
 def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, **options):
-    data = feature_set() if data is None else data
     torch.manual_seed(weights)
     network = build_denoiser(NETWORKS[model], BANDS, COND)
-    normaliser = Normaliser(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return Trainer(network, data, feature_set(4, seed=9), normaliser, FRAMES, train, DIFFUSION, **options)
+    validation = examples(feature_set(4, seed=9), train)
+    return Trainer(network, examples(data, train), validation, train, DIFFUSION, **options)
 
 
 def run(trainer, steps=None):
@@ -133,7 +138,9 @@ def reference_update(trainer, step):
     network = trainer.denoiser
     errors, gradients = [], []
     for _ in range(config.batch_size // config.mini_batch_size):
-        cond, x, _ = trainer._draw(feature_set(), config.mini_batch_size, generator)
+        batch = examples().draw(config.mini_batch_size, generator)
+        cond, x = batch.cond, batch.x
+        assert batch.state is None
         sigma = torch.rand(x.shape[:2], generator=generator)
         noise = torch.randn(x.shape, generator=generator)
         context, _ = network.encode(cond, network.initial_state(len(cond)))
@@ -248,8 +255,9 @@ def test_what_has_no_weight_does_not_count(model):
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 2), (3, 6), (10, 19), (100, 188)])
 def test_epochs_are_steps_that_see_as_many_frames(epochs, steps):
     # 5 segments of 48 frames are 240; a step sees 4 x 32 = 128.
-    assert steps_of_epochs(epochs, feature_set(), TRAIN) == steps
-    assert steps_of_epochs(1, feature_set(1, 8), TRAIN) == 1
+    assert examples().steps(epochs, TRAIN.batch_size) == steps
+    short = replace(TRAIN, sequence=8, warmup=0)
+    assert examples(feature_set(1, 8), short).steps(1, TRAIN.batch_size) == 1
 
 
 @pytest.mark.parametrize(

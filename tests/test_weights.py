@@ -45,7 +45,7 @@ def refusal(path):
     return message
 
 
-@pytest.mark.parametrize("model", ["lstm", "s6"])
+@pytest.mark.parametrize("model", ["lstm", "s6", "unet"])
 @pytest.mark.parametrize("block", [512, 4096])
 def test_a_voice_read_again_plays_the_same_samples(tmp_path, make_voice, model, block):
     voice, path = make_voice(model, block), tmp_path / "new" / "voice.safetensors"
@@ -107,7 +107,8 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path, voice_file):
         (lambda t, h, c: h.pop("config"), "is not a diffsynth voice"),
         (lambda t, h, c: h.update(config="all"), "is not a diffsynth voice"),
         (lambda t, h, c: h.pop("card"), "is not a diffsynth voice"),
-        (lambda t, h, c: c.update(model="unet"), "'unet': choose one of lstm, s6"),
+        (lambda t, h, c: c.update(model="gru"), "'gru': choose one of lstm, s6, unet"),
+        (lambda t, h, c: c.update(model="unet"), "unknown parameter in"),
         (lambda t, h, c: c.update(block=500), "500: choose one of 512, 1024, 2048, 4096"),
         (lambda t, h, c: c.pop("network"), "network must be a section"),
         (lambda t, h, c: c["network"].pop("state"), "missing parameter in"),
@@ -160,7 +161,7 @@ def test_the_given_weights_win_over_the_released_over_the_trained(tmp_path):
 
 
 def test_an_unknown_cell_has_no_weights(tmp_path):
-    with pytest.raises(UserError, match="unknown model 'unet'"):
-        find_weights("unet", 512, None, tmp_path, tmp_path)
+    with pytest.raises(UserError, match="unknown model 'gru'"):
+        find_weights("gru", 512, None, tmp_path, tmp_path)
     with pytest.raises(UserError, match="unknown block 500"):
         find_weights("s6", 500, None, tmp_path, tmp_path)

@@ -1,11 +1,14 @@
-"""Bringing a dataset: `demo`, `folder`, `rendered`, and the place of `maestro`."""
+"""Bringing a dataset: `demo`, `folder`, `rendered`, `maestro`."""
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from diffsynth.config import Dataset
 from diffsynth.data.folder import MIDI_SUFFIXES, copy_pairs, find_files, find_pairs
 from diffsynth.data.generator import generate, sampler
+from diffsynth.data.maestro_fetch import fetch_maestro, plan_maestro
+from diffsynth.data.maestro_local import copy_maestro
 from diffsynth.data.manifest import FILE, Manifest, SetAside, read_manifest, verify, write_manifest
 from diffsynth.data.rendered import Instrument, Job, render_all
 from diffsynth.data.soundfont import RENDER_RATE, TAIL, check
@@ -20,7 +23,14 @@ SAMPLER = 300.0  # s that the performance of single keys takes, about
 SHORTEST = 10.0  # s of a performance worth rendering
 
 
-def bring(dataset: Dataset, out: Path, demo: Path = DEMO, progress: bool = True) -> Manifest:
+def bring(
+    dataset: Dataset,
+    out: Path,
+    demo: Path = DEMO,
+    progress: bool = True,
+    earlier: Mapping[str, Path] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Manifest:
     """Fill a folder with a dataset and its `manifest.json`, replacing what an earlier call left.
 
     Args:
@@ -28,6 +38,8 @@ def bring(dataset: Dataset, out: Path, demo: Path = DEMO, progress: bool = True)
         out: folder to write; either all of it appears or nothing.
         demo: the committed demo dataset.
         progress: show a bar on a terminal.
+        earlier: files that may be those to download, by path in `out`; they are checked and copied.
+        say: takes lines for people that should not wait, such as a licence.
 
     Returns:
         The manifest, with what had to be set aside.
@@ -36,16 +48,27 @@ def bring(dataset: Dataset, out: Path, demo: Path = DEMO, progress: bool = True)
         UserError: the source is missing, damaged or unusable, or `out` holds something else.
     """
     _refuse_to_destroy(out, dataset.root)
+    if dataset.name == "maestro" and dataset.root is not None:
+        return copy_maestro(dataset, Path(dataset.root), out, progress)
     if dataset.name == "maestro":
-        raise UserError(
-            "dataset maestro cannot be fetched yet; extract a copy of it and use "
-            "dataset.name: folder with dataset.root: the folder of its year"
-        )
+        return fetch_maestro(dataset, out, earlier, progress, say)
     if dataset.name == "demo":
         return _bring_demo(demo, out)
     if dataset.name == "folder":
         return _bring_folder(dataset, out, progress)
     return _bring_rendered(dataset, out, progress)
+
+
+def plan(dataset: Dataset, out: Path, say: Callable[[str], None] = lambda _: None) -> list[str]:
+    """Lines that say what `bring` would download; writes nothing.
+
+    Raises:
+        UserError: the dataset is not a download, or its server cannot be used.
+    """
+    if dataset.name != "maestro" or dataset.root is not None:
+        source = f"dataset {dataset.name}" if dataset.root is None else dataset.root
+        raise UserError(f"{source} is not downloaded, so there is nothing to plan")
+    return plan_maestro(dataset, out, say)
 
 
 def _bring_demo(demo: Path, out: Path) -> Manifest:

@@ -5,10 +5,14 @@ frame of audio is Re(a @ z ** [0 .. frame - 1]): a product with a table that nev
 and the faster decay of strings whose damper is down, are linear ramps over a frame: two such
 products, one fading out while the other fades in. Positions of strikes are exact to the sample;
 dampers fall at the nearest frame border.
+
+Between events the amplitudes at all frame borders of a block are known at once: the first one times
+powers of a constant. An event then changes the modes of its key from its border on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,18 +41,26 @@ class Excitation:
     """Modes over one block of f frames; the audio that they make is decided by gains (`play`).
 
     Attributes:
-        start: [f, p] amplitude of the modes at the start of each frame.
-        late: [f, p] the same, less what dampers take away during the frame.
-        end: [f, p] amplitude at the end of each frame, strikes within it included.
+        border: [f + 1, p] amplitude of the modes at the frame borders, strikes before them included.
+        late: [f, p] amplitude at the start of each frame, less what dampers take away during it.
         pedals: [f, 3] positions of `diffsynth.events.PEDALS` at the end of each frame, 0 to 127.
         strikes: onsets within the block.
     """
 
-    start: NDArray[np.complex64]
+    border: NDArray[np.complex64]
     late: NDArray[np.complex64]
-    end: NDArray[np.complex64]
     pedals: NDArray[np.float32]
     strikes: list[Strike]
+
+    @property
+    def start(self) -> NDArray[np.complex64]:
+        """[f, p] amplitude of the modes at the start of each frame."""
+        return self.border[:-1]
+
+    @property
+    def end(self) -> NDArray[np.complex64]:
+        """[f, p] amplitude of the modes at the end of each frame."""
+        return self.border[1:]
 
 
 class Bank:
@@ -61,12 +73,12 @@ class Bank:
         # Rows of the table: real parts, then negative imaginary parts, so Re(a z) is one product.
         self._table = np.ascontiguousarray(np.concatenate([turns.real, -turns.imag]))
         self._turns, self._pole = turns, pole
-        self._advance = np.exp(pole * frame).astype(np.complex64)
-        self._damping = np.exp(-piano.release[piano.key] * frame / rate).astype(np.float32)
+        self._damping = -piano.release[piano.key] / rate
+        self._fade = (1 - np.exp(self._damping * frame)).astype(np.float32)
         edges = np.searchsorted(piano.key, np.arange(len(piano.release) + 1))
         self._modes = [slice(a, b) for a, b in pairwise(edges.tolist())]
-        self._still = np.zeros((2, len(piano.key)), dtype=np.complex64)
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
+        self._free, self._damped = self._powers(0)
         self.dampers = Dampers()
         self.reset()
 
@@ -95,18 +107,26 @@ class Bank:
         `events` carry `position` in samples from the start of the block, in order; a position
         outside the block is moved to its nearest sample.
         """
-        events = events.copy()
-        events["position"] = events["position"].clip(0, frames * self.frame - 1)
-        borders = np.searchsorted(events["position"], self.frame * np.arange(frames + 1))
-        start, late, end = np.empty((3, frames, self.modes), dtype=np.complex64)
+        if len(self._free) <= frames:
+            self._free, self._damped = self._powers(frames)
+        held = self.amplitude[0] * self._free[: frames + 1]
+        released = self.amplitude[1] * self._damped[: frames + 1]
         pedals = np.empty((frames, len(PEDALS)), dtype=np.float32)
         strikes: list[Strike] = []
+        position = events["position"].clip(0, frames * self.frame - 1)
+        borders = np.searchsorted(position, self.frame * np.arange(frames + 1))
         for index, (first, last) in enumerate(pairwise(borders.tolist())):
-            actions = list(self.dampers.actions(events[first:last]))
-            strikes += self._frame(index, actions, start, late, end)
+            if first < last:
+                part = events[first:last].copy()
+                part["position"] = position[first:last] - index * self.frame
+                strikes += self._act(index, list(self.dampers.actions(part)), held, released)
             pedals[index] = list(self.dampers.pedals.values())
-        self.amplitude[np.abs(self.amplitude) < SILENCE] = 0
-        return Excitation(start, late, end, pedals, strikes)
+        border = held + released
+        late = border[:-1] - self._fade * released[:-1]
+        self.amplitude = np.stack([held[-1], released[-1]])
+        power = self.amplitude.real**2 + self.amplitude.imag**2
+        self.amplitude[power < SILENCE**2] = 0
+        return Excitation(border, late, pedals, strikes)
 
     def play(self, excitation: Excitation, gain: NDArray[np.float32]) -> NDArray[np.float32]:
         """Audio of a block, [frames * frame], with a gain for every mode.
@@ -115,10 +135,15 @@ class Bank:
             excitation: what `process` returned.
             gain: [f + 1, p], at the f + 1 frame borders; it moves linearly from one to the next.
         """
-        frames = len(excitation.start)
+        frames, modes = excitation.late.shape
         ramp = np.arange(self.frame, dtype=np.float32) / self.frame
-        rows = np.concatenate([excitation.start * gain[:-1], excitation.late * gain[1:]])
-        sums = np.concatenate([rows.real, rows.imag], axis=1) @ self._table
+        rows = np.empty((2, frames, 2, modes), dtype=np.float32)
+        for row, amplitude, edge in zip(
+            rows, (excitation.start, excitation.late), (gain[:-1], gain[1:]), strict=True
+        ):
+            np.multiply(amplitude.real, edge, out=row[:, 0])
+            np.multiply(amplitude.imag, edge, out=row[:, 1])
+        sums = rows.reshape(2 * frames, 2 * modes) @ self._table
         audio = sums[:frames] * (1 - ramp) + sums[frames:] * ramp
         for strike in excitation.strikes:
             rest = ramp[strike.offset :]
@@ -127,46 +152,68 @@ class Bank:
             audio[strike.frame, strike.offset :] += sound[0] * (1 - rest) + sound[1] * rest
         return audio.reshape(-1)
 
-    def _frame(
+    def _powers(self, frames: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
+        """Factors, [frames + 1, p], by which free and damped modes change over 0, 1, .. frames."""
+        samples = self.frame * np.arange(frames + 1)[:, None]
+        free, damped = np.exp(self._pole * samples), np.exp((self._pole + self._damping) * samples)
+        return free.astype(np.complex64), damped.astype(np.complex64)
+
+    def _act(
         self,
         index: int,
         actions: list[Action],
-        start: NDArray[np.complex64],
-        late: NDArray[np.complex64],
-        end: NDArray[np.complex64],
+        held: NDArray[np.complex64],
+        released: NDArray[np.complex64],
     ) -> list[Strike]:
-        """Apply the actions of one frame and advance the modes by it."""
+        """Apply the actions of one frame, positions counted from its start, to borders [f + 1, p]."""
         strikes: list[Strike] = []
-        falling: list[int] = []
-        struck = np.zeros_like(self.amplitude) if actions else self._still
-        for position, what, key, velocity in actions:
-            offset, modes = position - index * self.frame, self._modes[key]
-            if what == "strike":
+        fresh: dict[
+            int, NDArray[np.complex64]
+        ] = {}  # by key, what strikes of this frame have left at its end
+        half = self.frame // 2
+        for (what, early), group in groupby(actions, lambda action: (action[1], action[0] < half)):
+            if what == "damp":
+                keys = [key for _, _, key, _ in group]
+                self._damp(keys, index if early else index + 1, held, released)
+                for key in keys:
+                    left = fresh.pop(key, None)
+                    if early and left is not None:
+                        self._spread(released, self._damped, index + 1, self._modes[key], left)
+                continue
+            for offset, _, key, velocity in group:
+                modes = self._modes[key]
                 amplitude = self._struck_amplitude[modes] * np.float32(self.piano.gain(key, velocity))
                 strikes.append(Strike(index, offset, key, velocity, modes, amplitude))
-                struck[0, modes] += amplitude * np.exp(self._pole[modes] * (self.frame - offset))
-            else:
-                if offset < self.frame // 2:
-                    _release(self.amplitude, modes)
-                else:
-                    falling.append(key)
-                _release(struck, modes)
-        start[index] = self.amplitude[0] + self.amplitude[1]
-        self.amplitude[1] *= self._damping
-        late[index] = self.amplitude[0] + self.amplitude[1]
-        self.amplitude *= self._advance
-        for key in falling:
-            _release(self.amplitude, self._modes[key])
-        if actions:
-            self.amplitude += struck
-        end[index] = self.amplitude[0] + self.amplitude[1]
+                left = (amplitude * np.exp(self._pole[modes] * (self.frame - offset))).astype(np.complex64)
+                self._spread(held, self._free, index + 1, modes, left)
+                fresh[key] = fresh[key] + left if key in fresh else left
         return strikes
 
+    def _damp(
+        self,
+        keys: Sequence[int],
+        border: int,
+        held: NDArray[np.complex64],
+        released: NDArray[np.complex64],
+    ) -> None:
+        """From a border on, count what is held of some keys among what is released."""
+        if len(keys) == 1:
+            modes: slice | NDArray[np.intp] = self._modes[keys[0]]
+        else:
+            modes = np.concatenate([np.arange(s.start, s.stop) for s in map(self._modes.__getitem__, keys)])
+        self._spread(released, self._damped, border, modes, held[border, modes])
+        held[border:, modes] = 0
 
-def _release(amplitude: NDArray[np.complex64], modes: slice) -> None:
-    """Move the held amplitude of some modes over to their released copy."""
-    amplitude[1, modes] += amplitude[0, modes]
-    amplitude[0, modes] = 0
+    @staticmethod
+    def _spread(
+        borders: NDArray[np.complex64],
+        powers: NDArray[np.complex64],
+        first: int,
+        modes: "slice | NDArray[np.intp]",
+        amplitude: NDArray[np.complex64],
+    ) -> None:
+        """Add what `amplitude` at one border comes to from there on."""
+        borders[first:, modes] += amplitude * powers[: len(borders) - first, modes]
 
 
 def play_whole(piano: Piano, events: Events, rate: int, frame: int, length: int) -> NDArray[np.float32]:

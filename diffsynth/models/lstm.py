@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from diffsynth.config import Lstm
-from diffsynth.models.denoiser import Denoiser, State
+from diffsynth.models.denoiser import RecurrentDenoiser, State
 
 # Memory of the cells at initialisation, in frames: from hardly any to about one and a half seconds.
 SHORTEST, LONGEST = 2.0, 300.0
 
 
-class LstmDenoiser(Denoiser):
+class LstmDenoiser(RecurrentDenoiser):
     """A trunk of stacked LSTM layers; the state is (h, c), each [b, layers, units]."""
 
     def __init__(self, config: Lstm, bands: int, cond: int) -> None:

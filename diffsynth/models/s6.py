@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffsynth.config import S6
-from diffsynth.models.denoiser import Denoiser, State
+from diffsynth.models.denoiser import RecurrentDenoiser, State
 from diffsynth.models.layers import DepthwiseConv
 from diffsynth.models.scan import selective_scan
 
@@ -64,7 +64,7 @@ class SelectiveStateSpace(nn.Module):
         return self.output(torch.addcmul(y, x, self.D) * functional.silu(z)), tail, state
 
 
-class S6Denoiser(Denoiser):
+class S6Denoiser(RecurrentDenoiser):
     """A trunk of pre-norm residual S6 layers; the state is (tail, h) of each layer, one after the other."""
 
     def __init__(self, config: S6, bands: int, cond: int) -> None:

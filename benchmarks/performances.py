@@ -1,0 +1,109 @@
+"""Quality on performances that nothing was trained on, against the SoundFont that the voices learned.
+
+    python benchmarks/performances.py FOLDER [--models lstm s6] [--blocks 512 4096] [--whole]
+
+Plays every MIDI file of FOLDER through FluidSynth (the reference) and through the released voices,
+and prints the mean of every metric of `diffsynth.evaluation.metrics` for each voice: over 30 s from
+second 5 of each file, or over whole pieces from silence with `--whole`. The row "excitation" is the
+modal piano of the first voice with nothing learned on top: what the network adds is the difference.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.parallel
+
+import numpy as np
+
+from diffsynth.audio import Audio
+from diffsynth.config import Evaluate
+from diffsynth.data.soundfont import render_soundfont
+from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.events import Events, to_samples
+from diffsynth.excitation.bank import play_whole
+from diffsynth.midi import read_midi
+from diffsynth.parallel import parallel_map
+from diffsynth.synthesizer import Synthesizer, render
+from diffsynth.weights import load_voice
+
+FROM, SECONDS = 5.0, 30.0
+METRICS = ("onset_f1", "pitch_accuracy", "polyphony_accuracy", "spectral_convergence")
+SHOWN = (*METRICS, "log_spectral_distance", "level_difference_db")
+EXCITATION = "excitation"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file through one voice, or through its excitation alone."""
+
+    midi: Path
+    weights: Path
+    label: str
+
+
+def play(job: Job, events: Events) -> tuple[Audio, int]:
+    """What a voice makes of the events, and its sample rate."""
+    import torch
+
+    torch.set_num_threads(1)
+    voice = load_voice(job.weights)
+    rate = voice.config.audio.sample_rate
+    if job.label != EXCITATION:
+        return render(Synthesizer(voice), events), rate
+    length = round((events["time"][-1] + 3.0) * rate)
+    return play_whole(voice.piano, to_samples(events, rate), rate, voice.config.audio.frame, length), rate
+
+
+def score(job: Job, soundfont: Path, whole: bool) -> dict[str, float]:
+    """Metrics of one job."""
+    events = read_midi(job.midi)
+    begin, end = (0.0, None) if whole else (FROM, FROM + SECONDS)
+    if end is not None:
+        events = events[events["time"] < end]
+    prediction, rate = play(job, events)
+    target = render_soundfont(events, soundfont, rate)
+    span = slice(round(begin * rate), None if end is None else round(end * rate))
+    return evaluate_pair(target[span], prediction[span], rate, Evaluate((1024, 2048, 4096), 0.05, 50.0))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of MIDI files")
+    parser.add_argument("--weights", type=Path, default=Path("weights"))
+    parser.add_argument("--models", nargs="+", default=["lstm", "s6"])
+    parser.add_argument("--blocks", nargs="+", type=int, default=[512, 1024, 2048, 4096])
+    parser.add_argument("--soundfont", type=Path, default=Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"))
+    parser.add_argument("--whole", action="store_true", help="whole pieces instead of 30 s from second 5")
+    parser.add_argument("--pieces", action="store_true", help="a row for every file, too")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    files = sorted(given.folder.glob("*.mid"))
+    cells = [(model, block) for model in given.models for block in given.blocks]
+    voices = [(f"{m}-{b}", given.weights / str(b) / f"{m}.safetensors") for m, b in cells]
+    voices.insert(0, (EXCITATION, voices[0][1]))
+    jobs = [Job(midi, weights, label) for label, weights in voices for midi in files]
+    work = partial(score, soundfont=given.soundfont, whole=given.whole)
+    scores = list(parallel_map(work, jobs, given.workers, "performances"))
+    print("| | " + " | ".join(name.replace("_", " ") for name in SHOWN) + " |")
+    print("|---" * (len(SHOWN) + 1) + "|")
+    for label, _ in voices:
+        mine = [(job, row) for job, row in zip(jobs, scores, strict=True) if job.label == label]
+        if given.pieces:
+            for job, row in mine:
+                print_row(f"{label} {job.midi.stem}", [row])
+        print_row(label, [row for _, row in mine])
+
+
+def print_row(label: str, rows: list[dict[str, float]]) -> None:
+    """One line of the table: means, but the largest level difference."""
+    means = {name: np.mean([row[name] for row in rows]) for name in SHOWN}
+    means["level_difference_db"] = max(row["level_difference_db"] for row in rows)
+    print(f"| {label} | " + " | ".join(f"{means[name]:.3f}" for name in SHOWN) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

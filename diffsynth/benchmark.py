@@ -1,0 +1,235 @@
+"""How fast voices are: every row of a table in a process of its own, rows that compare taking turns.
+
+Rows that differ only in model and backend run side by side, a quarter of a second of audio each, so
+that whatever else the machine does falls on all of them alike; what is compared are ratios.
+"""
+
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffsynth.errors import UserError
+
+BACKENDS = ("torch", "onnx")
+BASELINE = "unet"
+TURN = 0.25  # s of audio that a row plays before the next one does
+WARM_UP = 4  # blocks played before the clock starts
+PATIENCE = 15.0  # s of computing after which a row ends, if it is long enough to tell
+ENOUGH = 8  # blocks
+SEED = 1  # of the music and of networks without weights
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a row measures."""
+
+    model: str
+    block: int
+    sample_rate: int
+    threads: int
+    backend: str
+
+
+def cells(
+    models: Sequence[str],
+    blocks: Sequence[int],
+    rates: Sequence[int],
+    threads: Sequence[int],
+    backends: Sequence[str],
+) -> list[list[Cell]]:
+    """All combinations, in groups that are to be compared."""
+    return [
+        [Cell(model, block, rate, count, backend) for model, backend in product(models, backends)]
+        for rate, count, block in product(rates, threads, blocks)
+    ]
+
+
+def run_group(
+    group: Sequence[Cell], weights: Path, trained: Path, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Rows of one group, measured in turns.
+
+    Args:
+        group: differ in model and backend only.
+        weights: folder of released weights.
+        trained: folder of trained models.
+        seconds: of audio in each row.
+
+    Raises:
+        UserError: a row cannot be measured.
+    """
+    context = get_context("spawn")
+    connections, processes = [], []
+    try:
+        for cell in group:
+            mine, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, cell, weights, trained), daemon=True)
+            process.start()
+            theirs.close()
+            connections.append(mine)
+            processes.append(process)
+            _answer(mine)  # ready; one after the other, so that none is timed while another starts
+        times = _turns(group, connections, seconds)
+        for cell, connection, spent in zip(group, connections, times, strict=True):
+            connection.send(0)
+            yield {**asdict(cell), **_timings(cell, spent), **_answer(connection)}
+    finally:
+        for process, connection in zip(processes, connections, strict=False):
+            connection.close()
+            process.terminate()
+            process.join()
+
+
+def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
+    """Add `times_faster`: than the U-Net with the same block, rate and threads, in PyTorch; None without."""
+    keys = ("block", "sample_rate", "threads")
+    baseline = {
+        tuple(row[key] for key in keys): row["rtf"]
+        for row in rows
+        if row["model"] == BASELINE and row["backend"] == BACKENDS[0]
+    }
+    for row in rows:
+        slow = baseline.get(tuple(row[key] for key in keys))
+        row["times_faster"] = round(slow / row["rtf"], 1) if slow else None
+
+
+def _turns(group: Sequence[Cell], connections: Sequence[Connection], seconds: float) -> list[list[float]]:
+    """Seconds that every block took, for each row."""
+    turn = [max(1, round(TURN * cell.sample_rate / cell.block)) for cell in group]
+    wanted = [max(ENOUGH, round(seconds * cell.sample_rate / cell.block)) for cell in group]
+    times: list[list[float]] = [[] for _ in group]
+    while True:
+        left = [i for i in range(len(group)) if not _finished(times[i], wanted[i])]
+        if not left:
+            return times
+        for i in left:
+            connections[i].send(min(turn[i], wanted[i] - len(times[i])))
+            times[i] += _answer(connections[i])
+
+
+def _finished(times: list[float], wanted: int) -> bool:
+    return len(times) >= wanted or (len(times) >= ENOUGH and sum(times) > PATIENCE)
+
+
+def _timings(cell: Cell, times: list[float]) -> dict[str, float]:
+    quantiles = 1000 * np.quantile(times, (0.5, 0.95, 0.99))
+    duration = len(times) * cell.block / cell.sample_rate
+    named = dict(zip(("p50_ms", "p95_ms", "p99_ms"), quantiles.round(3).tolist(), strict=True))
+    return {"rtf": round(sum(times) / duration, 4), **named}
+
+
+def _answer(connection: Connection) -> Any:
+    try:
+        answer = connection.recv()
+    except EOFError:
+        raise UserError("a process of the benchmark ended by itself: is there enough memory?") from None
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
+
+
+def _serve(connection: Connection, cell: Cell, weights: Path, trained: Path) -> None:
+    """A process of one row: plays so many blocks when told, and answers with the seconds of each."""
+    import torch
+
+    from diffsynth.data.generator import generate
+    from diffsynth.onnx_step import OnnxStep
+    from diffsynth.synthesizer import Synthesizer, blocks_of
+
+    torch.set_num_threads(cell.threads)
+    try:
+        voice = bench_voice(cell, weights, trained)
+        network = OnnxStep.of(voice, threads=cell.threads) if cell.backend == "onnx" else None
+        synthesizer = Synthesizer(voice, network=network)
+    except UserError as error:
+        connection.send(error)
+        return
+    length = 60.0
+    parts = blocks_of(generate(SEED, length), cell.sample_rate, cell.block, round(length * cell.sample_rate))
+    for part in parts[:WARM_UP]:
+        synthesizer.process(part)
+    connection.send(None)
+    at = WARM_UP
+    while count := connection.recv():
+        times = []
+        for _ in range(count):
+            part = parts[at % len(parts)]
+            begin = time.perf_counter()
+            synthesizer.process(part)
+            times.append(time.perf_counter() - begin)
+            at += 1
+        connection.send(times)
+    parameters = sum(parameter.numel() for parameter in voice.denoiser.parameters())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    connection.send({"peak_mb": round(peak, 1), "params": parameters})
+
+
+def bench_voice(cell: Cell, weights: Path, trained: Path) -> Any:
+    """The voice of a cell; at another rate than it was made for, one that costs what such a voice costs.
+
+    The U-Net has random weights at its published width where none were trained: what it computes does
+    not depend on them.
+    """
+    from diffsynth.weights import find_weights, load_voice
+
+    if cell.model == BASELINE:
+        return _baseline(cell, weights, trained)
+    voice = load_voice(find_weights(cell.model, cell.block, None, weights, trained))
+    return _at_rate(voice, cell.sample_rate)
+
+
+def _baseline(cell: Cell, weights: Path, trained: Path) -> Any:
+    import torch
+
+    from diffsynth.config import AudioFormat, Unet
+    from diffsynth.models.unet import FRAMES
+    from diffsynth.published.frames import FrameScale
+    from diffsynth.published.voice import FrameConfig, FrameVoice
+    from diffsynth.weights import find_weights, load_voice
+
+    try:
+        path = find_weights(cell.model, cell.block, None, weights, trained)
+    except UserError:
+        path = None
+    if path is None:
+        torch.manual_seed(SEED)
+        config = FrameConfig(cell.model, cell.block, AudioFormat(cell.sample_rate, 128), Unet(128))
+        scale = FrameScale(np.ones((FRAMES, cell.block // 2), dtype=np.float32))
+        return FrameVoice(config, config.new_denoiser().eval().requires_grad_(False), scale)
+    voice: Any = load_voice(path)
+    audio = replace(voice.config.audio, sample_rate=cell.sample_rate)
+    return replace(voice, config=replace(voice.config, audio=audio))
+
+
+def _at_rate(voice: Any, rate: int) -> Any:
+    """The voice at another rate: frames as long in seconds, modes up to the same share of the rate.
+
+    At twice the rate an octave is to be filled: the modes of the highest one are there twice.
+    """
+    audio = voice.config.audio
+    factor = rate / audio.sample_rate
+    if factor == 1:
+        return voice
+    piano = voice.piano
+    copied = piano.frequency > piano.frequency.max() / max(factor, 1)
+    order = np.argsort(np.concatenate([piano.key, piano.key[copied]]), kind="stable")
+    extended = {
+        name: np.concatenate([values, scale * values[copied]])[order]
+        for name, values, scale in (
+            ("key", piano.key, 1),
+            ("frequency", piano.frequency, factor),
+            ("decay", piano.decay, 1),
+            ("amplitude", piano.amplitude, 1),
+        )
+    }
+    frame = round(audio.frame * factor)
+    config = replace(voice.config, audio=replace(audio, sample_rate=rate, frame=frame))
+    return replace(voice, config=config, piano=replace(piano, **extended))

@@ -1,0 +1,194 @@
+"""Plays a voice exported by `diffsynth export`, with NumPy and ONNX Runtime and nothing else.
+
+    python examples/onnx_host.py VOICE.onnx OUT.wav
+
+writes a short phrase. It is the reference for hosts in other languages: what `Host` does around the
+network is all that has to be written again. Names: p modes, f frames in a block, k bands, 88 keys.
+"""
+
+import base64
+import json
+import os
+import sys
+import wave
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the products are small: threads would only wait
+
+import numpy as np
+import onnxruntime
+
+NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
+SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
+LOWEST, KEYS = 21, 88
+
+
+class Host:
+    """One voice; `process` turns the events of a block into its audio."""
+
+    def __init__(self, path, seed=0, threads=1):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        about = json.loads(self.session.get_modelmeta().custom_metadata_map["diffsynth"])
+        arrays = {name: decode(value) for name, value in about.pop("arrays").items()}
+        self.__dict__.update(about, **arrays)
+        self.seed, self.frames = seed, self.block // self.frame
+        self.pole = (2j * np.pi * self.frequency - self.decay) / self.sample_rate  # [p] per sample
+        self.amplitude = self.amplitude_real + 1j * self.amplitude_imaginary
+        self.table = np.exp(self.pole[:, None] * np.arange(self.frame)).astype(np.complex64)  # [p, frame]
+        self.turn = np.exp(self.pole * self.frame)  # [p] per frame
+        self.damping = np.exp(-self.release[self.key] * self.frame / self.sample_rate)  # [p] per frame
+        self.triangles = np.zeros((self.bands, len(self.key)), dtype=np.float32)  # [k, p]
+        modes = np.arange(len(self.key))
+        self.triangles[self.band, modes] = 1 - self.share
+        self.triangles[self.band + 1, modes] += self.share
+        of_key = self.key == np.arange(KEYS)[:, None]
+        self.levels = np.concatenate([self.triangles, of_key]).astype(np.float32).T  # [p, k + 88]
+        self.reset()
+
+    def reset(self):
+        """Silence, all keys and pedals up."""
+        self.held = np.zeros(len(self.key), dtype=np.complex128)  # by a finger, a pedal, or no damper
+        self.released = np.zeros(len(self.key), dtype=np.complex128)
+        self.finger, self.caught, self.ringing = np.zeros((3, KEYS), dtype=bool)
+        self.pedals = dict.fromkeys(PEDALS, 0)
+        self.last_gains = np.zeros((1, self.bands), dtype=np.float32)
+        self.memory = {
+            name: np.zeros(shape, np.float32) for name, shape in self.inputs.items() if "memory" in name
+        }
+        self.index = 0
+
+    def process(self, events):
+        """Audio of the next block, [block], from its events in order: (sample, kind, number, value)."""
+        events = [(min(max(int(at), 0), self.block - 1), *rest) for at, *rest in events]
+        start, late, end = np.empty((3, self.frames, len(self.key)), dtype=np.complex128)
+        velocities = np.zeros((self.frames, KEYS), dtype=np.float32)
+        pedals = np.empty((self.frames, len(PEDALS)), dtype=np.float32)
+        strikes = []
+        for f in range(self.frames):
+            part = [event for event in events if event[0] // self.frame == f]
+            self._frame(f, part, start, late, end, velocities, strikes)
+            pedals[f] = list(self.pedals.values())
+        for modes in (self.held, self.released):
+            modes[np.abs(modes) < self.silence] = 0
+        gains = self._gains(end, velocities, pedals)  # [f + 1, p] at the frame borders
+        ramp = np.arange(self.frame) / self.frame
+        audio = self._sum(start * gains[:-1]) * (1 - ramp) + self._sum(late * gains[1:]) * ramp
+        for f, offset, modes, amplitude in strikes:
+            rest = ramp[offset:]
+            for gain, side in ((gains[f, modes], 1 - rest), (gains[f + 1, modes], rest)):
+                audio[f, offset:] += ((gain * amplitude) @ self.table[modes, : len(rest)]).real * side
+        return audio.reshape(-1).astype(np.float32)
+
+    def _sum(self, amplitude):
+        """Audio of frames, [f, frame], from amplitudes of the modes at their start, [f, p]."""
+        return (amplitude.astype(np.complex64) @ self.table).real
+
+    def _frame(self, f, events, start, late, end, velocities, strikes):
+        """Modes and dampers over one frame. A damper falls at the nearest frame border."""
+        fresh, fresh_released = np.zeros((2, len(self.key)), dtype=np.complex128)
+        falling = []
+        for at, kind, number, value in events:
+            offset = at - f * self.frame
+            for key in self._move(kind, number, value):
+                modes = self.key == key
+                if kind == NOTE_ON and value:
+                    gain = (value / self.reference_velocity) ** self.exponent[key]
+                    amplitude = gain * self.amplitude[modes]
+                    strikes.append((f, offset, modes, amplitude))
+                    velocities[f, key] = value / 127
+                    fresh[modes] += amplitude * np.exp(self.pole[modes] * (self.frame - offset))
+                    continue
+                if offset < self.frame // 2:
+                    release(modes, self.held, self.released)
+                else:
+                    falling.append(modes)
+                release(modes, fresh, fresh_released)
+        start[f] = self.held + self.released
+        self.released *= self.damping
+        late[f] = self.held + self.released
+        self.held, self.released = self.held * self.turn, self.released * self.turn
+        for modes in falling:
+            release(modes, self.held, self.released)
+        self.held += fresh
+        self.released += fresh_released
+        end[f] = self.held + self.released
+
+    def _move(self, kind, number, value):
+        """Keys that are struck, or whose dampers fall, by one event."""
+        if kind != CONTROL:
+            key = number - LOWEST
+            if not 0 <= key < KEYS:
+                return []
+            self.finger[key] = kind == NOTE_ON and value > 0
+            if self.finger[key]:
+                self.ringing[key] = True
+                return [key]
+            return self._fall([key])
+        if number not in self.pedals:
+            return []
+        before, self.pedals[number] = self.pedals[number] >= 64, value
+        now = value >= 64
+        if number == UNA_CORDA or now == before:
+            return []
+        if number == SOSTENUTO:
+            self.caught = self.ringing & now
+        return [] if now else self._fall(range(KEYS))
+
+    def _fall(self, keys):
+        """Those of the keys whose dampers nothing holds up."""
+        up = self.finger | self.caught | (self.pedals[SUSTAIN] >= 64)
+        fallen = [key for key in keys if self.ringing[key] and not up[key]]
+        self.ringing[fallen] = False
+        return fallen
+
+    def _gains(self, end, velocities, pedals):
+        """Linear gains of the modes at the frame borders, [f + 1, p], from the network."""
+        levels = (0.5 * np.abs(end) ** 2).astype(np.float32) @ self.levels
+        above = np.log10(levels / 10 ** (self.floor_db / 10) + 1) / self.audible_decades
+        condition = np.concatenate([above, velocities, pedals / 127], axis=1)
+        random = np.random.default_rng([self.seed, self.index])
+        noise = random.standard_normal((self.frames, self.bands), dtype=np.float32)
+        self.index += 1
+        feeds = {"condition": condition.astype(np.float32), "noise": noise, **self.memory}
+        x, *memory = self.session.run(None, feeds)
+        self.memory = dict(zip(self.memory, memory, strict=True))
+        gains = np.clip(x * self.scale + self.mean, -self.max_gain, self.max_gain)
+        gains = np.concatenate([self.last_gains, gains])
+        self.last_gains = gains[-1:]
+        return np.exp(gains @ self.triangles)
+
+
+def decode(value):
+    """An array of the metadata."""
+    data = np.frombuffer(base64.b64decode(value["base64"]), dtype=value["dtype"])
+    return data.reshape(value["shape"])
+
+
+def release(modes, held, released):
+    """Count what is held of some modes among what is released."""
+    released[modes] += held[modes]
+    held[modes] = 0
+
+
+def main():
+    """Play a phrase into a WAV file."""
+    host = Host(sys.argv[1])
+    notes = [(0.3 * i, key) for i, key in enumerate((48, 55, 60, 64, 67, 72, 76, 79))]
+    events = [(0.1, CONTROL, SUSTAIN, 127), *((at, NOTE_ON, key, 70) for at, key in notes)]
+    events = [(round(at * host.sample_rate), *rest) for at, *rest in events]
+    audio = []
+    for begin in range(0, 5 * host.sample_rate, host.block):
+        inside = [(at - begin, *rest) for at, *rest in events if begin <= at < begin + host.block]
+        audio.append(host.process(inside))
+    samples = (np.clip(np.concatenate(audio), -1, 1) * 32767).astype("<i2")
+    with wave.open(sys.argv[2], "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(host.sample_rate)
+        file.writeframes(samples.tobytes())
+    print(f"{sys.argv[2]}: {len(samples) / host.sample_rate:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""`diffsynth bench`: how fast every model is, side by side with the published network."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from diffsynth.config import BLOCKS, MODELS, choice
+from diffsynth.errors import UserError
+from pipeline import paths
+
+HEADINGS = ("model", "block", "Hz", "threads", "backend", "x U-Net", "RTF", "p50 ms", "p95 ms", "p99 ms")
+KEYS = ("model", "block", "sample_rate", "threads", "backend", "times_faster", "rtf")
+
+
+def bench(
+    json_path: Annotated[Path | None, typer.Option("--json", help="File for all rows.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG of RTF against block size.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Audio in each row.")] = 10.0,
+    models: Annotated[str, typer.Option(help="Models, with commas.")] = "lstm,s6,unet",
+    blocks: Annotated[str, typer.Option(help="Samples per block.")] = "512,1024,2048,4096",
+    rates: Annotated[str, typer.Option(help="Sample rates, Hz.")] = "24000,48000",
+    threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
+    backends: Annotated[str, typer.Option(help="torch and onnx.")] = "torch,onnx",
+    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
+    trained: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+) -> None:
+    """Measure real-time factors (RTF: computing time over audio time), ratios first.
+
+    The U-Net computes seconds per second of audio: its rows end after 15 s of computing.
+    """
+    from tqdm import tqdm
+
+    from diffsynth.benchmark import BACKENDS, add_ratios, cells, run_group
+    from diffsynth.files import write_json
+
+    groups = cells(
+        [choice("model", name, MODELS) for name in models.split(",")],
+        [choice("block", number, BLOCKS) for number in _numbers("blocks", blocks)],
+        _numbers("rates", rates),
+        _numbers("threads", threads),
+        [choice("backend", name, BACKENDS) for name in backends.split(",")],
+    )
+    rows: list[dict[str, Any]] = []
+    with tqdm(total=sum(map(len, groups)), desc="bench", unit="row", disable=None) as bar:
+        for group in groups:
+            for row in run_group(group, released, trained, seconds):
+                rows.append(row)
+                bar.update()
+    add_ratios(rows)
+    _print(rows)
+    if json_path is not None:
+        write_json(json_path, {"rows": rows})
+    if plot is not None:
+        _plot(rows, plot)
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--{name} takes numbers with commas between them, not {text!r}") from None
+    if min(numbers) < 1:
+        raise UserError(f"--{name} must be positive, not {text}")
+    return numbers
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    """The table, with the slowest blocks as a share of what there is time for."""
+    lines = [[*HEADINGS, "p99 / block", "MB", "parameters"]]
+    for row in rows:
+        share = row["p99_ms"] * row["sample_rate"] / row["block"] / 1000
+        timings = [f"{row[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms")]
+        first = ["" if row[key] is None else str(row[key]) for key in KEYS]
+        lines.append([*first, *timings, f"{share:.0%}", f"{row['peak_mb']:.0f}", f"{row['params']:,}"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        typer.echo("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def _plot(rows: list[dict[str, Any]], path: Path) -> None:
+    from diffsynth.evaluation.speed import rtf_figure
+    from diffsynth.files import atomic_path
+
+    with atomic_path(path) as temporary:
+        rtf_figure(rows).savefig(temporary, dpi=110, metadata={"Software": None})
