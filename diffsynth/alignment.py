@@ -96,18 +96,21 @@ def measure(events: Events, audio: Samples, rate: int, config: Align) -> Alignme
     if not any(audio[start : start + BLOCK].any() for start in range(0, len(audio), BLOCK)):
         return Alignment(0.0, 0.0, 0.0, 0.0, 0.0, "rejected", "the audio is silent")
     curve, step = attack_curve(audio, rate)
-    if len(notes.time) < FEWEST:
-        # Of so few notes, rises of keys prove nothing.
-        found = search_few(*loudness_rise(audio, rate), notes, config)
-        line = _refine(curve, step, notes, *_centre(curve, step, notes, found))
-        matched, certain = recognise(audio, rate, line.audio_time(notes.time), notes.key)
-        return _judge(line, min(found.confidence, certain), matched, config)
     curves = KeyCurves(audio, rate)
     found = search(curves, notes, config)
     line = _refine(curve, step, notes, *_centre(curve, step, notes, found))
-    moments, reach = line.audio_time(notes.time), max(config.max_offset, 1.0)
-    matched = heard(curves, found.detuning, notes, moments, reach)
-    return _judge(line, found.confidence, matched, config)
+    if len(notes.time) >= FEWEST:
+        moments, reach = line.audio_time(notes.time), max(config.max_offset, 1.0)
+        matched = heard(curves, found.detuning, notes, moments, reach)
+        return _judge(line, found.confidence, matched, config)
+    # Of so few notes, rises of keys prove nothing. A soft one is found by its key, another by its loudness.
+    louder = search_few(*loudness_rise(audio, rate), notes, config)
+    other = _refine(curve, step, notes, *_centre(curve, step, notes, louder))
+    proofs = [recognise(audio, rate, each.audio_time(notes.time), notes.key) for each in (line, other)]
+    if proofs[1] > proofs[0]:
+        found, line = louder, other
+    matched, certain = max(proofs)
+    return _judge(line, min(found.confidence, certain), matched, config)
 
 
 def _centre(curve: Curve, step: float, notes: Notes, found: Search) -> tuple[float, float]:
