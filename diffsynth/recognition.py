@@ -17,7 +17,7 @@ from diffsynth.audio import Audio, Samples
 from diffsynth.events import KEYS
 from diffsynth.pitch import ATTACK, FREQUENCIES
 
-LENGTHS = (0.1, 0.5)  # s listened to, at least and at most
+LENGTHS = (0.1, 0.4)  # s listened to, at least and at most
 RANGE = 40.0  # dB below the highest peak in which others count
 PEAKS = 30  # the highest
 BAND = (20.0, 6000.0)  # Hz
