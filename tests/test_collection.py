@@ -1,19 +1,24 @@
 """A hundred single notes of a user's own, some of them unusable, from folder to shards."""
 
+import tarfile
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
-import yaml
 from test_alignment import CONFIG, RATE, ROOT, performance
 
+from diffsynth.aligning import align_all
 from diffsynth.alignment import measure
 from diffsynth.audio import resample
+from diffsynth.config import AudioFormat, load_params
+from diffsynth.data.sources import bring
 from diffsynth.events import NOTE_OFF, NOTE_ON, make_events
 from diffsynth.files import read_json
 from diffsynth.midi import write_midi
-from diffsynth.shards import read_shards
-from pipeline.app import run
+from diffsynth.shards import write_shards
 
+FORMAT = AudioFormat(sample_rate=RATE, frame=128)
 SUFFIXES = (".wav", ".flac", ".mp3")
 KEYS = [24 + i % 75 for i in range(100)]
 
@@ -34,7 +39,7 @@ def single(key, at=0.5):
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
-    """A project in which a folder of a hundred pairs was brought, aligned and cut."""
+    """A folder of a hundred pairs that was brought, aligned and cut into shards."""
     folder = tmp_path_factory.mktemp("collection")
     root = folder / "Meine Töne" / "1. Flügel"
     for number, key in enumerate(KEYS):
@@ -49,26 +54,22 @@ def collection(tmp_path_factory):
     pairs[0].write_bytes(pairs[0].read_bytes()[:30])
     next(path for path in pairs[1].parent.glob(f"{pairs[1].stem}.*") if path != pairs[1]).write_bytes(b"")
     pairs[2].unlink()
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["dataset"]["root"] = str(folder / "Meine Töne")
-    params["align"]["workers"] = params["shard"]["workers"] = 1
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert run(["download", "--name", "folder"]) == 0
-        # One file goes bad after it was brought, which only align can notice.
-        manifest = read_json("data/raw/manifest.json")
-        bad = manifest["performances"][0]
-        (folder / "data" / "raw" / bad["audio"]).write_bytes(b"RIFF")
-        assert run(["align"]) == 0
-        assert run(["shard"]) == 0
-    return folder, manifest, bad["name"], [path.stem for path in pairs[:3]]
+    params = load_params(
+        ROOT / "params.yaml", {"dataset.name": "folder", "dataset.root": str(folder / "Meine Töne")}
+    )
+    manifest = bring(params.dataset, folder / "raw", ROOT / "data" / "demo", progress=False)
+    # One file goes bad after it was brought, which only align can notice.
+    bad = manifest.performances[0]
+    (folder / "raw" / bad.audio).write_bytes(b"RIFF")
+    align_all(folder / "raw", folder / "aligned", FORMAT, CONFIG)
+    write_shards(folder / "aligned", folder / "shards", replace(params.shard, workers=1))
+    return folder, manifest, bad.name, [path.stem for path in pairs[:3]]
 
 
 def test_three_of_a_hundred_are_set_aside_and_stop_nothing(collection):
     _, manifest, _, unusable = collection
-    assert len(manifest["performances"]) == 97
-    reasons = {item["name"].rsplit("/", 1)[-1]: item["reason"] for item in manifest["set_aside"]}
+    assert len(manifest.performances) == 97
+    reasons = {item.name.rsplit("/", 1)[-1]: item.reason for item in manifest.set_aside}
     assert sorted(reasons) == sorted(unusable)
     expected = ("not a readable audio file", "not a readable MIDI file", "no audio file")
     for name, reason in zip(unusable, expected, strict=True):
@@ -77,7 +78,7 @@ def test_three_of_a_hundred_are_set_aside_and_stop_nothing(collection):
 
 def test_what_goes_bad_later_is_rejected_and_the_rest_aligned(collection):
     folder, _, bad, _ = collection
-    rows = {row["name"]: row for row in read_json(folder / "data/aligned/index.json")["performances"]}
+    rows = {row["name"]: row for row in read_json(folder / "aligned/index.json")["performances"]}
     rejected = {name: row["reason"] for name, row in rows.items() if row["status"] != "ok"}
     assert bad in rejected
     assert "not a readable audio file" in rejected.pop(bad)
@@ -91,11 +92,12 @@ def test_what_goes_bad_later_is_rejected_and_the_rest_aligned(collection):
 
 def test_every_note_is_in_the_shards(collection):
     folder, manifest, bad, _ = collection
-    segments = [
-        s for split in ("train", "validation", "test") for s in read_shards(folder / "data/shards", split)
-    ]
-    names = {performance["name"] for performance in manifest["performances"]}
-    assert {segment.name for segment in segments} == names - {bad}
+    names = []
+    for shard in (folder / "shards").glob("*.tar"):
+        with tarfile.open(shard) as tar:
+            names += [member.name for member in tar if member.name.endswith(".flac")]
+    expected = {performance.name for performance in manifest.performances} - {bad}
+    assert sorted(names) == sorted(f"{name}-00000.flac" for name in expected)
 
 
 @pytest.mark.parametrize("wrong", [1, -1, 3, 7, 12, -12, 24])
