@@ -213,7 +213,10 @@ def _fit(time: NDArray, delay: NDArray, line: _Line) -> _Line:
 def _biweight(time: NDArray, delay: NDArray, slope: bool) -> _Line:
     """Line through delays, in s, by least squares iterated with Tukey's biweights."""
     centre, gradient, middle = float(np.median(delay)), 0.0, float(time.mean())
+    before = None
     for _ in range(20):
+        if before == (before := (centre, gradient, middle)):
+            break  # nothing would change any more
         rest = delay - centre - gradient * (time - middle)
         scale = max(1.4826 * float(np.median(np.abs(rest))), SHARPEST)
         weight = np.maximum(1 - (rest / (TUKEY * scale)) ** 2, 0) ** 2

@@ -64,8 +64,11 @@ class LogRises:
         self._weights = scipy.sparse.csr_array(bands.astype(np.float32))
         self._count = -(-len(audio) // hop)
         every = max(1, self._count // FRAMES)
-        some = [padded(audio, self._first(i), window) for i in range(0, self._count, every)]
-        mean = self._energy(np.stack(some)).mean(axis=1)
+        if every == 1:
+            some = self._frames(0, self._count)
+        else:
+            some = np.stack([padded(audio, self._first(i), window) for i in range(0, self._count, every)])
+        mean = self._energy(some).mean(axis=1)
         self._floor = FLOOR * mean[:, None] + SILENCE * window * (self._taper**2).sum()
 
     def __len__(self) -> int:
