@@ -120,7 +120,8 @@ class KeyCurves:
     def rows(self, start: int, count: int, detuning: int) -> tuple[Curve, NDArray[np.bool_]]:
         """[count, 88 keys] from moment `start`, which may lie outside, and which rows exist; others are 0."""
         result, there = np.zeros((count, KEYS), np.float32), np.zeros(count, bool)
-        first, last = max(start, 0), min(start + count, len(self))
+        first = min(max(start, 0), len(self))
+        last = max(min(start + count, len(self)), first)
         for block in range(first // FRAMES, -(-last // FRAMES)):
             begin, end = max(first, block * FRAMES), min(last, (block + 1) * FRAMES)
             rows = self._block(block, detuning)[begin - block * FRAMES : end - block * FRAMES]

@@ -159,6 +159,14 @@ def test_audio_without_music():
         assert measure(events, audio, RATE, CONFIG).status == "rejected"
 
 
+@pytest.mark.parametrize("seconds", [1.0, 15.0, 22.0, 41.5])
+def test_notes_far_beyond_the_end_of_the_audio(seconds):
+    events, audio = performance("keys")
+    found = measure(events, audio[: round(seconds * RATE)], RATE, CONFIG)
+    assert found.status == "rejected"
+    assert "of the notes are heard" in found.reason
+
+
 def test_no_notes_to_align():
     with pytest.raises(ValueError, match="no notes"):
         measure(make_events([(0.0, NOTE_OFF, 60, 0)]), np.ones(RATE, np.float32), RATE, CONFIG)
