@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Measure the renders against the recordings.",
     "compare": "Tabulate and plot all models and block sizes.",
     "render": "Play a MIDI file into an audio file.",
+    "play": "Play live: a MIDI keyboard or file to the sound card.",
     "export": "Write a voice as an ONNX file for other hosts.",
 }
 # NumPy's products are small or run in several processes, where threads only wait for each other; and
