@@ -32,7 +32,7 @@ def play(
     block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
-    buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready: safety against delay.")] = 1,
+    buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="List audio outputs and MIDI inputs.")
@@ -75,8 +75,8 @@ def play(
         stack.callback(outlet.close)
         session = Session(synthesizer, outlet, buffers)
         typer.echo(
-            f"{name} to {outlet.name}: {model} at {block} samples, {outlet.rate} Hz, "
-            f"latency {1000 * session.latency:.1f} ms; Ctrl-C ends",
+            f"{name} to {outlet.name}: {synthesizer.voice.config.model} at {synthesizer.block} samples, "
+            f"{outlet.rate} Hz, latency {1000 * session.latency:.1f} ms; Ctrl-C ends",
             err=True,
         )
         ending = session.play(inlet, seconds, _show)

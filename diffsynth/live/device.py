@@ -1,5 +1,6 @@
 """Sound cards and sound servers, through PortAudio (sounddevice)."""
 
+import atexit
 import os
 from typing import Any
 
@@ -94,8 +95,14 @@ class DeviceSink:
 
     def close(self) -> None:
         """See `Sink`."""
-        if self._stream is not None:
-            self._stream.close(ignore_errors=True)
+        if self._stream is None:
+            return
+        if self.failure() is None:
+            self._stream.close()
+        else:
+            # PortAudio waits minutes for an answer of a JACK server that has ended, also in what
+            # sounddevice does at exit: leave it to the system to clear up.
+            atexit.unregister(self._sounddevice._exit_handler)
 
     def _answer(self, out: Any, frames: int, _: Any, status: Any) -> None:  # noqa: ARG002
         """The device asks for `frames` samples, [frames, channels]."""

@@ -92,9 +92,7 @@ def _open(name: str | None) -> tuple[Any, str]:
 def _open_virtual(name: str) -> Any:
     first, *others = list(_clients()) or [None]
     if first is None:
-        raise UserError(
-            "no virtual MIDI port is possible without ALSA's sequencer or a JACK server: start one"
-        )
+        raise UserError("a virtual MIDI port needs ALSA's sequencer (modprobe snd-seq) or a JACK server")
     for other in others:
         other.delete()
     first.open_virtual_port(name)

@@ -50,7 +50,7 @@ class Session:
 
     Args:
         synthesizer: plays; starts afresh.
-        sink: is opened here, and closed.
+        sink: is opened here, and closed by whoever made it.
         buffers: blocks that wait in the ring. More than one request of the device can hold is added.
     """
 
@@ -69,7 +69,7 @@ class Session:
         """Play until the source ends, `seconds` have passed, something fails, or the process is told to end.
 
         Args:
-            source: is closed at the end.
+            source: of the events.
             seconds: of stream time.
             show: gets a line for the terminal about once a second.
         """
@@ -89,8 +89,6 @@ class Session:
                 stopped = told
             finally:
                 self._end(engine)
-                self._sink.close()
-                source.close()
         if engine.error:
             raise engine.error
         seconds = self._tap.drawn / self._sink.rate
