@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from diffsynth.audio import read_audio
+from diffsynth.errors import UserError
 from diffsynth.events import CONTROL, NOTE_ON, SUSTAIN, make_events
+from diffsynth.live.ports import choose_port
 from diffsynth.midi import read_midi, write_midi
 from diffsynth.synthesizer import Synthesizer, render
 from diffsynth.weights import save_voice
@@ -154,3 +156,33 @@ def test_a_machine_without_devices_is_told_what_to_do(refuse, project, voice, mi
     assert refuse("play", "--virtual", "a", *weights).startswith("a virtual MIDI port needs ALSA's sequencer")
     assert project.run("play", "--list-devices") == 0
     assert capsys.readouterr().out == "audio outputs: none\nMIDI inputs: none\n"
+
+
+PORTS = ["Midi Through:0 14:0", "Stage Piano:MIDI 20:0", "stage", "Piano Roll:out 128:0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "port"), [("Stage Piano:MIDI 20:0", 1), ("stage", 2), ("ROLL", 3), ("through", 0)]
+)
+def test_a_port_is_found_by_its_name_or_a_part_of_it(name, port):
+    assert choose_port(name, PORTS) == port
+
+
+def test_the_only_keyboard_needs_no_name():
+    assert choose_port(None, PORTS[:2]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "ports", "message"),
+    [
+        (None, [], "there is no MIDI input: connect a keyboard"),
+        ("a", [], "there is no MIDI input: connect a keyboard"),
+        ("organ", PORTS[1:3], f"no MIDI input is named like 'organ': {PORTS[1]}, stage"),
+        ("piano", PORTS, f"more than one MIDI input is named like 'piano': {PORTS[1]}, {PORTS[3]}"),
+        (None, PORTS, f"choose a MIDI input with --port: {PORTS[1]}, stage, {PORTS[3]}"),
+        (None, PORTS[:1], f"choose a MIDI input with --port: {PORTS[0]}"),
+    ],
+)
+def test_a_port_that_is_not_clear_is_asked_for(name, ports, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        choose_port(name, ports)

@@ -37,6 +37,31 @@ def inputs() -> list[str]:
     return found
 
 
+def choose_port(name: str | None, ports: list[str]) -> int:
+    """Index of the port that is meant: of this name, or the only one that has `name` in it.
+
+    Without a name the only one there is.
+
+    Raises:
+        UserError: there is none, or more than one; lists what there is.
+    """
+    if not ports:
+        raise UserError("there is no MIDI input: connect a keyboard, or make a port with --virtual NAME")
+    if name in ports:
+        return ports.index(name)
+    if name is None:
+        meant = [port for port in ports if THROUGH not in port]
+    else:
+        meant = [port for port in ports if name.lower() in port.lower()]
+    if len(meant) == 1:
+        return ports.index(meant[0])
+    listed = ", ".join(meant or ports)
+    if name is None:
+        raise UserError(f"choose a MIDI input with --port: {listed}")
+    problem = "more than one MIDI input is" if meant else "no MIDI input is"
+    raise UserError(f"{problem} named like {name!r}: {listed}")
+
+
 class Port:
     """An open MIDI input; see `diffsynth.live.sources.Source`.
 
@@ -81,7 +106,7 @@ class Port:
 def _open(name: str | None) -> tuple[Any, str]:
     clients = list(_clients())
     ports = [(midi, index, port) for midi in clients for index, port in enumerate(midi.get_ports())]
-    midi, index, port = ports[_choose(name, [port for _, _, port in ports])]
+    midi, index, port = ports[choose_port(name, [port for _, _, port in ports])]
     for other in clients:
         if other is not midi:
             other.delete()
@@ -97,25 +122,6 @@ def _open_virtual(name: str) -> Any:
         other.delete()
     first.open_virtual_port(name)
     return first
-
-
-def _choose(name: str | None, ports: list[str]) -> int:
-    """Index of the port that is meant."""
-    if not ports:
-        raise UserError("there is no MIDI input: connect a keyboard, or make a port with --virtual NAME")
-    if name in ports:
-        return ports.index(name)
-    if name is None:
-        meant = [port for port in ports if THROUGH not in port]
-    else:
-        meant = [port for port in ports if name.lower() in port.lower()]
-    if len(meant) == 1:
-        return ports.index(meant[0])
-    listed = ", ".join(meant or ports)
-    if name is None:
-        raise UserError(f"choose a MIDI input with --port: {listed}")
-    problem = "more than one MIDI input is" if meant else "no MIDI input is"
-    raise UserError(f"{problem} named like {name!r}: {listed}")
 
 
 def _clients() -> Iterator[Any]:
