@@ -7,8 +7,8 @@ performance is sent to a virtual MIDI port of `diffsynth play`, and what it play
 the frames of the server. Prints for every voice: blocks that were not ready in time, load (compute
 time over the duration of a block), what p99 of it is in ms, and the latency from key to sound that
 was announced and that was measured. It is measured second by second, by correlation with the same
-performance rendered offline (where a chord stands still, that can be off); JACK hands over keys up to one period early and takes sound up to one
-period late. Needs Debian's jackd2 and libportaudio2.
+performance rendered offline (where a chord stands still, that can be off); JACK hands over keys up to
+one period early and takes sound up to one period late. Needs Debian's jackd2 and libportaudio2.
 """
 
 import argparse
