@@ -108,7 +108,7 @@ def test_two_threads_whose_lines_interleave_in_any_way(slots, runs):
 
 
 def test_two_threads_at_full_speed():
-    ring, total = Ring(3, BLOCK), 1000
+    ring, total = Ring(3, BLOCK), 300
     found = []
 
     def consume():
