@@ -210,7 +210,7 @@ def _baseline(cell: Cell, weights: Path, trained: Path) -> Any:
 
 
 def _at_rate(voice: Any, rate: int) -> Any:
-    """The voice at another rate: frames as long in seconds, modes up to the same share of the rate.
+    """The voice at another rate: frames of as many samples, modes up to the same share of the rate.
 
     At twice the rate an octave is to be filled: the modes of the highest one are there twice.
     """
@@ -230,6 +230,5 @@ def _at_rate(voice: Any, rate: int) -> Any:
             ("amplitude", piano.amplitude, 1),
         )
     }
-    frame = round(audio.frame * factor)
-    config = replace(voice.config, audio=replace(audio, sample_rate=rate, frame=frame))
+    config = replace(voice.config, audio=replace(audio, sample_rate=rate))
     return replace(voice, config=config, piano=replace(piano, **extended))

@@ -100,10 +100,16 @@ def sample(denoise: Denoise, noise: Tensor, steps: int) -> Tensor:
     Returns:
         x, of the shape of noise.
     """
+    return sample_levels(
+        denoise, noise, schedule(steps).to(noise)[:, None, None].expand(-1, *noise.shape[:2])
+    )
+
+
+def sample_levels(denoise: Denoise, noise: Tensor, levels: Tensor) -> Tensor:
+    """`sample` along given noise levels from 1 to 0, [steps + 1, b, t]."""
     x_t = noise
-    for level, next_level in pairwise(schedule(steps).to(noise).unbind()):
-        v = denoise(x_t, level.expand(noise.shape[:2]))
-        x_t = clean(x_t, v, level - next_level)
+    for level, next_level in pairwise(levels.unbind()):
+        x_t = clean(x_t, denoise(x_t, level), level - next_level)
     return x_t
 
 

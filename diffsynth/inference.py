@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diffsynth.diffusion import sample
+from diffsynth.diffusion import sample_levels, schedule
 from diffsynth.models import Denoiser
 
 Array = NDArray[np.float32]
@@ -40,15 +40,19 @@ class BlockStep(nn.Module):
         steps: of the sampler.
     """
 
+    levels: Tensor
+
     def __init__(self, denoiser: Denoiser, steps: int) -> None:
         super().__init__()
-        self.denoiser, self.steps = denoiser, steps
+        self.denoiser = denoiser
+        # Constants, so that whatever depends on them only is computed once, when the module is compiled.
+        self.register_buffer("levels", schedule(steps)[:, None, None], persistent=False)
 
     def forward(self, condition: Tensor, noise: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         """Data [f, k] and the new memory, from a condition [..], noise [f, k] and memory."""
         context, memory = self.denoiser.encode(condition[None, None], memory)
-        x = sample(
-            lambda x_t, sigma: self.denoiser.denoise(x_t, sigma, context), noise[None, None], self.steps
+        x = sample_levels(
+            lambda x_t, sigma: self.denoiser.denoise(x_t, sigma, context), noise[None, None], self.levels
         )
         return x[0, 0], *self.denoiser.feed_back(memory, x)
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Measure the renders against the recordings.",
     "compare": "Tabulate and plot all models and block sizes.",
     "render": "Play a MIDI file into an audio file.",
+    "play": "Play live: a MIDI keyboard or file to the sound card.",
     "bench": "Measure how fast every model is, beside the published network.",
     "export": "Write a voice as an ONNX file for other hosts.",
 }

@@ -126,8 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
             if 0 <= flipped - offset < len(piece):
                 piece[flipped - offset] ^= 0x10
             self.server.sending(path, offset)
-            self.wfile.write(piece)
-            self.server.count(path, len(piece))
+            self.server.count(path, len(piece))  # first: who has the piece finds it counted
+            try:
+                self.wfile.write(piece)
+            except OSError:
+                self.server.count(path, -len(piece))
+                raise
             if self.server.rate:
                 time.sleep(len(piece) / self.server.rate)
 

@@ -70,8 +70,9 @@ class Bank:
         self.piano, self.rate, self.frame = piano, rate, frame
         pole = (2j * np.pi * piano.frequency - piano.decay) / rate
         turns = np.exp(pole[:, None] * np.arange(frame)).astype(np.complex64)
-        # Rows of the table: real parts, then negative imaginary parts, so Re(a z) is one product.
-        self._table = np.ascontiguousarray(np.concatenate([turns.real, -turns.imag]))
+        # Rows of the table: Re z and -Im z of every mode in turn, as parts of complex numbers lie in memory,
+        # so that Re(a z) is one real product.
+        self._table = np.stack([turns.real, -turns.imag], axis=1).reshape(-1, frame)
         self._turns, self._pole = turns, pole
         self._damping = -piano.release[piano.key] / rate
         self._fade = (1 - np.exp(self._damping * frame)).astype(np.float32)
@@ -137,13 +138,10 @@ class Bank:
         """
         frames, modes = excitation.late.shape
         ramp = np.arange(self.frame, dtype=np.float32) / self.frame
-        rows = np.empty((2, frames, 2, modes), dtype=np.float32)
-        for row, amplitude, edge in zip(
-            rows, (excitation.start, excitation.late), (gain[:-1], gain[1:]), strict=True
-        ):
-            np.multiply(amplitude.real, edge, out=row[:, 0])
-            np.multiply(amplitude.imag, edge, out=row[:, 1])
-        sums = rows.reshape(2 * frames, 2 * modes) @ self._table
+        rows = np.empty((2 * frames, modes), dtype=np.complex64)
+        np.multiply(excitation.start, gain[:-1], out=rows[:frames])
+        np.multiply(excitation.late, gain[1:], out=rows[frames:])
+        sums = rows.view(np.float32) @ self._table
         audio = sums[:frames] * (1 - ramp) + sums[frames:] * ramp
         for strike in excitation.strikes:
             rest = ramp[strike.offset :]

@@ -1,0 +1,88 @@
+"""A lock-free queue of blocks of audio, from one thread that computes to one that plays.
+
+Why no lock is needed: `written` is stored by the producer alone, `taken` by the consumer alone.
+The producer fills a slot before it stores the new `written`, the consumer empties one before it stores
+the new `taken`, and neither touches a slot that the counters give to the other. CPython stores and
+loads an attribute as one indivisible operation, and threads change over only at the lock of the
+interpreter, which orders memory: who sees a counter sees what was written before it. A counter that is
+read too late shows fewer blocks, or less room, than there is: safe, and right at the next look.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Ring:
+    """Slots for blocks of samples, made once.
+
+    Args:
+        slots: blocks that can wait.
+        block: samples in each.
+    """
+
+    def __init__(self, slots: int, block: int) -> None:
+        self.slots, self.block = slots, block
+        self._data = np.zeros((slots, block), dtype=np.float32)
+        self.written = 0  # blocks so far; the producer's
+        self.taken = 0  # blocks so far; the consumer's
+
+    @property
+    def waiting(self) -> int:
+        """Blocks that can be taken."""
+        return self.written - self.taken
+
+    def write(self, block: NDArray[np.float32]) -> bool:
+        """Append a block, [block] samples, and say whether there was room; never waits."""
+        if self.waiting == self.slots:
+            return False
+        self._data[self.written % self.slots] = block
+        self.written += 1
+        return True
+
+    def take(self, out: NDArray[np.float32]) -> bool:
+        """Move the oldest block into `out`, [block] samples, and say whether there was one; never waits."""
+        if not self.waiting:
+            return False
+        out[:] = self._data[self.taken % self.slots]
+        self.taken += 1
+        return True
+
+
+class Tap:
+    """The consumer's end of a ring, for a device that takes any number of samples at a time.
+
+    Attributes:
+        drawn: samples handed out so far, silence included.
+        skipped: samples of silence among them, because no block was ready.
+    """
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
+        # A block leaves the ring at once, however slowly it is played: the engine has all of its
+        # duration for the next one.
+        self._block = np.zeros(ring.block, dtype=np.float32)
+        self._rest = 0
+        self.drawn = 0
+        self.skipped = 0
+
+    @property
+    def missed(self) -> int:
+        """Blocks whose time passed in silence, a part counted as a whole one."""
+        return -(-self.skipped // self.ring.block)
+
+    def fill(self, out: NDArray[np.float32]) -> None:
+        """The next len(out) samples, or silence where there are none; never waits."""
+        begin = 0
+        while begin < len(out):
+            if not self._rest:
+                if not self.ring.take(self._block):
+                    out[begin:] = 0
+                    self.skipped += len(out) - begin
+                    break
+                self._rest = len(self._block)
+            count = min(self._rest, len(out) - begin)
+            first = len(self._block) - self._rest
+            out[begin : begin + count] = self._block[first : first + count]
+            self._rest -= count
+            begin += count
+        self.drawn += len(out)

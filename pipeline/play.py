@@ -1,0 +1,137 @@
+"""`diffsynth play`: live, from a MIDI port or file to a sound card, into a file or nowhere."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffsynth.errors import UserError
+from pipeline import paths
+
+if TYPE_CHECKING:
+    from diffsynth.live.sinks import Sink
+
+SUFFIXES = (".wav", ".flac")
+
+
+def play(
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[FILE.mid]", help="MIDI file to play instead of a port.")
+    ] = None,
+    port: Annotated[str | None, typer.Option(help="MIDI input: its name or a part of it.")] = None,
+    virtual: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make a MIDI input that other programs connect to.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Audio output: its name, a part, or number.")] = None,
+    sink: Annotated[
+        str | None, typer.Option(metavar="null|FILE.wav", help="Play nowhere or into a file instead.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Which model: lstm or s6.")] = "lstm",
+    block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
+    buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    list_devices: Annotated[
+        bool, typer.Option("--list-devices", help="List audio outputs and MIDI inputs.")
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
+    ] = None,
+    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
+    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+) -> None:
+    """Play live: a MIDI keyboard, or a MIDI file, to the sound card. Ctrl-C ends."""
+    if list_devices:
+        _list()
+        return
+    _check(source, port, virtual, device, sink)
+    from diffsynth.midi import read_midi
+
+    events = None if source is None else read_midi(source)
+    import torch
+
+    from diffsynth.live.session import Session
+    from diffsynth.live.sources import FileSource, Source
+    from diffsynth.synthesizer import Synthesizer
+    from diffsynth.weights import find_weights, load_voice
+
+    torch.set_num_threads(1)
+    synthesizer = Synthesizer(load_voice(find_weights(model, block, weights, released, models)), steps, seed)
+    with ExitStack() as stack:
+        inlet: Source
+        if events is not None:
+            # The first block to be computed begins one block before the sink does.
+            inlet, name = FileSource(events, synthesizer.rate, -synthesizer.block), str(source)
+        else:
+            from diffsynth.live.ports import Port
+
+            inlet = Port(synthesizer.rate, port, virtual)
+            name = inlet.name
+        stack.callback(inlet.close)
+        outlet = _sink(stack, sink, device, synthesizer.rate)
+        stack.callback(outlet.close)
+        session = Session(synthesizer, outlet, buffers)
+        typer.echo(
+            f"{name} to {outlet.name}: {synthesizer.voice.config.model} at {synthesizer.block} samples, "
+            f"{outlet.rate} Hz, latency {1000 * session.latency:.1f} ms; Ctrl-C ends",
+            err=True,
+        )
+        ending = session.play(inlet, seconds, _show)
+    _close_line()
+    typer.echo(ending.summary.line())
+    if ending.failure:
+        raise UserError(ending.failure)
+    if isinstance(ending.stopped, SystemExit):
+        raise ending.stopped
+
+
+def _check(
+    source: Path | None, port: str | None, virtual: str | None, device: str | None, sink: str | None
+) -> None:
+    """Refuse what contradicts itself."""
+    if sum(given is not None for given in (source, port, virtual)) > 1:
+        raise UserError("choose one of FILE.mid, --port and --virtual")
+    if device is not None and sink is not None:
+        raise UserError("choose one of --device and --sink")
+    if sink is not None and sink != "null" and Path(sink).suffix.lower() not in SUFFIXES:
+        raise UserError(f"--sink is null or a .wav or .flac file, not {sink}")
+    if sink is not None and Path(sink).is_dir():
+        raise UserError(f"{sink} is a folder")
+
+
+def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int) -> "Sink":
+    """Where the sound goes; a file is closed by the stack."""
+    if sink is None:
+        from diffsynth.live.device import DeviceSink
+
+        return DeviceSink(rate, device)
+    from diffsynth.live.sinks import PacedSink, Recording
+
+    if sink == "null":
+        return PacedSink(rate, "nowhere")
+    return PacedSink(rate, sink, stack.enter_context(Recording(Path(sink), rate)).write)
+
+
+def _list() -> None:
+    """Print what can be played on and from."""
+    from diffsynth.live.device import outputs
+    from diffsynth.live.ports import inputs
+
+    for title, names in (("audio outputs", outputs()), ("MIDI inputs", inputs())):
+        typer.echo(f"{title}:{'' if names else ' none'}")
+        for name in names:
+            typer.echo(f"  {name}")
+
+
+def _show(line: str) -> None:
+    """The meter, on one line of a terminal."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r\x1b[K{line}", nl=False, err=True)
+
+
+def _close_line() -> None:
+    if sys.stderr.isatty():
+        typer.echo("\r\x1b[K", nl=False, err=True)
