@@ -11,7 +11,6 @@ audio, for both models at all blocks.
 import argparse
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -100,9 +99,9 @@ def endurance(model: str, block: int, minutes: float) -> None:
             )
 
 
-def milestones(minutes: float) -> Iterator[int]:
+def milestones(minutes: float) -> set[int]:
     """Minutes, from 0, that get a line."""
-    return iter(sorted({0, 1, 4, *range(9, round(minutes), 10), round(minutes) - 1}))
+    return {0, 1, 4, *range(9, round(minutes), 10), round(minutes) - 1}
 
 
 def equality() -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from diffsynth.config import BACKENDS
 from diffsynth.errors import UserError
 
-BACKENDS = ("torch", "onnx")
 BASELINE = "unet"
 TURN = 0.25  # s of audio that a row plays before the next one does
 WARM_UP = 4  # blocks played before the clock starts

@@ -20,6 +20,7 @@ from diffsynth.errors import UserError
 DATASETS = ("demo", "folder", "rendered", "maestro")
 MODELS = ("lstm", "s6", "unet")
 BLOCKS = (512, 1024, 2048, 4096)
+BACKENDS = ("torch", "onnx")  # what computes the network
 
 
 @dataclass(frozen=True)

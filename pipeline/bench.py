@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diffsynth.config import BLOCKS, MODELS, choice
+from diffsynth.config import BACKENDS, BLOCKS, MODELS, choice
 from diffsynth.errors import UserError
 from pipeline import paths
 
@@ -31,7 +31,7 @@ def bench(
     """
     from tqdm import tqdm
 
-    from diffsynth.benchmark import BACKENDS, add_ratios, cells, run_group
+    from diffsynth.benchmark import add_ratios, cells, run_group
     from diffsynth.files import write_json
 
     groups = cells(

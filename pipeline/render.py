@@ -29,9 +29,9 @@ def render(
         raise UserError(f"{target} must end in .wav or .flac")
     if target.is_dir():
         raise UserError(f"{target} is a folder")
-    from diffsynth.config import choice
+    from diffsynth.config import BACKENDS, choice
 
-    choice("backend", backend, ("torch", "onnx"))
+    choice("backend", backend, BACKENDS)
     from diffsynth.midi import read_midi
 
     events = read_midi(source)
