@@ -1,10 +1,11 @@
 """Reading and writing MIDI files through `pretty_midi`."""
 
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import pretty_midi
 
 from diffsynth.errors import UserError
 from diffsynth.events import (
@@ -19,6 +20,10 @@ from diffsynth.events import (
     to_notes,
 )
 from diffsynth.files import atomic_path
+
+# It loads pyfluidsynth, if that is there, which prints where it found its library wherever CI is set.
+with redirect_stdout(StringIO()):
+    import pretty_midi
 
 
 def read_midi(path: str | Path) -> Events:

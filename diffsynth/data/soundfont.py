@@ -9,8 +9,9 @@ FluidSynth knows the sustain and sostenuto pedals as switches (down from 64) and
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from ctypes import c_int, c_void_p
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,8 @@ _WRITE_FLOAT = ("synth", "len", "left", "left_offset", "left_step", "right", "ri
 def _library() -> Any:
     """The module `fluidsynth`, whose import loads the system library."""
     try:
-        import fluidsynth
+        with redirect_stdout(StringIO()):  # it prints where it found the library
+            import fluidsynth
     except ImportError as error:  # either the Python package or libfluidsynth itself
         raise UserError(
             "playing a SoundFont needs FluidSynth: apt install libfluidsynth3 fluid-soundfont-gm, "
