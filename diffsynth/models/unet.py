@@ -71,8 +71,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, d, l] to [b, d, l]."""
-        q, k, v = self.qkv(self.norm(x)).mT.chunk(3, -1)
-        seen = functional.scaled_dot_product_attention(q, k, v)
+        # With an axis for the one head, because the exporter of ONNX knows no attention without heads.
+        q, k, v = self.qkv(self.norm(x)).mT[:, None].chunk(3, -1)
+        seen = functional.scaled_dot_product_attention(q, k, v)[:, 0]
         return x + self.dropout(self.project(seen.mT))
 
 
