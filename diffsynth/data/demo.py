@@ -9,14 +9,13 @@ from pathlib import Path
 from diffsynth.data.generator import generate, sampler
 from diffsynth.data.manifest import Manifest, write_manifest
 from diffsynth.data.rendered import Instrument, Job, render_all
-from diffsynth.data.score import PIECES, play, read_piece
+from diffsynth.data.score import HELD_BACK, PIECES, play, read_piece
 from diffsynth.data.textures import DENSE
 from diffsynth.files import atomic_folder
 
 FOLDER = Path("data/demo")
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 LICENSE_FILE = "LICENSE.md"
-_NOT_FOR_TRAINING = {"chopin_prelude_7": "validation", "satie_gymnopedie_1": "test"}
 
 # Seeds were chosen by note rate, range and loudness: see the titles.
 _MUSIC = (
@@ -40,7 +39,7 @@ def demo_jobs() -> list[Job]:
         jobs.append(Job(f"dense_{seed}", split, events, f"Generated dense music, seed {seed}: {what}"))
     for name in PIECES:
         score = read_piece(name)
-        jobs.append(Job(name, _NOT_FOR_TRAINING.get(name, "train"), play(score, seed=0), score.title))
+        jobs.append(Job(name, HELD_BACK.get(name, "train"), play(score, seed=0), score.title))
     return sorted(jobs, key=lambda job: job.name)
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from diffsynth.data.pedalling import Foot, press
 from diffsynth.events import CONTROL, EVENT, NOTE, SOSTENUTO, SUSTAIN, UNA_CORDA, Events, from_notes
 
-SOFTEST, LOUDEST = 15, 120  # velocities a performance stays within
+SOFTEST, LOUDEST = 15, 120  # velocities a performance stays within, unless its manner says otherwise
 
 
 class Stroke(NamedTuple):
@@ -38,6 +39,14 @@ class Manner:
         upbeat: beats before the first of those changes.
         una_corda: soft pedal down throughout.
         sostenuto: sostenuto pedal catches what is down after the first beat.
+        softest: velocity that none is below.
+        loudest: velocity that none is above.
+        slope: velocity gained from the first beat to the last.
+        voicing: factor on the accents of strokes.
+        spread: standard deviation of the velocity from note to note.
+        release: range of a factor on the length of each note.
+        foot: a foot that moves as feet do, with whatever `pedal` says; None switches pedals instead.
+        ring: seconds for which that foot lets the end ring.
     """
 
     tempo: float
@@ -52,6 +61,14 @@ class Manner:
     upbeat: float = 0.0
     una_corda: bool = False
     sostenuto: bool = False
+    softest: int = SOFTEST
+    loudest: int = LOUDEST
+    slope: float = 0.0
+    voicing: float = 1.0
+    spread: float = 3.0
+    release: tuple[float, float] = (0.9, 1.05)
+    foot: Foot | None = None
+    ring: float = 0.0
 
 
 def perform(rng: Generator, strokes: list[Stroke], manner: Manner, start: float = 0.0) -> Events:
@@ -71,12 +88,14 @@ def perform(rng: Generator, strokes: list[Stroke], manner: Manner, start: float 
     notes = np.zeros(len(strokes), dtype=NOTE)
     onset = start + clock(beat)
     notes["onset"] = np.maximum(onset + rng.normal(0, manner.looseness, len(onset)), start)
-    notes["offset"] = start + clock(beat + length * manner.touch * rng.uniform(0.9, 1.05, len(beat)))
+    notes["offset"] = start + clock(beat + length * manner.touch * rng.uniform(*manner.release, len(beat)))
     notes["key"] = key
     swell = manner.swell * (np.sin(np.pi * beat / clock.beats) - 0.5)
     breath = np.interp(beat, *_wander(rng, clock.beats, manner.breath))
-    velocity = manner.loudness + swell + breath + accent + rng.normal(0, 3, len(beat))
-    notes["velocity"] = np.clip(np.rint(velocity), SOFTEST, LOUDEST)
+    slope = manner.slope * (beat / clock.beats - 0.5)
+    noise = rng.normal(0, manner.spread, len(beat))
+    velocity = manner.loudness + swell + breath + manner.voicing * accent + noise + slope
+    notes["velocity"] = np.clip(np.rint(velocity), manner.softest, manner.loudest)
     return from_notes(separate(notes), _pedals(rng, clock, manner, start))
 
 
@@ -124,6 +143,9 @@ def separate(notes: NDArray[np.void], gap: float = 0.02) -> NDArray[np.void]:
 def _pedals(rng: Generator, clock: Clock, manner: Manner, start: float) -> Events:
     rows: list[tuple[float, int, int, int]] = []
     end = start + float(clock(clock.beats))
+    if manner.foot is not None:
+        changes = np.arange(manner.upbeat, clock.beats, manner.pedal or np.inf)
+        return press(rng, manner.foot, start + clock(changes), start, end + manner.ring)
     if manner.pedal:
         for beat in np.arange(manner.upbeat, clock.beats, manner.pedal):
             at = start + float(clock(beat))

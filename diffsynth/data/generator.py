@@ -15,6 +15,7 @@ from diffsynth.data.textures import TEXTURES, Harmony, Texture, bells
 from diffsynth.events import CONTROL, HIGHEST_KEY, KEYS, LOWEST_KEY, NOTE, Events, from_notes, to_notes
 
 LEAD = 0.5  # s of silence before the first note
+LAYERS = ((SOFTEST, 49), (50, 84), (85, LOUDEST))  # velocities of the notes of a single key
 
 
 def generate(seed: int, seconds: float, textures: Sequence[Texture] = TEXTURES) -> Events:
@@ -35,24 +36,29 @@ def generate(seed: int, seconds: float, textures: Sequence[Texture] = TEXTURES) 
         bag = bag or rng.permutation(len(textures)).tolist()
         parts.append(_passage(rng, textures[bag.pop()], at, min(seconds - at, rng.uniform(4, 9))))
         at = float(parts[-1]["time"].max()) + rng.choice([0.0, 0.1, 0.4, 2.0], p=[0.3, 0.4, 0.2, 0.1])
-    return _cut(np.concatenate(parts), seconds)
+    return cut(np.concatenate(parts), seconds)
 
 
-def sampler(seed: int) -> Events:
-    """Every key by itself at three velocities, in random order; 15 to 120 all occur.
+def sampler(seed: int, layers: Sequence[tuple[int, int]] = LAYERS, stretch: float = 1.0) -> Events:
+    """Every key by itself at several velocities, in random order; those of every layer all occur.
 
-    One of the three notes of a key is held long (2.6 s at the bottom, 0.7 s at the top),
+    One of the notes of a key is held long (2.6 s at the bottom, 0.7 s at the top, times `stretch`),
     the others are shorter; each is released before the next begins, with time to hear it. About
-    five minutes: the partials and decays of single keys are fitted to it.
+    five minutes with three layers: the partials and decays of single keys are fitted to it.
+
+    Args:
+        seed: the same arguments give the same performance.
+        layers: softest and loudest velocity of each note of a key; they should not span more than 88.
+        stretch: factor on the time for which keys are held.
     """
     rng = np.random.default_rng([2, seed])
-    layers = [_spread(rng, SOFTEST, 49), _spread(rng, 50, 84), _spread(rng, 85, LOUDEST)]
+    velocities = [_spread(rng, low, high) for low, high in layers]
     rows, at = [], LEAD
     for turn in range(len(layers)):
         for key in _scattered(rng):
             layer = (turn + key) % len(layers)
-            hold = _hold(key) * (1.0 if layer == key // 3 % 3 else 0.33)
-            rows.append((at, at + hold, LOWEST_KEY + key, layers[layer][key]))
+            hold = stretch * _hold(key) * (1.0 if layer == key // 3 % len(layers) else 0.33)
+            rows.append((at, at + hold, LOWEST_KEY + key, velocities[layer][key]))
             at += hold + rng.uniform(0.14, 0.22)
     return from_notes(np.array(rows, dtype=NOTE))
 
@@ -79,7 +85,7 @@ def _passage(rng: Generator, texture: Texture, start: float, seconds: float) -> 
     return perform(rng, texture(rng, harmony, beats), manner, start)
 
 
-def _cut(events: Events, seconds: float) -> Events:
+def cut(events: Events, seconds: float) -> Events:
     """Join passages that may overlap by a breath, and end by `seconds`."""
     notes = to_notes(events)
     notes = separate(notes[notes["onset"] < seconds - 0.1])

@@ -30,6 +30,7 @@ PIECES = (
     "chopin_prelude_7",
     "satie_gymnopedie_1",
 )
+HELD_BACK = {"chopin_prelude_7": "validation", "satie_gymnopedie_1": "test"}  # the others are for training
 LEAD = 0.5  # s of silence before the first note
 
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}

@@ -5,22 +5,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from diffsynth.config import Dataset
+from diffsynth.data.corpus import generated_jobs
 from diffsynth.data.folder import MIDI_SUFFIXES, copy_pairs, find_files, find_pairs
-from diffsynth.data.generator import generate, sampler
 from diffsynth.data.maestro_fetch import fetch_maestro, plan_maestro
 from diffsynth.data.maestro_local import copy_maestro
 from diffsynth.data.manifest import FILE, Manifest, SetAside, read_manifest, verify, write_manifest
 from diffsynth.data.rendered import Instrument, Job, render_all
-from diffsynth.data.soundfont import RENDER_RATE, TAIL, check
+from diffsynth.data.soundfont import RENDER_RATE, check
 from diffsynth.data.splits import assign_splits, safe_names
 from diffsynth.errors import UserError
 from diffsynth.files import atomic_folder
 from diffsynth.midi import read_midi
 
 DEMO = Path("data/demo")
-PERFORMANCE = 60.0  # s of generated music in one performance
-SAMPLER = 300.0  # s that the performance of single keys takes, about
-SHORTEST = 10.0  # s of a performance worth rendering
 
 
 def bring(
@@ -102,32 +99,6 @@ def _bring_rendered(dataset: Dataset, out: Path, progress: bool) -> Manifest:
         manifest = Manifest("rendered", performances, set_aside)
         write_manifest(folder, manifest)
     return manifest
-
-
-def generated_jobs(dataset: Dataset) -> list[Job]:
-    """Performances of the generator that last `dataset.minutes` in all, by name.
-
-    From ten minutes on, the first is every key by itself, in train. More minutes with the same seed
-    add performances and leave those there are as they are.
-
-    Raises:
-        UserError: the time is too short for three performances.
-    """
-    seconds = dataset.minutes * 60
-    if seconds < 3 * SHORTEST:
-        raise UserError(f"dataset.minutes must be at least {3 * SHORTEST / 60:g}, not {dataset.minutes:g}")
-    jobs = []
-    if seconds >= 2 * SAMPLER:
-        jobs.append(Job("keys", "train", sampler(dataset.seed), "Every key by itself at three velocities"))
-        seconds -= SAMPLER
-    count = max(3, round(seconds / PERFORMANCE))
-    length = min(PERFORMANCE, seconds / count)
-    names = [f"music_{i:05d}" for i in range(count)]
-    splits = assign_splits(names, dataset.validation, dataset.test, dataset.seed)
-    for i, (name, split) in enumerate(zip(names, splits, strict=True)):
-        seed = dataset.seed * 1_000_000 + i
-        jobs.append(Job(name, split, generate(seed, length - TAIL), f"Generated music, seed {seed}"))
-    return jobs
 
 
 def midi_jobs(dataset: Dataset, out: Path) -> tuple[list[Job], list[SetAside]]:
