@@ -27,6 +27,7 @@ def download(
     minutes: Annotated[float | None, typer.Option(help="Length of generated music to render.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the generator and of the split.")] = None,
     soundfont: Annotated[str | None, typer.Option(help="SoundFont to render with.")] = None,
+    program: Annotated[int | None, typer.Option(help="General MIDI program in it: 0 is a piano.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that render or check.")] = None,
     connections: Annotated[int | None, typer.Option(min=1, help="Files fetched at once.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be downloaded, and do nothing.")] = False,
@@ -43,6 +44,7 @@ def download(
         "minutes": minutes,
         "seed": seed,
         "soundfont": soundfont,
+        "program": program,
         "workers": workers,
         "connections": connections,
     }
