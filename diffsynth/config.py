@@ -34,6 +34,7 @@ class Dataset:
     connections: int
     soundfont: str
     program: int
+    gain: float
     minutes: float
     seed: int
     validation: float

@@ -28,6 +28,7 @@ def download(
     seed: Annotated[int | None, typer.Option(help="Of the generator and of the split.")] = None,
     soundfont: Annotated[str | None, typer.Option(help="SoundFont to render with.")] = None,
     program: Annotated[int | None, typer.Option(help="General MIDI program in it: 0 is a piano.")] = None,
+    gain: Annotated[float | None, typer.Option(min=0.0, help="Linear, of the synthesizer.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that render or check.")] = None,
     connections: Annotated[int | None, typer.Option(min=1, help="Files fetched at once.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be downloaded, and do nothing.")] = False,
@@ -45,6 +46,7 @@ def download(
         "seed": seed,
         "soundfont": soundfont,
         "program": program,
+        "gain": gain,
         "workers": workers,
         "connections": connections,
     }

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_soundfont import SOUNDFONT, needs_fluidsynth
 
+from diffsynth.audio import read_audio
 from diffsynth.config import load_params
 from diffsynth.data.demo import LICENSE, demo_jobs
 from diffsynth.data.folder import find_pairs
 from diffsynth.data.manifest import clipped, read_manifest, verify
-from diffsynth.data.soundfont import snap
+from diffsynth.data.soundfont import render_soundfont, snap
 from diffsynth.data.sources import bring, generated_jobs
 from diffsynth.data.splits import assign_splits, safe_names
 from diffsynth.errors import UserError
@@ -367,6 +368,22 @@ def test_download_says_what_it_brought_and_what_it_set_aside(tmp_path, capsys):
     assert "set aside: d: no audio file of this name" in shown.err
     assert "clipped: c: 440999 samples" in shown.err
     assert len(read_manifest(out).performances) == 3
+
+
+@needs_fluidsynth
+def test_download_renders_with_the_program_asked_for(tmp_path, capsys):
+    asked = ("--params", ROOT / "params.yaml", "--name", "rendered", "--minutes", "0.5", "--workers", "1")
+    assert (
+        command(*asked, "--soundfont", SOUNDFONT, "--out", tmp_path / "a", "--program", "6", "--gain", "0.3")
+        == 0
+    )
+    assert command(*asked, "--soundfont", SOUNDFONT, "--out", tmp_path / "b", "--program", "200") == 2
+    assert "has no program 200" in capsys.readouterr().err
+    performance = read_manifest(tmp_path / "a").performances[0]
+    samples, rate = read_audio(tmp_path / "a" / performance.audio)
+    events = read_midi(tmp_path / "a" / performance.midi)
+    expected = render_soundfont(events, SOUNDFONT, rate, program=6, gain=0.3)
+    np.testing.assert_allclose(samples, expected, atol=1 / 32768)
 
 
 @pytest.mark.parametrize(

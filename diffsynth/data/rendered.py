@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffsynth.audio import write_audio
 from diffsynth.data.manifest import Performance, clipped, describe
-from diffsynth.data.soundfont import GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
+from diffsynth.data.soundfont import GAIN, GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
 from diffsynth.events import Events
 from diffsynth.midi import write_midi
 from diffsynth.parallel import parallel_map
@@ -24,11 +24,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Instrument:
-    """What plays: a SoundFont's path, the General MIDI program in it, the output rate in Hz."""
+    """What plays: a SoundFont's path, the General MIDI program in it, the output rate in Hz, a gain."""
 
     soundfont: str
     program: int = 0
     sample_rate: int = 24000
+    gain: float = GAIN
 
 
 def render_all(
@@ -47,7 +48,8 @@ def render_all(
 def _render(task: tuple[Job, Path, Instrument]) -> Performance:
     job, folder, instrument = task
     events = snap(job.events)
-    audio = render_soundfont(events, instrument.soundfont, instrument.sample_rate, instrument.program)
+    rate, program, gain = instrument.sample_rate, instrument.program, instrument.gain
+    audio = render_soundfont(events, instrument.soundfont, rate, program, gain)
     midi, flac = f"{job.name}.mid", f"{job.name}.flac"
     write_midi(folder / midi, events, GRID_RESOLUTION, GRID_TEMPO)
     write_audio(folder / flac, audio, instrument.sample_rate)

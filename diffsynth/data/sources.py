@@ -93,7 +93,7 @@ def _bring_rendered(dataset: Dataset, out: Path, progress: bool) -> Manifest:
     jobs, set_aside = (generated_jobs(dataset), []) if dataset.root is None else midi_jobs(dataset, out)
     check(dataset.soundfont, dataset.program)
     # Stored at the rate at which it is played, so that it suits any audio.sample_rate.
-    instrument = Instrument(dataset.soundfont, dataset.program, RENDER_RATE)
+    instrument = Instrument(dataset.soundfont, dataset.program, RENDER_RATE, dataset.gain)
     with atomic_folder(out) as folder:
         performances = render_all(jobs, folder, instrument, dataset.workers, progress)
         manifest = Manifest("rendered", performances, set_aside)
