@@ -52,7 +52,10 @@ def interpret(score: Score, seed: int) -> Events:
     strokes = [stroke._replace(key=stroke.key + shift) for stroke in score.strokes]
     tempo = score.tempo * float(np.exp(rng.normal(0, 0.2)))
     manner = draw_manner(rng, tempo, score.pedal or 1.0, score.loudness - 60)
-    return perform(rng, brush(rng, strokes), dataclasses.replace(manner, upbeat=score.upbeat), _lead(rng))
+    manner = dataclasses.replace(manner, upbeat=score.upbeat)
+    if manner.foot and manner.foot.habit in ("held", "flutter"):  # not for a whole piece
+        manner = dataclasses.replace(manner, foot=dataclasses.replace(manner.foot, habit="legato"))
+    return perform(rng, brush(rng, strokes), manner, _lead(rng))
 
 
 def draw_manner(rng: Generator, tempo: float, rhythm: float, temper: float = 0.0) -> Manner:
