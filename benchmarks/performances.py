@@ -1,6 +1,6 @@
 """Quality on performances that nothing was trained on, against the SoundFont that the voices learned.
 
-    python benchmarks/performances.py FOLDER [--models lstm s6] [--blocks 512 4096] [--whole]
+    python benchmarks/performances.py FOLDER [--models lstm s6] [--blocks 512 4096] [--steps 1] [--whole]
 
 Plays every MIDI file of FOLDER through FluidSynth (the reference) and through the released voices,
 and prints the mean of every metric of `diffsynth.evaluation.metrics` for each voice: over 30 s from
@@ -20,7 +20,8 @@ import numpy as np
 
 from diffsynth.audio import Audio
 from diffsynth.config import Evaluate
-from diffsynth.data.soundfont import render_soundfont
+from diffsynth.data.rendered import Instrument
+from diffsynth.data.soundfont import GAIN, render_soundfont
 from diffsynth.evaluation.metrics import evaluate_pair
 from diffsynth.events import Events, to_samples
 from diffsynth.excitation.bank import play_whole
@@ -31,7 +32,8 @@ from diffsynth.weights import load_voice
 
 FROM, SECONDS = 5.0, 30.0
 METRICS = ("onset_f1", "pitch_accuracy", "polyphony_accuracy", "spectral_convergence")
-SHOWN = (*METRICS, "log_spectral_distance", "level_difference_db")
+LARGEST = ("level_difference_db", "border_step", "border_roughness")
+SHOWN = (*METRICS, "log_spectral_distance", *LARGEST)
 EXCITATION = "excitation"
 
 
@@ -42,31 +44,45 @@ class Job:
     midi: Path
     weights: Path
     label: str
+    steps: int
 
 
-def play(job: Job, events: Events) -> tuple[Audio, int]:
-    """What a voice makes of the events, and its sample rate."""
+def play(job: Job, events: Events) -> tuple[Audio, int, int]:
+    """What a voice makes of the events, its sample rate and its block."""
     import torch
 
     torch.set_num_threads(1)
     voice = load_voice(job.weights)
-    rate = voice.config.audio.sample_rate
+    rate, block = voice.config.audio.sample_rate, voice.config.block
     if job.label != EXCITATION:
-        return render(Synthesizer(voice), events), rate
-    length = round((events["time"][-1] + 3.0) * rate)
-    return play_whole(voice.piano, to_samples(events, rate), rate, voice.config.audio.frame, length), rate
+        return render(Synthesizer(voice, job.steps), events), rate, block
+    length, frame = round((events["time"][-1] + 3.0) * rate), voice.config.audio.frame
+    return play_whole(voice.piano, to_samples(events, rate), rate, frame, length), rate, block
 
 
-def score(job: Job, soundfont: Path, whole: bool) -> dict[str, float]:
-    """Metrics of one job."""
+def score(job: Job, instrument: Instrument, seconds: float | None) -> dict[str, float]:
+    """Metrics of one job, of the whole piece or of some seconds."""
     events = read_midi(job.midi)
-    begin, end = (0.0, None) if whole else (FROM, FROM + SECONDS)
+    begin, end = (0.0, None) if seconds is None else (FROM, FROM + seconds)
     if end is not None:
         events = events[events["time"] < end]
-    prediction, rate = play(job, events)
-    target = render_soundfont(events, soundfont, rate)
+    prediction, rate, block = play(job, events)
+    target = render_soundfont(events, instrument.soundfont, rate, instrument.program, instrument.gain)
     span = slice(round(begin * rate), None if end is None else round(end * rate))
-    return evaluate_pair(target[span], prediction[span], rate, Evaluate((1024, 2048, 4096), 0.05, 50.0))
+    row = evaluate_pair(target[span], prediction[span], rate, Evaluate([1024, 2048, 4096], 0.05, 50.0))
+    return row | borders(target, prediction, block)
+
+
+def borders(target: Audio, prediction: Audio, block: int) -> dict[str, float]:
+    """Steps and second differences of the prediction at the borders of its blocks."""
+    at = np.arange(block, len(prediction) - 1, block)
+    step, bend = np.diff(prediction), np.diff(prediction, 2)
+    loudest = float(np.abs(np.diff(target)).max())
+    near = np.concatenate([bend[at - 2], bend[at - 1]])  # the two that reach over the border
+    return {
+        "border_step": float(np.abs(step[at - 1]).max()) / loudest,
+        "border_roughness": float(np.sqrt(np.mean(near**2) / np.mean(bend**2))),
+    }
 
 
 def main() -> None:
@@ -76,7 +92,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--models", nargs="+", default=["lstm", "s6"])
     parser.add_argument("--blocks", nargs="+", type=int, default=[512, 1024, 2048, 4096])
-    parser.add_argument("--soundfont", type=Path, default=Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"))
+    parser.add_argument("--soundfont", default="/usr/share/sounds/sf2/FluidR3_GM.sf2")
+    parser.add_argument("--program", type=int, default=0, help="of General MIDI, that the voices learned")
+    parser.add_argument("--gain", type=float, default=GAIN, help="of FluidSynth")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="from second 5 of each file")
+    parser.add_argument("--steps", type=int, default=1, help="of the sampler")
     parser.add_argument("--whole", action="store_true", help="whole pieces instead of 30 s from second 5")
     parser.add_argument("--pieces", action="store_true", help="a row for every file, too")
     parser.add_argument("--workers", type=int, default=2)
@@ -84,9 +104,11 @@ def main() -> None:
     files = sorted(given.folder.glob("*.mid"))
     cells = [(model, block) for model in given.models for block in given.blocks]
     voices = [(f"{m}-{b}", given.weights / str(b) / f"{m}.safetensors") for m, b in cells]
-    voices.insert(0, (EXCITATION, voices[0][1]))
-    jobs = [Job(midi, weights, label) for label, weights in voices for midi in files]
-    work = partial(score, soundfont=given.soundfont, whole=given.whole)
+    if given.models[0] != "unet":  # which has no modes
+        voices.insert(0, (EXCITATION, voices[0][1]))
+    jobs = [Job(midi, weights, label, given.steps) for label, weights in voices for midi in files]
+    instrument = Instrument(given.soundfont, given.program, gain=given.gain)
+    work = partial(score, instrument=instrument, seconds=None if given.whole else given.seconds)
     scores = list(parallel_map(work, jobs, given.workers, "performances"))
     print("| | " + " | ".join(name.replace("_", " ") for name in SHOWN) + " |")
     print("|---" * (len(SHOWN) + 1) + "|")
@@ -101,7 +123,7 @@ def main() -> None:
 def print_row(label: str, rows: list[dict[str, float]]) -> None:
     """One line of the table: means, but the largest level difference."""
     means = {name: np.mean([row[name] for row in rows]) for name in SHOWN}
-    means["level_difference_db"] = max(row["level_difference_db"] for row in rows)
+    means |= {name: max(row[name] for row in rows) for name in LARGEST}
     print(f"| {label} | " + " | ".join(f"{means[name]:.3f}" for name in SHOWN) + " |", flush=True)
 
 

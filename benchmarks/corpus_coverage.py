@@ -1,6 +1,6 @@
 """Does the training music cover real performances? Their statistics side by side.
 
-    python benchmarks/coverage.py FOLDER [--hours 5] [--plot FILE.png]
+    python benchmarks/corpus_coverage.py FOLDER [--hours 5] [--plot FILE.png]
 
 Compares the performances that `dataset.name: rendered` would render for training with the MIDI files of
 FOLDER, which nothing is trained on: percentiles of every statistic of `diffsynth.data.statistics`, the
