@@ -77,6 +77,7 @@ class Fit:
 
     partials: int
     max_frequency: float
+    passes: int
 
 
 @dataclass(frozen=True)

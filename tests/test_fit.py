@@ -26,7 +26,7 @@ from diffsynth.files import write_json
 from diffsynth.midi import read_midi
 
 RATE = 24000
-CONFIG = Fit(partials=12, max_frequency=10500.0)
+CONFIG = Fit(partials=12, max_frequency=10500.0, passes=2)
 DEMO = Path(__file__).parents[1] / "data" / "demo"
 
 # The piano that is to be found: stretched, inharmonic, single decays that grow with frequency.
@@ -275,7 +275,7 @@ def sampled():
 
 
 def test_real_samples_are_replayed(sampled):
-    piano = fit_piano([sampled], Fit(partials=40, max_frequency=10500.0))
+    piano = fit_piano([sampled], Fit(partials=40, max_frequency=10500.0, passes=2))
     audio = play_whole(piano, sampled.events, sampled.rate, 128, len(sampled.audio))
     notes = soundings(sampled.events, len(sampled.audio))
     parts = [slice(note["onset"], min(note["end"], note["onset"] + sampled.rate)) for note in notes]

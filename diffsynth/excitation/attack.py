@@ -13,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.events import KEYS
-from diffsynth.excitation.bank import play_whole
 from diffsynth.excitation.measure import Recording, soundings
 from diffsynth.excitation.piano import Piano
+from diffsynth.excitation.strokes import find_strokes, remainder
 
 LENGTH = 0.06  # s of an attack
 MODES = 12  # of one key at most
 PENCIL = 0.25  # share of the attack in a row of the matrix pencil
 SLOWEST, FASTEST = 8.0, 1500.0  # 1/s; slower ones are the business of partials
 LOUDER = 4.0  # times the largest sample: what one mode may claim of the onset
-FRAME = 128  # samples, of the bank that takes the partials away
 UNEXPLAINED = 0.7  # share of an attack's energy: modes that leave more than that fit noise
 RIDGE = 1e-3  # keeps modes that nearly cancel each other from growing
 
@@ -38,8 +37,9 @@ def add_attacks(piano: Piano, recordings: Sequence[Recording], max_frequency: fl
     rate = recordings[0].rate
     sums = np.zeros((KEYS, round(LENGTH * rate)))
     weight = np.zeros(KEYS)
-    for recording in recordings:
-        _collect(recording, piano, sums, weight)
+    left = remainder(piano, recordings, find_strokes(recordings, piano))
+    for recording, rest in zip(recordings, left, strict=True):
+        _collect(recording, rest, piano, sums, weight)
     found = [
         _attack_modes(sums[key] / weight[key], rate, max_frequency) if weight[key] else None
         for key in range(KEYS)
@@ -60,12 +60,14 @@ def add_attacks(piano: Piano, recordings: Sequence[Recording], max_frequency: fl
 
 
 def _collect(
-    recording: Recording, piano: Piano, sums: NDArray[np.float64], weight: NDArray[np.float64]
+    recording: Recording,
+    rest: NDArray[np.float32],
+    piano: Piano,
+    sums: NDArray[np.float64],
+    weight: NDArray[np.float64],
 ) -> None:
     """Add up what the partials leave of every strike that stands alone, loud ones counting more."""
     length = sums.shape[1]
-    partials = play_whole(piano, recording.events, recording.rate, FRAME, len(recording.audio))
-    rest = recording.audio - partials
     notes = soundings(recording.events, len(recording.audio))
     onsets = np.sort(notes["onset"])
     for key, velocity, onset, _, end in notes.tolist():

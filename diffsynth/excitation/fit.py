@@ -4,7 +4,8 @@ Per key: tuning and stiffness from the spectrum of notes that ring alone; then e
 followed through all notes of the key wherever no other note is in the way, the notes are averaged
 (loud ones count more), and the averaged envelope is split into modes. What was never heard is taken
 from the nearest keys that were. What the partials leave of the attacks becomes modes as well
-(`diffsynth.excitation.attack`).
+(`diffsynth.excitation.attack`). At last everything is refined against the recordings as they are, all
+notes sounding together (`diffsynth.excitation.joint`).
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from diffsynth.config import Fit
 from diffsynth.errors import UserError
 from diffsynth.events import KEYS, to_samples
 from diffsynth.excitation.attack import add_attacks
+from diffsynth.excitation.joint import refine
 from diffsynth.excitation.measure import (
     GRID,
     Recording,
@@ -64,7 +66,8 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     exponent = _exponents(tracks)
     keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
     strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
-    return add_attacks(strings, recordings, config.max_frequency)
+    struck = add_attacks(strings, recordings, config.max_frequency)
+    return refine(struck, recordings, config.passes)
 
 
 def read_recordings(aligned: Path, split: str = "train") -> list[Recording]:

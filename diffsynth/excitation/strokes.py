@@ -1,0 +1,215 @@
+"""Strokes: what the modes of one key do between two events of that key, played and correlated fast.
+
+From a strike until its damper falls or it is struck again, a key is a sum of free modes
+
+    Re sum_p amplitude_p state_p z_p^t,    z_p = exp((2 pi i frequency_p - decay_p) / rate),
+
+where `state` is the gain of the strike and what strikes before it have left. Such stretches of one key
+never overlap, and all inner products of their modes have closed forms: geometric series. After the
+damper's fall the modes go on with faster decays.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffsynth.excitation.measure import Recording, soundings
+from diffsynth.excitation.piano import Piano
+
+FRAME = 128  # samples: one row of a product with the table of turns
+DAMPED = 6.9  # nepers (60 dB) after which damped strings count as silent
+LONGEST_TAIL = 3.0  # s, where hardly anything damps them
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """All strikes of one key.
+
+    Attributes:
+        recording: [n] which recording.
+        onset: [n] sample in it.
+        free: [n] samples until the damper falls, the key is struck again, or the recording ends.
+        damps: [n] whether the damper falls then.
+        carry: [n] samples since the strike before, if its strings have not been damped; else 0.
+        gain: [n] of the strike, by its velocity.
+    """
+
+    recording: NDArray[np.int64]
+    onset: NDArray[np.int64]
+    free: NDArray[np.int64]
+    damps: NDArray[np.bool_]
+    carry: NDArray[np.int64]
+    gain: NDArray[np.float64]
+
+
+def find_strokes(recordings: Sequence[Recording], piano: Piano) -> list[Strokes]:
+    """The strokes of all 88 keys."""
+    rows: list[list[tuple[int, int, int, bool, int, float]]] = [[] for _ in range(len(piano.release))]
+    for index, recording in enumerate(recordings):
+        last = [(-1, -1)] * len(rows)  # onset of the last strike; where it ends if strings still ring then
+        for key, velocity, onset, damp, end in soundings(recording.events, len(recording.audio)).tolist():
+            before, ends = last[key]
+            carry = onset - before if ends == onset else 0
+            damps = damp == end and end < len(recording.audio)
+            rows[key].append((index, onset, end - onset, damps, carry, piano.gain(key, velocity)))
+            last[key] = onset, -1 if damps else end
+    return [_strokes(of_key) for of_key in rows]
+
+
+def _strokes(rows: list[tuple[int, int, int, bool, int, float]]) -> Strokes:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 6
+    index, onset, free, damps, carry, gain = columns
+    return Strokes(
+        np.array(index, dtype=np.int64),
+        np.array(onset, dtype=np.int64),
+        np.array(free, dtype=np.int64),
+        np.array(damps, dtype=bool),
+        np.array(carry, dtype=np.int64),
+        np.array(gain, dtype=np.float64),
+    )
+
+
+class KeyModes:
+    """The modes of one key at fixed poles, over its strokes.
+
+    Args:
+        pole: [p] 1/s, 2 pi i frequency - decay.
+        release: 1/s, added to the decay once the damper is down.
+        strokes: of the key.
+        rate: samples per second.
+    """
+
+    def __init__(self, pole: NDArray[np.complex128], release: float, strokes: Strokes, rate: int) -> None:
+        self.pole, self.rate, self.strokes = pole / rate, rate, strokes
+        self.release = release / rate
+        self._table = _turns(self.pole)
+        tail = min(DAMPED / max(release, 1e-9), LONGEST_TAIL)
+        self._tail = int(np.ceil(tail * rate / FRAME)) * FRAME
+        frames = -(-int(strokes.free.max(initial=0)) // FRAME) + 1
+        self._powers = np.exp(self.pole * (FRAME * np.arange(frames))[:, None]).astype(np.complex64)
+        samples = FRAME * np.arange(self._tail // FRAME)[:, None]
+        self._damped = np.exp((self.pole - self.release) * samples).astype(np.complex64)
+        self._damped_table = _turns(self.pole - self.release)
+        self.state = self._states()
+
+    def _states(self) -> NDArray[np.complex128]:
+        """[n, p] what a strike starts with: itself and what is left of those before."""
+        states = np.empty((len(self.strokes.gain), len(self.pole)), dtype=np.complex128)
+        for row, (gain, carry) in enumerate(zip(self.strokes.gain, self.strokes.carry, strict=True)):
+            states[row] = gain
+            if carry:
+                states[row] += states[row - 1] * np.exp(self.pole * carry)
+        return states
+
+    def add(self, amplitude: NDArray[np.complex128], audio: Sequence[NDArray[np.float32]]) -> None:
+        """Add to the audio of all recordings, in place, what modes of these amplitudes sound like."""
+        strokes = self.strokes
+        for n, (index, onset, free) in enumerate(
+            zip(strokes.recording.tolist(), strokes.onset.tolist(), strokes.free.tolist(), strict=True)
+        ):
+            start = amplitude * self.state[n]
+            target = audio[index]
+            self._play(start, self._powers[: -(-free // FRAME)], self._table, target[onset : onset + free])
+            if strokes.damps[n]:
+                left = start * np.exp(self.pole * free)
+                tail = target[onset + free : onset + free + self._tail]
+                self._play(left, self._damped[: -(-len(tail) // FRAME)], self._damped_table, tail)
+
+    @staticmethod
+    def _play(
+        start: NDArray[np.complex128],
+        powers: NDArray[np.complex64],
+        table: NDArray[np.float32],
+        target: NDArray[np.float32],
+    ) -> None:
+        rows = powers * start.astype(np.complex64)
+        target += (rows.view(np.float32) @ table).reshape(-1)[: len(target)]
+
+    def project(
+        self, rest: Sequence[NDArray[np.float32]], chosen: NDArray[np.int64]
+    ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+        """Inner products of what is left over with every mode, and with t times every mode, t in s.
+
+        Args:
+            rest: audio of all recordings.
+            chosen: [m] strokes that count.
+
+        Returns:
+            Two arrays [m, p]: sum over t of rest(t) conj(state z^t), and with t.
+        """
+        plain = np.empty((len(chosen), len(self.pole)), dtype=np.complex128)
+        timed = np.empty_like(plain)
+        within = (np.arange(FRAME) / self.rate).astype(np.float32)
+        for row, n in enumerate(chosen.tolist()):
+            free, onset = int(self.strokes.free[n]), int(self.strokes.onset[n])
+            frames = -(-free // FRAME)
+            padded = np.zeros((frames, FRAME), dtype=np.float32)
+            padded.reshape(-1)[:free] = rest[self.strokes.recording[n]][onset : onset + free]
+            powers, state = self._powers[:frames].conj(), self.state[n].conj()
+            sums = self._correlate(padded) * powers
+            later = self._correlate((padded * within).astype(np.float32)) * powers
+            start = (FRAME / self.rate * np.arange(frames)).astype(np.float32)
+            plain[row] = state * sums.sum(axis=0, dtype=np.complex128)
+            timed[row] = state * (start @ sums + later.sum(axis=0))
+        return plain, timed
+
+    def _correlate(self, frames: NDArray[np.float32]) -> NDArray[np.complex64]:
+        return np.ascontiguousarray(frames @ self._table.T).view(np.complex64)
+
+    def products(self, chosen: NDArray[np.int64]) -> list[list[NDArray[np.complex128]]]:
+        """Inner products of modes m = state z^t over the chosen strokes, times t^0, t^1 and t^2 (s).
+
+        Returns:
+            Three matrices [p, p] of sum t^i conj(m_p) m_q, then three of sum t^i m_p m_q.
+        """
+        state, free = self.state[chosen], self.strokes.free[chosen].astype(np.float64)
+        end = state * np.exp(free[:, None] * self.pole)
+        hermitian = _series(state.conj(), state, end.conj(), end, free, self.pole.conj()[:, None] + self.pole)
+        plain = _series(state, state, end, end, free, self.pole[:, None] + self.pole)
+        return [[matrix / self.rate**i for i, matrix in enumerate(sums)] for sums in (hermitian, plain)]
+
+
+def _turns(pole: NDArray[np.complex128]) -> NDArray[np.float32]:
+    """Rows Re z^t and -Im z^t of every mode in turn, as the parts of complex numbers lie in memory."""
+    turns = np.exp(pole[:, None] * np.arange(FRAME))
+    return np.stack([turns.real, -turns.imag], axis=1).reshape(-1, FRAME).astype(np.float32)
+
+
+def _series(
+    left: NDArray[np.complex128],
+    right: NDArray[np.complex128],
+    left_end: NDArray[np.complex128],
+    right_end: NDArray[np.complex128],
+    length: NDArray[np.float64],
+    exponent: NDArray[np.complex128],
+) -> list[NDArray[np.complex128]]:
+    """Sums over strokes and t < length of t^i w^t left right, w = exp(exponent), i = 0, 1, 2."""
+    w, gap = np.exp(exponent), -np.expm1(exponent)  # 1 - w, exact for slow modes that turn alike
+    difference = left.T @ right - left_end.T @ right_end
+    once = (left_end * length[:, None]).T @ right_end
+    twice = (left_end * length[:, None] ** 2).T @ right_end
+    return [
+        difference / gap,
+        (w * difference / gap - once) / gap,
+        ((w * (1 + w) * difference / gap - 2 * w * once) / gap - twice) / gap,
+    ]
+
+
+def remainder(
+    piano: Piano, recordings: Sequence[Recording], strokes: Sequence[Strokes]
+) -> list[NDArray[np.float32]]:
+    """What a piano does not explain of recordings of one rate, [time] each."""
+    rest = [-recording.audio for recording in recordings]
+    for key in np.unique(piano.key).tolist():
+        modes = modes_of(piano, key, strokes[key], recordings[0].rate)
+        modes.add(piano.amplitude[piano.key == key], rest)
+    return [-audio for audio in rest]
+
+
+def modes_of(piano: Piano, key: int, strokes: Strokes, rate: int) -> KeyModes:
+    """The modes of a key over its strokes."""
+    mine = piano.key == key
+    pole = 2j * np.pi * piano.frequency[mine] - piano.decay[mine]
+    return KeyModes(pole, float(piano.release[key]), strokes, rate)

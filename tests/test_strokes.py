@@ -1,0 +1,120 @@
+"""Strokes against the bank that plays them and against sums over samples."""
+
+import numpy as np
+import pytest
+
+from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
+from diffsynth.excitation.bank import play_whole
+from diffsynth.excitation.measure import Recording
+from diffsynth.excitation.piano import Piano
+from diffsynth.excitation.strokes import KeyModes, Strokes, find_strokes, modes_of, remainder
+
+RATE = 24000
+LENGTH = 3 * RATE
+
+
+def piano():
+    """Two keys, one of them with two modes that beat."""
+    return Piano(
+        key=np.array([27, 39, 39, 39]),
+        frequency=np.array([130.8, 261.6, 262.4, 523.9]),
+        decay=np.array([1.0, 2.0, 0.8, 4.0]),
+        amplitude=np.array([0.1, 0.05 + 0.02j, -0.03j, 0.02]),
+        release=np.full(88, 20.0),
+        exponent=np.full(88, 1.5),
+    )
+
+
+# Key 39 is struck again while the pedal holds it, then damped, then struck again; 27 rings to the end.
+EVENTS = to_samples(
+    make_events(
+        [
+            (0.10, NOTE_ON, 60, 64),
+            (0.25, CONTROL, SUSTAIN, 127),
+            (0.30, NOTE_OFF, 60, 0),
+            (0.52, NOTE_ON, 60, 100),
+            (0.60, NOTE_OFF, 60, 0),
+            (0.70, NOTE_ON, 48, 80),
+            (0.90, CONTROL, SUSTAIN, 0),
+            (1.00, NOTE_ON, 60, 30),
+            (2.00, NOTE_OFF, 60, 0),
+        ]
+    ),
+    RATE,
+)
+
+
+def recording(audio=None):
+    audio = np.zeros(LENGTH, dtype=np.float32) if audio is None else audio
+    return Recording(audio, EVENTS, RATE)
+
+
+def noise():
+    return np.random.default_rng(3).standard_normal(LENGTH).astype(np.float32)
+
+
+def test_strokes_by_hand():
+    low, high = (find_strokes([recording()], piano())[key] for key in (27, 39))
+    assert (low.onset.tolist(), low.free.tolist()) == ([16800], [LENGTH - 16800])
+    assert (low.damps.tolist(), low.carry.tolist()) == ([False], [0])
+    assert high.onset.tolist() == [2400, 12480, 24000]
+    assert high.free.tolist() == [10080, 9120, 24000]
+    assert high.damps.tolist() == [False, True, True]
+    assert high.carry.tolist() == [0, 10080, 0]
+    np.testing.assert_allclose(high.gain, [1.0, (100 / 64) ** 1.5, (30 / 64) ** 1.5])
+
+
+def test_strokes_sound_like_the_bank():
+    played = play_whole(piano(), EVENTS, RATE, 128, LENGTH)
+    (rest,) = remainder(piano(), [recording(played)], find_strokes([recording()], piano()))
+    # The bank lets dampers fall at the nearest frame border; strokes do where the event is.
+    assert np.linalg.norm(rest) < 5e-3 * np.linalg.norm(played)
+    assert np.abs(rest[:21600]).max() < 1e-6
+
+
+def brute(modes, strokes, audio, power):
+    """Projections and products as sums over samples, times t^power."""
+    hermitian = plain = 0
+    projections = []
+    for n in range(len(strokes.onset)):
+        t = np.arange(strokes.free[n])
+        turning = modes.state[n] * np.exp(modes.pole * t[:, None])
+        weighted = turning * (t[:, None] / RATE) ** power
+        hermitian = hermitian + turning.conj().T @ weighted
+        plain = plain + turning.T @ weighted
+        projections.append(audio[strokes.onset[n] :][: len(t)] @ weighted.conj())
+    return np.array(projections), hermitian, plain
+
+
+@pytest.mark.parametrize("power", [0, 1, 2])
+def test_products_and_projections_are_sums_over_samples(power):
+    strokes = find_strokes([recording()], piano())[39]
+    modes = modes_of(piano(), 39, strokes, RATE)
+    projections, hermitian, plain = brute(modes, strokes, noise(), power)
+    found = modes.products(np.arange(3))
+    np.testing.assert_allclose(found[0][power], hermitian, rtol=1e-8)
+    np.testing.assert_allclose(found[1][power], plain, rtol=1e-7, atol=1e-8 * np.abs(hermitian).max())
+    if power < 2:
+        again = modes.project([noise()], np.arange(3))[power]
+        np.testing.assert_allclose(again, projections, rtol=1e-4, atol=1e-3)
+
+
+def test_what_a_strike_starts_with():
+    strokes = find_strokes([recording()], piano())[39]
+    modes = modes_of(piano(), 39, strokes, RATE)
+    left = np.exp(modes.pole * 10080)
+    np.testing.assert_allclose(modes.state[1], (100 / 64) ** 1.5 + left)
+    np.testing.assert_allclose(modes.state[2], (30 / 64) ** 1.5)
+
+
+def test_the_slowest_modes_keep_their_digits():
+    # Two almost equal, almost endless modes over a short stroke: sums of t^2 cancel to 1e-7 of their parts.
+    pole = np.array([2j * np.pi * 500.0 - 0.05, 2j * np.pi * 500.001 - 0.051])
+    one = np.array([0])
+    strokes = Strokes(one, one, np.array([1500]), np.array([False]), one, np.array([1.0]))
+    modes = KeyModes(pole, 20.0, strokes, RATE)
+    for power in range(3):
+        _, hermitian, plain = brute(modes, strokes, np.zeros(1500), power)
+        found = modes.products(one)
+        np.testing.assert_allclose(found[0][power], hermitian, rtol=1e-6)
+        np.testing.assert_allclose(found[1][power], plain, atol=1e-6 * np.abs(hermitian).max())
