@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import librosa
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from diffsynth.evaluation.compiled import librosa
 from diffsynth.evaluation.metrics import Array
 from diffsynth.files import atomic_path
 

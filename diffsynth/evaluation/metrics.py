@@ -23,13 +23,13 @@ Below, `magnitudes` are [bins, frames], |STFT| divided so that full scale is 1.
 
 import warnings
 
-import librosa
 import mir_eval
 import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.config import Evaluate
 from diffsynth.errors import UserError
+from diffsynth.evaluation.compiled import librosa
 
 FFT = 2048  # samples, of the analysis that onsets, pitch, chroma and log spectra share
 HOP = 512
