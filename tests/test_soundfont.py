@@ -189,15 +189,19 @@ def test_the_number_of_processes_changes_nothing(tmp_path):
 
 
 @needs_fluidsynth
-def test_a_soundfont_that_is_missing_or_none_or_lacks_the_program(tmp_path):
+def test_a_soundfont_that_is_missing_or_none_or_lacks_the_program(tmp_path, capfd):
     events = note_events((0.1, 0.5, 60, 80))
     with pytest.raises(UserError, match="apt install fluid-soundfont-gm"):
         render_soundfont(events, tmp_path / "none.sf2")
     (tmp_path / "text.sf2").write_text("not a SoundFont")
     with pytest.raises(UserError, match="not a readable SoundFont"):
         render_soundfont(events, tmp_path / "text.sf2")
+    (tmp_path / "short.sf2").write_bytes(SOUNDFONT.read_bytes()[:5000])
+    with pytest.raises(UserError, match="not a readable SoundFont"):
+        render_soundfont(events, tmp_path / "short.sf2")
     with pytest.raises(UserError, match="has no program 200"):
         render_soundfont(events, SOUNDFONT, program=200)
+    assert capfd.readouterr() == ("", "")  # the library itself would write some lines
 
 
 def test_without_fluidsynth_the_message_names_the_packages(monkeypatch):

@@ -8,6 +8,7 @@ follows velocity in every performance alike.
 FluidSynth knows the sustain and sostenuto pedals as switches (down from 64) and ignores una corda.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from ctypes import c_int, c_void_p
@@ -148,8 +149,23 @@ def _select(synth: Any, soundfont: Path, program: int) -> None:
         raise UserError(
             f"SoundFont {soundfont} does not exist: apt install fluid-soundfont-gm, or set dataset.soundfont"
         )
-    identity = synth.sfload(str(soundfont))
+    with _silence():
+        identity = synth.sfload(str(soundfont))
+        selected = identity >= 0 and synth.program_select(0, identity, 0, program) >= 0
     if identity < 0:
         raise UserError(f"{soundfont} is not a readable SoundFont")
-    if synth.program_select(0, identity, 0, program) < 0:
+    if not selected:
         raise UserError(f"{soundfont} has no program {program}")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Lose what libraries write to stderr of the process: FluidSynth, and those that it asks in turn."""
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
