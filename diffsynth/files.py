@@ -1,5 +1,6 @@
 """Writing files so that nothing is ever half written, and identifying what is in them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {_reason(error)}") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -46,7 +47,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".part-{path.name}-", dir=path.parent))
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {_reason(error)}") from error
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -55,6 +56,22 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that could not be written, before long work is done for it; creates nothing.
+
+    Raises:
+        UserError: `path` is a folder, or its nearest folder that exists cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder")
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise UserError(f"cannot write {path}: {os.strerror(errno.ENOTDIR)}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {path}: {nearest} is not writable")
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -81,6 +98,11 @@ def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: OSError) -> str | None:
+    """What went wrong; a file where a folder should be is not called by what `mkdir` makes of it."""
+    return os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
 
 
 def _umask() -> int:

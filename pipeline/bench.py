@@ -32,8 +32,13 @@ def bench(
     from tqdm import tqdm
 
     from diffsynth.benchmark import add_ratios, cells, run_group
-    from diffsynth.files import write_json
+    from diffsynth.files import check_writable, write_json
 
+    for path in (json_path, plot):
+        if path is not None:
+            check_writable(path)
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise UserError(f"{plot} must end in .png")
     groups = cells(
         [choice("model", name, MODELS) for name in models.split(",")],
         [choice("block", number, BLOCKS) for number in _numbers("blocks", blocks)],

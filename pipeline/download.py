@@ -29,7 +29,7 @@ def download(
     soundfont: Annotated[str | None, typer.Option(help="SoundFont to render with.")] = None,
     program: Annotated[int | None, typer.Option(help="General MIDI program in it: 0 is a piano.")] = None,
     gain: Annotated[float | None, typer.Option(min=0.0, help="Linear, of the synthesizer.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that render or check.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that render or check.")] = None,
     connections: Annotated[int | None, typer.Option(min=1, help="Files fetched at once.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be downloaded, and do nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.RAW,

@@ -64,6 +64,10 @@ def _evaluate_files(
 ) -> None:
     """Print the metrics of one pair; if the rates differ, at the lower one, which both hold."""
     from diffsynth.audio import read_audio, resample
+    from diffsynth.files import check_writable
+
+    if figure is not None:
+        check_writable(figure)
     from diffsynth.evaluation.evaluating import round_values
     from diffsynth.evaluation.figures import save_figure, spectrogram_figure
     from diffsynth.evaluation.metrics import evaluate_pair

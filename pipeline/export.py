@@ -24,8 +24,9 @@ def export(
 
     if target.suffix.lower() != ".onnx":
         raise UserError(f"{target} must end in .onnx")
-    if target.is_dir():
-        raise UserError(f"{target} is a folder")
+    from diffsynth.files import check_writable
+
+    check_writable(target)
     from diffsynth.export import export_onnx
     from diffsynth.weights import find_weights, load_voice
 

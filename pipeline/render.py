@@ -27,10 +27,10 @@ def render(
 
     if target.suffix.lower() not in (".wav", ".flac"):
         raise UserError(f"{target} must end in .wav or .flac")
-    if target.is_dir():
-        raise UserError(f"{target} is a folder")
     from diffsynth.config import BACKENDS, choice
+    from diffsynth.files import check_writable
 
+    check_writable(target)
     choice("backend", backend, BACKENDS)
     from diffsynth.midi import read_midi
 

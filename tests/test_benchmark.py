@@ -106,3 +106,23 @@ def test_a_voice_at_twice_the_rate_has_an_octave_more(voices, make_voice):
 def test_wrong_input(options, message, capsys):
     assert run(["bench", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "message"),
+    [
+        ("--json", "file/rows.json", "cannot write file/rows.json: Not a directory"),
+        ("--plot", "file/rtf.png", "cannot write file/rtf.png: Not a directory"),
+        ("--json", ".", ". is a folder"),
+        ("--plot", "rtf.txt", "rtf.txt must end in .png"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_told_before_anything_is_measured(
+    option, path, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("diffsynth.benchmark.run_group", None)
+    assert run(["bench", option, path]) == 2
+    assert capsys.readouterr() == ("", f"diffsynth: {message}\n")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

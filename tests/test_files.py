@@ -4,7 +4,7 @@ import os
 import pytest
 
 from diffsynth.errors import UserError
-from diffsynth.files import atomic_folder, atomic_path, read_json, sha256, write_json
+from diffsynth.files import atomic_folder, atomic_path, check_writable, read_json, sha256, write_json
 
 
 def fail_after(write):
@@ -100,3 +100,35 @@ def test_json_that_is_missing(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "x").write_bytes(b"abc" * 100_000)
     assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_a_place_is_checked_without_making_anything(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    check_writable(tmp_path / "new" / "deep" / "x.wav")
+    check_writable(tmp_path / "file")  # would be replaced
+    for path, problem in (
+        (tmp_path, f"{tmp_path} is a folder"),
+        (tmp_path / "file" / "x.wav", f"cannot write {tmp_path}/file/x.wav: Not a directory"),
+        (tmp_path / "file" / "deep" / "x.wav", f"cannot write {tmp_path}/file/deep/x.wav: Not a directory"),
+    ):
+        with pytest.raises(UserError) as refusal:
+            check_writable(path)
+        assert str(refusal.value) == problem
+    assert listing(tmp_path) == ["file"]
+
+
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write everywhere
+    check_writable(tmp_path.parent / "x.wav")
+    with pytest.raises(UserError, match=rf"cannot write {tmp_path}/new/x\.wav: {tmp_path} is not writable"):
+        check_writable(tmp_path / "new" / "x.wav")
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_as_such(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for write in (atomic_path, atomic_folder):
+        with (
+            pytest.raises(UserError, match=r"cannot write .*: Not a directory"),
+            write(tmp_path / "file" / "x"),
+        ):
+            pass

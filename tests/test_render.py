@@ -106,7 +106,8 @@ def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_pat
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.wav").mkdir()
     models = ["--models", trained / "models"]
-    assert refuse("render", midi, "file/out.wav", *CELL, *models) == "cannot write file/out.wav: File exists"
+    problem = "cannot write file/out.wav: Not a directory"
+    assert refuse("render", midi, "file/out.wav", *CELL, *models) == problem
     assert refuse("render", midi, "out.mp3", *CELL, *models) == "out.mp3 must end in .wav or .flac"
     assert refuse("render", midi, "out", *CELL, *models) == "out must end in .wav or .flac"
     assert refuse("render", midi, "folder.wav", *CELL, *models) == "folder.wav is a folder"
