@@ -10,7 +10,7 @@ from pipeline import paths
 
 def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="ONNX file to write.")],
-    model: Annotated[str, typer.Option(help="Which model: lstm or s6.")] = "lstm",
+    model: Annotated[str, typer.Option(help="Which model: lstm, s6 or unet.")] = "lstm",
     block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     weights: Annotated[

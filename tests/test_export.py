@@ -109,6 +109,26 @@ def test_more_steps_of_the_sampler_can_be_exported(make_voice, tmp_path):
     assert np.abs(many - few).max() > 1e-3
 
 
+@pytest.mark.parametrize(("block", "steps"), [(512, 2), (4096, 1)])
+def test_the_published_network_makes_the_same_audio_exported(make_voice, tmp_path, block, steps):
+    voice, path = make_voice("unet", block), tmp_path / "unet.onnx"
+    about = export_onnx(voice, path, steps)
+    half = block // 2
+    frames, memory = [5, half], [1, 1, 5, half]
+    assert about["inputs"] == {"condition": [88, half], "noise": frames, "memory_0": memory}
+    assert about["outputs"] == {"x": frames, "next_memory_0": memory}
+    assert (about["model"], about["block"], about["steps"]) == ("unet", block, steps)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    parts = blocks_of(music(5, 1.0), RATE, block, RATE)
+    mine, theirs = (
+        np.concatenate([synthesizer.process(part) for part in parts])
+        for synthesizer in (Synthesizer(voice, steps), Synthesizer(voice, steps, network=OnnxStep(path)))
+    )
+    level = np.abs(mine).max()
+    assert level > 1e-3
+    np.testing.assert_allclose(theirs, mine, atol=1e-4 * level)
+
+
 def test_the_example_runs_without_the_package(tmp_path, capsys):
     path = tmp_path / "voice.onnx"
     assert run(["export", str(path), "--weights", str(ROOT / "weights" / "512" / "lstm.safetensors")]) == 0
