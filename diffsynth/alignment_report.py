@@ -1,6 +1,7 @@
 """The report of the align stage: one table, one plot."""
 
 import csv
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +31,9 @@ def write_report(entries: Sequence[Entry], folder: Path) -> None:
         writer = csv.DictWriter(file, list(asdict(entries[0])), lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(entry) for entry in entries)
-    with atomic_path(folder / "report.png") as path:
+    with atomic_path(folder / "report.png") as path, warnings.catch_warnings():
+        # Names may be in scripts that the font lacks; it shows a box for each letter.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         _figure(entries).savefig(path, dpi=100, metadata={"Software": None})
 
 

@@ -67,7 +67,7 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder")
-    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    nearest = next(parent for parent in path.parents if parent.exists())
     if not nearest.is_dir():
         raise UserError(f"cannot write {path}: {os.strerror(errno.ENOTDIR)}")
     if not os.access(nearest, os.W_OK | os.X_OK):

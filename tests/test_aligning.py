@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 from test_alignment import CONFIG, RATE, displaced, performance
 
-from diffsynth.aligning import align_all, correct, trim
+from diffsynth.aligning import Entry, align_all, correct, trim
 from diffsynth.alignment import Alignment
 from diffsynth.alignment_report import write_report
 from diffsynth.audio import read_audio, resample, write_audio
@@ -125,6 +126,15 @@ def test_the_report_is_the_index_as_a_table(aligned):
     text = [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
     assert table == text
     assert (aligned / "report" / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_in_any_script_are_drawn(aligned, tmp_path):
+    entries = [replace(Entry(**row), name="夜想曲") for row in by_name(aligned).values()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_report(entries, tmp_path)
+    assert "夜想曲" in (tmp_path / "report.csv").read_text(encoding="utf8")
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_results_do_not_depend_on_the_number_of_processes(aligned, tmp_path):

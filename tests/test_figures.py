@@ -72,3 +72,11 @@ def test_a_sine_is_a_bright_line_in_the_picture_and_silence_is_dark(tmp_path):
     target, prediction = brightness[55:330], brightness[372:645]
     assert (target > 200).all(axis=1).any()
     assert prediction.max() < 20
+
+
+def test_any_name_can_be_a_title(tmp_path):
+    """Letters that the font lacks, and what matplotlib takes for formulas, are no reason to complain."""
+    for title in ("夜想曲", r"cost $\frac{$ and $x^$"):
+        save_figure(tmp_path / "a.png", spectrogram_figure(sine(440), sine(440), RATE, title, SCORES))
+        with Image.open(tmp_path / "a.png") as picture:
+            assert picture.size == (1100, 700)

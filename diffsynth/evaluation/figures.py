@@ -1,5 +1,6 @@
 """Spectrogram pictures, a target above its prediction on one colour scale."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def spectrogram_figure(
     pictures = [log_spectrogram(signal[:length], rate, length) for signal in (target, prediction)]
     top = max(QUIETEST, *(float(picture.max()) for picture in pictures))
     figure = Figure(figsize=(11, 7), layout="constrained")
-    figure.suptitle(title, fontsize=13, fontweight="bold")
+    figure.suptitle(title, fontsize=13, fontweight="bold", parse_math=False)
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
     headline = ["prediction"] + [f"{HEADLINE[k]} {scores[k]:.2f}" for k in HEADLINE if k in scores]
     for axis, picture, text in zip(axes, pictures, ("target", "   ".join(headline)), strict=True):
@@ -81,7 +82,9 @@ def log_spectrogram(signal: Array, rate: int, length: int) -> Array:
 
 def save_figure(path: str | Path, figure: Figure) -> None:
     """Write a PNG, atomically; its bytes depend on the picture and on matplotlib alone."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        # Names may be in scripts that the font lacks; it shows a box for each letter.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, dpi=100, metadata={"Software": None})
 
 
