@@ -1,9 +1,9 @@
-"""The attack: modes that last only for the moment of the hammer's blow.
+"""The attack: modes of the hammer's blow, at any frequency.
 
-Partials do not explain the first milliseconds of a note, the knock of hammer and soundboard. What is
-left of them when the partials have been taken away is averaged over the strikes of a key and split
-into damped sinusoids by the matrix pencil method (Hua and Sarkar, 1990), at any frequency. Played by
-the same bank, they are modes like all others.
+Partials do not explain the beginning of a note, the knock of hammer and soundboard. What is left of it when
+the partials have been taken away is averaged over the strikes of a key, for as long as they stand alone,
+and split into damped sinusoids by the matrix pencil method (Hua and Sarkar, 1990). Played by the same bank,
+they are modes like all others.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from diffsynth.events import KEYS
 from diffsynth.excitation.measure import Recording, soundings
-from diffsynth.excitation.piano import Piano
+from diffsynth.excitation.piano import QUIETEST, Piano
 from diffsynth.excitation.strokes import find_strokes, remainder
 
-LENGTH = 0.06  # s of an attack
-MODES = 12  # of one key at most
-PENCIL = 0.25  # share of the attack in a row of the matrix pencil
-SLOWEST, FASTEST = 8.0, 1500.0  # 1/s; slower ones are the business of partials
+SHORTEST, LONGEST = 0.06, 0.2  # s of an attack; the knock itself, and what it leaves in the soundboard
+ALONE = 0.03  # s before a strike in which no other key may be struck
+SHARE = 0.2  # of all strikes, by weight, that must still stand alone where an attack ends
+MODES = 160  # per second of an attack, at most
+PENCIL = 0.2  # share of the attack in a row of the matrix pencil
+SLOWEST, FASTEST = 5.0, 1500.0  # 1/s; slower ones are the business of partials
 LOUDER = 4.0  # times the largest sample: what one mode may claim of the onset
 UNEXPLAINED = 0.7  # share of an attack's energy: modes that leave more than that fit noise
 RIDGE = 1e-3  # keeps modes that nearly cancel each other from growing
@@ -35,13 +37,12 @@ def add_attacks(piano: Piano, recordings: Sequence[Recording], max_frequency: fl
         max_frequency: Hz, above which there are no modes.
     """
     rate = recordings[0].rate
-    sums = np.zeros((KEYS, round(LENGTH * rate)))
-    weight = np.zeros(KEYS)
+    sums, weight = np.zeros((2, KEYS, round(LONGEST * rate)))
     left = remainder(piano, recordings, find_strokes(recordings, piano))
     for recording, rest in zip(recordings, left, strict=True):
         _collect(recording, rest, piano, sums, weight)
     found = [
-        _attack_modes(sums[key] / weight[key], rate, max_frequency) if weight[key] else None
+        _attack_modes(_mean(sums[key], weight[key]), piano.gain(key, 127), rate, max_frequency)
         for key in range(KEYS)
     ]
     heard = [(key, *modes) for key, modes in enumerate(found) if modes is not None]
@@ -66,25 +67,37 @@ def _collect(
     sums: NDArray[np.float64],
     weight: NDArray[np.float64],
 ) -> None:
-    """Add up what the partials leave of every strike that stands alone, loud ones counting more."""
-    length = sums.shape[1]
+    """Add up what the partials leave of every strike while it stands alone, loud ones counting more."""
+    shortest, longest = round(SHORTEST * recording.rate), sums.shape[1]
+    before = round(ALONE * recording.rate)
     notes = soundings(recording.events, len(recording.audio))
     onsets = np.sort(notes["onset"])
     for key, velocity, onset, _, end in notes.tolist():
-        near = np.searchsorted(onsets, [onset - length // 2, onset + length])
-        if near[1] - near[0] == 1 and end - onset >= length:
+        first, after = np.searchsorted(onsets, [onset - before, onset + 1])
+        following = int(onsets[after]) if after < len(onsets) else end
+        length = min(end, following, onset + longest) - onset
+        if after - first == 1 and length >= shortest:
             gain = piano.gain(key, velocity)
-            sums[key] += gain * rest[onset : onset + length]
-            weight[key] += gain**2
+            sums[key, :length] += gain * rest[onset : onset + length]
+            weight[key, :length] += gain**2
+
+
+def _mean(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The attack of a strike at velocity 64, for as long as enough strikes stand alone; empty if none do."""
+    length = np.count_nonzero(weight > SHARE * weight[0])
+    return total[:length] / weight[:length]
 
 
 def _attack_modes(
-    attack: NDArray[np.float64], rate: int, max_frequency: float
+    attack: NDArray[np.float64], loudest: float, rate: int, max_frequency: float
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]] | None:
-    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it is mere noise."""
+    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it is mere noise.
+
+    `loudest` is the gain of the loudest strike: what cannot be heard even then is left out.
+    """
     if not attack.any():
         return None
-    poles = _poles(attack) * rate
+    poles = _poles(attack, round(MODES * len(attack) / rate)) * rate
     within = (poles.imag > 0) & (poles.imag < 2 * np.pi * max_frequency)
     poles = poles[within & (-poles.real > SLOWEST) & (-poles.real < FASTEST)]
     if not len(poles):
@@ -98,14 +111,15 @@ def _attack_modes(
         return None
     real, imaginary = weights.reshape(2, -1)
     amplitude = real + 1j * imaginary
-    kept = np.abs(amplitude) < LOUDER * np.abs(attack).max()
+    size = np.abs(amplitude)
+    kept = (size < LOUDER * np.abs(attack).max()) & (size * loudest > QUIETEST)
     return poles[kept], amplitude[kept]
 
 
-def _poles(attack: NDArray[np.float64]) -> NDArray[np.complex128]:
+def _poles(attack: NDArray[np.float64], modes: int) -> NDArray[np.complex128]:
     """Poles of a real signal, per sample, both of each conjugate pair."""
     rows = np.lib.stride_tricks.sliding_window_view(attack, int(PENCIL * len(attack)))
     _, vectors = np.linalg.eigh(rows.T @ rows)
-    basis = vectors[:, -2 * MODES :]
+    basis = vectors[:, -2 * modes :]
     ratios = np.linalg.eigvals(np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0])
     return np.log(np.where(np.abs(ratios) > 1e-6, ratios, 1e-6).astype(complex))

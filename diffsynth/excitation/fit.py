@@ -33,14 +33,13 @@ from diffsynth.excitation.measure import (
     window_length,
 )
 from diffsynth.excitation.modes import Modes, fit_modes
-from diffsynth.excitation.piano import REFERENCE_VELOCITY, Piano
+from diffsynth.excitation.piano import QUIETEST, REFERENCE_VELOCITY, Piano
 from diffsynth.excitation.tuning import Tuning, measure_tuning
 from diffsynth.files import read_json
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
 SOFTEST = 3e-5  # level at which a damper's effect can still be measured: one step of 16 bits
-QUIETEST = 3e-4  # amplitude at velocity 127 below which a mode is left out (-70 dB)
 
 
 @dataclass(frozen=True)

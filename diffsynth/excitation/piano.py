@@ -24,6 +24,7 @@ from diffsynth.events import KEYS
 from diffsynth.files import atomic_path
 
 REFERENCE_VELOCITY = 64
+QUIETEST = 3e-4  # amplitude at velocity 127 below which a mode is left out (-70 dB)
 
 
 @dataclass(frozen=True)
