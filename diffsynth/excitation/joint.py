@@ -8,6 +8,7 @@ projection of what is left and one system of equations, however long the recordi
 Two things keep a step from doing harm. A prior holds amplitudes and poles near where they are, the more
 so the louder what is left is around a mode's frequency: where nothing can be learned, nothing moves. And
 a step must explain strikes that it was not fitted to, every `FOLD`th of a key, others in every pass.
+Phases that do not repeat from strike to strike are left to each strike (`diffsynth.excitation.turning`).
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from diffsynth.excitation.measure import Recording
 from diffsynth.excitation.modes import MIN_DECAY
 from diffsynth.excitation.piano import Piano
 from diffsynth.excitation.strokes import KeyModes, Strokes, find_strokes, modes_of, remainder
+from diffsynth.excitation.turning import find_turns, partials_of
 
 FOLD = 4  # every fourth strike of a key tells whether the others were understood
 SHORTEST = 0.03  # s that a stroke must last to count
@@ -49,6 +51,7 @@ class Task:
         rest: what the piano leaves of every recording; kept up to date with every step.
         noise: [p] power of `rest` around each mode's frequency, as the variance of white noise.
         rate: samples per second.
+        turn: [n, p] by which every strike turns the phases of the modes.
     """
 
     key: int
@@ -58,10 +61,11 @@ class Task:
     rest: list[NDArray[np.float32]]
     noise: Real
     rate: int
+    turn: Complex
 
     def modes(self, piano: Piano) -> KeyModes:
         """Modes of the key in a piano."""
-        return modes_of(piano, self.key, self.strokes, self.rate)
+        return modes_of(piano, self.key, self.strokes, self.rate, self.turn)
 
     def energies(self) -> tuple[float, float]:
         """Energy of what is left of the strokes fitted to and of those held out."""
@@ -79,18 +83,39 @@ def refine(piano: Piano, recordings: Sequence[Recording], passes: int) -> Piano:
     rate = recordings[0].rate
     strokes = find_strokes(recordings, piano)
     rest = remainder(piano, recordings, strokes) if passes else []
-    for turn in range(passes):
+    turns: dict[int, Complex] = {}
+    for number in range(passes):
         spectrum = _spectrum(rest)
         for key in np.unique(piano.key).tolist():
             chosen = _choose(strokes[key], rate)
-            held = np.arange(len(chosen)) % FOLD == turn % FOLD
+            held = np.arange(len(chosen)) % FOLD == number % FOLD
             if len(chosen) < FOLD:
                 continue
             bins = piano.frequency[piano.key == key] * FFT / rate
             noise = np.interp(bins, np.arange(len(spectrum)), spectrum)
-            task = Task(key, strokes[key], chosen[~held], chosen[held], rest, noise, rate)
+            turns[key] = _turn(piano, key, strokes[key], turns.get(key), rest, noise, rate)
+            task = Task(key, strokes[key], chosen[~held], chosen[held], rest, noise, rate, turns[key])
             piano = _move(_level(piano, task), task)
     return piano
+
+
+def _turn(
+    piano: Piano,
+    key: int,
+    strokes: Strokes,
+    turn: Complex | None,
+    rest: list[NDArray[np.float32]],
+    noise: Real,
+    rate: int,
+) -> Complex:
+    """By which strikes turn the modes of a key now; `rest` is kept up to date."""
+    mine = piano.key == key
+    modes, amplitude = modes_of(piano, key, strokes, rate, turn), piano.amplitude[mine]
+    found = find_turns(modes, amplitude, partials_of(piano.frequency[mine], key), rest, noise)
+    if not np.array_equal(found, modes.turn):
+        modes.add(amplitude, rest)
+        modes_of(piano, key, strokes, rate, found).add(-amplitude, rest)
+    return found
 
 
 def _level(piano: Piano, task: Task) -> Piano:

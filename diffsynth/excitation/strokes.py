@@ -79,9 +79,19 @@ class KeyModes:
         release: 1/s, added to the decay once the damper is down.
         strokes: of the key.
         rate: samples per second.
+        turn: [n, p] factor of each mode in each strike, beside the gain; 1 where it is left out.
     """
 
-    def __init__(self, pole: NDArray[np.complex128], release: float, strokes: Strokes, rate: int) -> None:
+    def __init__(
+        self,
+        pole: NDArray[np.complex128],
+        release: float,
+        strokes: Strokes,
+        rate: int,
+        turn: NDArray[np.complex128] | None = None,
+    ) -> None:
+        shape = len(strokes.gain), len(pole)
+        self.turn = np.ones(shape, dtype=np.complex128) if turn is None else turn
         self.pole, self.rate, self.strokes = pole / rate, rate, strokes
         self.release = release / rate
         self._table = _turns(self.pole)
@@ -96,9 +106,8 @@ class KeyModes:
 
     def _states(self) -> NDArray[np.complex128]:
         """[n, p] what a strike starts with: itself and what is left of those before."""
-        states = np.empty((len(self.strokes.gain), len(self.pole)), dtype=np.complex128)
-        for row, (gain, carry) in enumerate(zip(self.strokes.gain, self.strokes.carry, strict=True)):
-            states[row] = gain
+        states = self.strokes.gain[:, None] * self.turn
+        for row, carry in enumerate(self.strokes.carry.tolist()):
             if carry:
                 states[row] += states[row - 1] * np.exp(self.pole * carry)
         return states
@@ -208,8 +217,10 @@ def remainder(
     return [-audio for audio in rest]
 
 
-def modes_of(piano: Piano, key: int, strokes: Strokes, rate: int) -> KeyModes:
+def modes_of(
+    piano: Piano, key: int, strokes: Strokes, rate: int, turn: NDArray[np.complex128] | None = None
+) -> KeyModes:
     """The modes of a key over its strokes."""
     mine = piano.key == key
     pole = 2j * np.pi * piano.frequency[mine] - piano.decay[mine]
-    return KeyModes(pole, float(piano.release[key]), strokes, rate)
+    return KeyModes(pole, float(piano.release[key]), strokes, rate, turn)
