@@ -72,6 +72,11 @@ class AudioFile:
     def __len__(self) -> int:
         return int(self._file.frames)
 
+    @property
+    def rate(self) -> int:
+        """Samples per second."""
+        return int(self._file.samplerate)
+
     def __getitem__(self, part: slice) -> Audio:
         start, stop, _ = part.indices(len(self))
         if self._file.tell() != start:

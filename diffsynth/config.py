@@ -75,6 +75,7 @@ class Shard:
 class Fit:
     """Extent of the modal excitation."""
 
+    minutes: float
     partials: int
     max_frequency: float
     passes: int

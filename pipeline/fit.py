@@ -17,14 +17,15 @@ def fit(
     report: Annotated[Path, typer.Option(help="Folder of the table and plot per key.")] = paths.FIT_RESULTS,
 ) -> None:
     """Fit the modal excitation to the aligned performances."""
-    from diffsynth.excitation.fit import fit_piano, read_recordings
+    from diffsynth.excitation.fit import fit_piano
+    from diffsynth.excitation.material import read_recordings
     from diffsynth.excitation.piano import save_piano
     from diffsynth.excitation.report import write_report
 
     params = load_params(params_file)
     require(aligned / "index.json", "align")
     with stage("fit", params, ["audio", "fit"]) as run:
-        piano = fit_piano(read_recordings(aligned), params.fit)
+        piano = fit_piano(read_recordings(aligned, params.fit.minutes), params.fit)
         save_piano(out, piano)
         write_report(piano, report)
         run.metrics({"modes": len(piano.key), "keys": len(set(piano.key.tolist()))})

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffsynth.audio import read_audio, write_audio
+from diffsynth.audio import read_audio
 from diffsynth.config import Fit
 from diffsynth.errors import UserError
-from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, make_events, to_samples
+from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, to_samples
 from diffsynth.excitation.bank import play_whole
-from diffsynth.excitation.fit import fit_piano, read_recordings
+from diffsynth.excitation.fit import fit_piano
 from diffsynth.excitation.measure import (
     Recording,
     equal_tempered,
@@ -22,11 +22,10 @@ from diffsynth.excitation.measure import (
     window_length,
 )
 from diffsynth.excitation.piano import Piano
-from diffsynth.files import write_json
 from diffsynth.midi import read_midi
 
 RATE = 24000
-CONFIG = Fit(partials=12, max_frequency=10500.0, passes=2)
+CONFIG = Fit(minutes=20.0, partials=12, max_frequency=10500.0, passes=2)
 DEMO = Path(__file__).parents[1] / "data" / "demo"
 
 # The piano that is to be found: stretched, inharmonic, single decays that grow with frequency.
@@ -275,7 +274,7 @@ def sampled():
 
 
 def test_real_samples_are_replayed(sampled):
-    piano = fit_piano([sampled], Fit(partials=40, max_frequency=10500.0, passes=2))
+    piano = fit_piano([sampled], Fit(minutes=20.0, partials=40, max_frequency=10500.0, passes=2))
     audio = play_whole(piano, sampled.events, sampled.rate, 128, len(sampled.audio))
     notes = soundings(sampled.events, len(sampled.audio))
     parts = [slice(note["onset"], min(note["end"], note["onset"] + sampled.rate)) for note in notes]
@@ -287,17 +286,3 @@ def test_real_samples_are_replayed(sampled):
     assert np.median(wrong[notes["key"] > 39]) < 0.7
     level = [np.linalg.norm(audio[part]) for part in parts] / wanted
     assert np.abs(20 * np.log10(level)).max() < 6
-
-
-def test_recordings_of_a_split_are_read(tmp_path):
-    write_audio(tmp_path / "a.flac", np.linspace(-0.5, 0.5, 480, dtype=np.float32), RATE)
-    np.save(tmp_path / "a.npy", make_events([(0.01, NOTE_ON, 60, 64)]))
-    rows = [("a", "train", "ok"), ("b", "train", "rejected"), ("c", "test", "ok")]
-    performances = [{"name": n, "split": s, "status": t} for n, s, t in rows]
-    write_json(tmp_path / "index.json", {"performances": performances})
-    (found,) = read_recordings(tmp_path)
-    assert found.rate == RATE
-    assert found.events.tolist() == [(240, NOTE_ON, 60, 64)]
-    np.testing.assert_allclose(found.audio, np.linspace(-0.5, 0.5, 480), atol=1e-4)
-    with pytest.raises(UserError, match="holds no performance of the validation split"):
-        read_recordings(tmp_path, "validation")

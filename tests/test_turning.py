@@ -86,4 +86,4 @@ def test_magnitudes_survive_labels_that_are_late(late):
     np.testing.assert_allclose(
         np.abs(found.amplitude), np.abs(piano().amplitude), rtol=0.12 if late else 0.01
     )
-    np.testing.assert_allclose(found.decay, piano().decay, rtol=0.1 if late else 0.02)
+    np.testing.assert_allclose(found.decay, piano().decay, rtol=0.15 if late else 0.02)

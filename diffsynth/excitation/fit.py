@@ -10,15 +10,13 @@ notes sounding together (`diffsynth.excitation.joint`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.audio import read_audio
 from diffsynth.config import Fit
 from diffsynth.errors import UserError
-from diffsynth.events import KEYS, to_samples
+from diffsynth.events import KEYS
 from diffsynth.excitation.attack import add_attacks
 from diffsynth.excitation.joint import refine
 from diffsynth.excitation.measure import (
@@ -35,7 +33,6 @@ from diffsynth.excitation.measure import (
 from diffsynth.excitation.modes import Modes, fit_modes
 from diffsynth.excitation.piano import QUIETEST, REFERENCE_VELOCITY, Piano
 from diffsynth.excitation.tuning import Tuning, measure_tuning
-from diffsynth.files import read_json
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
@@ -67,25 +64,6 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
     struck = add_attacks(strings, recordings, config.max_frequency)
     return refine(struck, recordings, config.passes)
-
-
-def read_recordings(aligned: Path, split: str = "train") -> list[Recording]:
-    """Aligned performances of one split.
-
-    Raises:
-        UserError: there is none.
-    """
-    index = read_json(aligned / "index.json")
-    names = [p["name"] for p in index["performances"] if p["split"] == split and p["status"] == "ok"]
-    if not names:
-        raise UserError(f"{aligned} holds no performance of the {split} split")
-    return [_read(aligned, name) for name in names]
-
-
-def _read(aligned: Path, name: str) -> Recording:
-    audio, rate = read_audio(aligned / f"{name}.flac")
-    events = np.load(aligned / f"{name}.npy", allow_pickle=False)
-    return Recording(audio, to_samples(events, rate), rate)
 
 
 def _listen(recording: Recording) -> Heard:

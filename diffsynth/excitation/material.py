@@ -1,0 +1,117 @@
+"""Which part of a corpus a piano is fitted to: bounded, however many hours there are.
+
+A corpus within the bound is taken whole. A longer one is cut into stretches of about a minute, where the
+fewest strings sound, and stretches are taken in the order of what they add, per second, to the strikes
+that keys still lack, until every key has enough or the bound is reached. Only events are read to decide,
+and only the audio that is taken. The same corpus gives the same stretches.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffsynth.audio import AudioFile
+from diffsynth.errors import UserError
+from diffsynth.events import CONTROL, KEYS, PEDALS, Events, to_samples
+from diffsynth.excitation.measure import GRID, Recording, sounding_map, soundings
+from diffsynth.files import read_json
+
+STRETCH = 60.0  # s
+AROUND = 10.0  # s before and after, in which the best place for a cut is looked for
+ENOUGH = 120  # strikes of a key
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Samples `begin` to `end` of a recording and how many strikes of every key, [88], start in them."""
+
+    path: Path
+    events: Events
+    begin: int
+    end: int
+    strikes: NDArray[np.int64]
+
+
+def read_recordings(aligned: Path, minutes: float = np.inf, split: str = "train") -> list[Recording]:
+    """Aligned performances of one split, or what to take of them if they are longer than `minutes`.
+
+    Raises:
+        UserError: there is none.
+    """
+    index = read_json(aligned / "index.json")
+    names = [p["name"] for p in index["performances"] if p["split"] == split and p["status"] == "ok"]
+    if not names:
+        raise UserError(f"{aligned} holds no performance of the {split} split")
+    rates, whole = zip(*(_whole(aligned, name) for name in names), strict=True)
+    limit = round(60 * minutes * rates[0]) if np.isfinite(minutes) else sum(w.end for w in whole)
+    parts = list(whole)
+    if sum(stretch.end for stretch in whole) > limit:
+        parts = choose([part for stretch in whole for part in cut(stretch, rates[0])], limit)
+    return [_read(part, rates[0]) for part in parts]
+
+
+def _whole(aligned: Path, name: str) -> tuple[int, Stretch]:
+    """Sample rate, and all of a performance as one stretch."""
+    path = aligned / f"{name}.flac"
+    with AudioFile(path) as file:
+        rate, length = file.rate, len(file)
+    events = to_samples(np.load(aligned / f"{name}.npy", allow_pickle=False), rate)
+    return rate, Stretch(path, events, 0, length, _strikes(soundings(events, length)))
+
+
+def cut(whole: Stretch, rate: int) -> list[Stretch]:
+    """A recording in stretches of about a minute, cut where the fewest strings sound."""
+    notes = soundings(whole.events, whole.end)
+    sounding = sounding_map(notes, whole.end, rate).sum(axis=0)
+    borders = [0]
+    for middle in np.arange(STRETCH, whole.end / rate - AROUND, STRETCH):
+        low, high = (int((middle + side * AROUND) * rate) // GRID for side in (-1, 1))
+        borders.append((low + int(np.argmin(sounding[low:high]))) * GRID)
+    borders.append(whole.end)
+    parts = []
+    for begin, end in pairwise(borders):
+        inside = (notes["onset"] >= begin) & (notes["onset"] < end)
+        parts.append(
+            Stretch(whole.path, _cut_events(whole.events, begin, end), begin, end, _strikes(notes[inside]))
+        )
+    return parts
+
+
+def _strikes(notes: NDArray[np.void]) -> NDArray[np.int64]:
+    return np.bincount(notes["key"], minlength=KEYS)
+
+
+def _cut_events(events: Events, begin: int, end: int) -> Events:
+    """Events from `begin` to `end`, counted from there, pedals being where they were."""
+    before = events[(events["position"] < begin) & (events["kind"] == CONTROL)]
+    pedals = [before[before["number"] == number][-1:] for number in PEDALS]
+    part = events[(events["position"] >= begin) & (events["position"] < end)]
+    part = np.concatenate([*pedals, part])
+    part["position"] = np.maximum(part["position"] - begin, 0)
+    return part
+
+
+def choose(stretches: list[Stretch], limit: int) -> list[Stretch]:
+    """Stretches of at most `limit` samples together, or the one that adds most, in their own order."""
+    lacking = np.full(KEYS, ENOUGH)
+    left, chosen = list(range(len(stretches))), list[int]()
+    length = np.array([stretch.end - stretch.begin for stretch in stretches])
+    strikes = np.stack([stretch.strikes for stretch in stretches])
+    while left:
+        gain = np.minimum(strikes[left], lacking).sum(axis=1) / length[left]
+        best = left[int(np.argmax(gain))]
+        if gain.max() == 0 or (chosen and length[chosen].sum() + length[best] > limit):
+            break
+        chosen.append(best)
+        left.remove(best)
+        lacking = np.maximum(lacking - strikes[best], 0)
+    return [stretches[i] for i in sorted(chosen)] or stretches[:1]
+
+
+def _read(stretch: Stretch, rate: int) -> Recording:
+    with AudioFile(stretch.path) as file:
+        audio = file[stretch.begin : stretch.end]
+    return Recording(audio, stretch.events, rate)

@@ -1,0 +1,100 @@
+"""What a piano is fitted to: all of a short corpus, a choice from a long one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffsynth.audio import write_audio
+from diffsynth.errors import UserError
+from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
+from diffsynth.excitation.material import Stretch, choose, cut, read_recordings
+from diffsynth.excitation.measure import GRID
+from diffsynth.files import write_json
+
+RATE = 24000
+
+
+def test_recordings_of_a_split_are_read(tmp_path):
+    write_audio(tmp_path / "a.flac", np.linspace(-0.5, 0.5, 480, dtype=np.float32), RATE)
+    np.save(tmp_path / "a.npy", make_events([(0.01, NOTE_ON, 60, 64)]))
+    rows = [("a", "train", "ok"), ("b", "train", "rejected"), ("c", "test", "ok")]
+    performances = [{"name": n, "split": s, "status": t} for n, s, t in rows]
+    write_json(tmp_path / "index.json", {"performances": performances})
+    (found,) = read_recordings(tmp_path)
+    assert found.rate == RATE
+    assert found.events.tolist() == [(240, NOTE_ON, 60, 64)]
+    np.testing.assert_allclose(found.audio, np.linspace(-0.5, 0.5, 480), atol=1e-4)
+    with pytest.raises(UserError, match="holds no performance of the validation split"):
+        read_recordings(tmp_path, split="validation")
+
+
+SLOW = 1000  # Hz, so that minutes are small
+
+
+def long_events():
+    """Three minutes of two keys that overlap at all times but from 62.6 to 64.5 s and from 114.6 to 117 s."""
+    rows = [(1.0, CONTROL, SUSTAIN, 0)]
+    for time in np.arange(0.5, 178.0, 0.5):
+        if not (62.5 <= time < 64.5 or 114.5 <= time < 117.0):
+            rows += [(time, NOTE_ON, 60, 64), (time + 0.45, NOTE_OFF, 60, 0)]
+            rows += [(time + 0.2, NOTE_ON, 64, 64), (time + 0.6, NOTE_OFF, 64, 0)]
+    rows += [(170.0, NOTE_ON, 100, 64), (170.2, NOTE_OFF, 100, 0), (62.0, CONTROL, SUSTAIN, 30)]
+    return make_events(sorted(rows))
+
+
+def stretch(length, **strikes):
+    counts = np.zeros(88, dtype=np.int64)
+    for key, count in strikes.items():
+        counts[int(key[1:])] = count
+    return Stretch(Path(), np.zeros(0), 0, length, counts)
+
+
+def test_cuts_lie_where_nothing_sounds():
+    events = to_samples(long_events(), SLOW)
+    first, second, third = cut(Stretch(Path(), events, 0, 180 * SLOW, np.zeros(88)), SLOW)
+    assert (first.begin, third.end) == (0, 180 * SLOW)
+    assert first.end == second.begin
+    assert second.end == third.begin
+    assert 62.8 < first.end / SLOW < 64.5  # 0.2 s after the last release
+    assert 114.8 < second.end / SLOW < 117.0
+    assert [part.begin % GRID for part in (second, third)] == [0, 0]
+    onsets = events["position"][events["kind"] == NOTE_ON]
+    for part in (first, second, third):
+        assert part.strikes.sum() == ((onsets >= part.begin) & (onsets < part.end)).sum()
+        assert (part.events["position"] >= 0).all()
+    assert third.strikes[79] == 1
+
+
+def test_a_stretch_starts_with_the_pedals_where_they_were():
+    events = to_samples(long_events(), SLOW)
+    _, second, third = cut(Stretch(Path(), events, 0, 180 * SLOW, np.zeros(88)), SLOW)
+    assert second.events[0].tolist() == third.events[0].tolist() == (0, CONTROL, SUSTAIN, 30)
+    assert second.events[1]["kind"] == NOTE_ON
+    assert second.events[1]["position"] == round(64.5 * SLOW) - second.begin
+
+
+def test_stretches_that_add_most_are_chosen_in_their_order():
+    common, rare = stretch(100, k40=200), stretch(100, k40=100, k2=30)
+    again, other = stretch(100, k40=200), stretch(50, k70=40)
+    # rare adds 130 in 100 samples; then other, 40 in 50; then 20 are lacking of key 40, and none.
+    assert choose([common, rare, again, other], 400) == [common, rare, other]
+    assert choose([common, rare, again, other], 150) == [rare, other]
+    assert choose([common, rare, again, other], 100) == [rare]
+    assert choose([common, rare], 10) == [rare]
+    assert choose([stretch(10)], 5)[0].end == 10
+
+
+def test_a_long_corpus_is_read_in_part(tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 180 * SLOW).astype(np.float32)
+    write_audio(tmp_path / "a.flac", samples, SLOW)
+    np.save(tmp_path / "a.npy", long_events())
+    write_json(tmp_path / "index.json", {"performances": [{"name": "a", "split": "train", "status": "ok"}]})
+    (whole,) = read_recordings(tmp_path, 3.0)
+    assert len(whole.audio) == 180 * SLOW
+    parts = read_recordings(tmp_path, 2.2)
+    assert 60 * SLOW < sum(len(part.audio) for part in parts) <= 132 * SLOW
+    stretches = cut(Stretch(Path(), whole.events, 0, 180 * SLOW, np.zeros(88)), SLOW)
+    for part in parts:
+        (like,) = (s for s in stretches if np.array_equal(s.events, part.events))
+        np.testing.assert_array_equal(part.audio, whole.audio[like.begin : like.end])
