@@ -44,7 +44,7 @@ def long_events():
 
 
 def stretch(length, **strikes):
-    counts = np.zeros(88, dtype=np.int64)
+    counts = np.zeros(88)
     for key, count in strikes.items():
         counts[int(key[1:])] = count
     return Stretch(Path(), np.zeros(0), 0, length, counts)
@@ -60,10 +60,24 @@ def test_cuts_lie_where_nothing_sounds():
     assert 114.8 < second.end / SLOW < 117.0
     assert [part.begin % GRID for part in (second, third)] == [0, 0]
     onsets = events["position"][events["kind"] == NOTE_ON]
-    for part in (first, second, third):
-        assert part.strikes.sum() == ((onsets >= part.begin) & (onsets < part.end)).sum()
+    for part in (first, second):
+        inside = (onsets >= part.begin) & (onsets < part.end)
+        # Two keys sound at all times, except for the first strike's two steps of 128 ms.
+        assert part.strikes.sum() == 1 + (inside.sum() - 1) / 4
         assert (part.events["position"] >= 0).all()
-    assert third.strikes[79] == 1
+    assert third.strikes[79] == pytest.approx(1 / 9)
+
+
+def test_a_strike_counts_the_less_the_more_keys_sound_with_it(tmp_path):
+    rows = [(0.5, NOTE_ON, 60, 64), (1.0, NOTE_OFF, 60, 0)]  # alone
+    rows += [(2.0, NOTE_ON, key, 64) for key in (50, 54, 57)]  # a chord
+    rows += [(2.5, NOTE_OFF, key, 0) for key in (50, 54, 57)]
+    rows += [(4.0, NOTE_ON, 40, 64), (5.0, NOTE_ON, 80, 64)]  # one while another rings, which began alone
+    rows += [(6.0, NOTE_OFF, 40, 0), (6.0, NOTE_OFF, 80, 0)]
+    events = to_samples(make_events(rows), RATE)
+    (whole,) = cut(Stretch(Path(), events, 0, 7 * RATE, np.zeros(88)), RATE)
+    worth = {key + 21: whole.strikes[key] for key in np.flatnonzero(whole.strikes).tolist()}
+    assert worth == pytest.approx({60: 1, 50: 1 / 9, 54: 1 / 9, 57: 1 / 9, 40: 1, 80: 1 / 4})
 
 
 def test_a_stretch_starts_with_the_pedals_where_they_were():
@@ -75,9 +89,9 @@ def test_a_stretch_starts_with_the_pedals_where_they_were():
 
 
 def test_stretches_that_add_most_are_chosen_in_their_order():
-    common, rare = stretch(100, k40=200), stretch(100, k40=100, k2=30)
-    again, other = stretch(100, k40=200), stretch(50, k70=40)
-    # rare adds 130 in 100 samples; then other, 40 in 50; then 20 are lacking of key 40, and none.
+    common, rare = stretch(100, k40=70), stretch(100, k40=33, k2=10)
+    again, other = stretch(100, k40=70), stretch(50, k70=13)
+    # rare adds 43 in 100 samples, common and again 40; then other, 13 in 50; then 7 are lacking of key 40.
     assert choose([common, rare, again, other], 400) == [common, rare, other]
     assert choose([common, rare, again, other], 150) == [rare, other]
     assert choose([common, rare, again, other], 100) == [rare]

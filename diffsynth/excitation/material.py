@@ -2,8 +2,9 @@
 
 A corpus within the bound is taken whole. A longer one is cut into stretches of about a minute, where the
 fewest strings sound, and stretches are taken in the order of what they add, per second, to the strikes
-that keys still lack, until every key has enough or the bound is reached. Only events are read to decide,
-and only the audio that is taken. The same corpus gives the same stretches.
+that keys still lack, until every key has enough or the bound is reached. A strike counts the less the
+more keys sound with it. Only events are read to decide, and only the audio that is taken. The same
+corpus gives the same stretches.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from diffsynth.audio import AudioFile
 from diffsynth.errors import UserError
@@ -21,18 +23,23 @@ from diffsynth.files import read_json
 
 STRETCH = 60.0  # s
 AROUND = 10.0  # s before and after, in which the best place for a cut is looked for
-ENOUGH = 120  # strikes of a key
+ENOUGH = 40.0  # strikes of a key, each by its worth
+BEGINNING = 0.25  # s after a strike that decide how much it is alone
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Samples `begin` to `end` of a recording and how many strikes of every key, [88], start in them."""
+    """Samples `begin` to `end` of a recording and what strikes of every key, [88], start in them.
+
+    A strike in whose beginning n keys sound at a time, itself included, counts 1 / n^2: it shows a share of
+    1 / n of what is heard, and the others are in the way of as much of it.
+    """
 
     path: Path
     events: Events
     begin: int
     end: int
-    strikes: NDArray[np.int64]
+    strikes: NDArray[np.float64]
 
 
 def read_recordings(aligned: Path, minutes: float = np.inf, split: str = "train") -> list[Recording]:
@@ -59,7 +66,9 @@ def _whole(aligned: Path, name: str) -> tuple[int, Stretch]:
     with AudioFile(path) as file:
         rate, length = file.rate, len(file)
     events = to_samples(np.load(aligned / f"{name}.npy", allow_pickle=False), rate)
-    return rate, Stretch(path, events, 0, length, _strikes(soundings(events, length)))
+    notes = soundings(events, length)
+    sounding = sounding_map(notes, length, rate).sum(axis=0)
+    return rate, Stretch(path, events, 0, length, _strikes(notes, sounding, rate))
 
 
 def cut(whole: Stretch, rate: int) -> list[Stretch]:
@@ -75,13 +84,23 @@ def cut(whole: Stretch, rate: int) -> list[Stretch]:
     for begin, end in pairwise(borders):
         inside = (notes["onset"] >= begin) & (notes["onset"] < end)
         parts.append(
-            Stretch(whole.path, _cut_events(whole.events, begin, end), begin, end, _strikes(notes[inside]))
+            Stretch(
+                whole.path,
+                _cut_events(whole.events, begin, end),
+                begin,
+                end,
+                _strikes(notes[inside], sounding, rate),
+            )
         )
     return parts
 
 
-def _strikes(notes: NDArray[np.void]) -> NDArray[np.int64]:
-    return np.bincount(notes["key"], minlength=KEYS)
+def _strikes(notes: NDArray[np.void], sounding: NDArray[np.int64], rate: int) -> NDArray[np.float64]:
+    """Worth of the strikes of every key, given how many keys sound at every step of the recording."""
+    steps = round(BEGINNING * rate) // GRID + 1
+    most = maximum_filter1d(sounding, steps, origin=-(steps // 2), mode="nearest")  # from each step on
+    together = most[notes["onset"] // GRID].clip(1)
+    return np.bincount(notes["key"], 1.0 / together**2, minlength=KEYS)
 
 
 def _cut_events(events: Events, begin: int, end: int) -> Events:
@@ -107,7 +126,7 @@ def choose(stretches: list[Stretch], limit: int) -> list[Stretch]:
             break
         chosen.append(best)
         left.remove(best)
-        lacking = np.maximum(lacking - strikes[best], 0)
+        lacking = np.maximum(lacking - strikes[best], 0.0)
     return [stretches[i] for i in sorted(chosen)] or stretches[:1]
 
 
