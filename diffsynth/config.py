@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -24,6 +24,42 @@ BACKENDS = ("torch", "onnx")  # what computes the network
 
 
 @dataclass(frozen=True)
+class Within:
+    """Values that a parameter may have: from `least` to `most`, `least` itself only if not `above` it."""
+
+    least: float
+    most: float = math.inf
+    above: bool = False
+
+    def check(self, value: float, where: str) -> None:
+        """Raise a UserError that names the place, if `value` lies outside."""
+        if value < self.least or (self.above and value == self.least):
+            raise UserError(
+                f"{where} must be {'above' if self.above else 'at least'} {self.least:g}, not {value!r}"
+            )
+        if value > self.most:
+            raise UserError(f"{where} must be at most {self.most:g}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class NotEmpty:
+    """Lists that a parameter may have."""
+
+    def check(self, value: list[Any], where: str) -> None:
+        """Raise a UserError that names the place, if there is nothing in `value`."""
+        if not value:
+            raise UserError(f"{where} must not be empty")
+
+
+Count = Annotated[int, Within(1)]
+Natural = Annotated[int, Within(0)]
+Seed = Annotated[int, Within(0, 2**63 - 1)]
+Positive = Annotated[float, Within(0, above=True)]
+NotNegative = Annotated[float, Within(0)]
+Share = Annotated[float, Within(0, 1)]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What `download` brings, and from where."""
 
@@ -31,64 +67,64 @@ class Dataset:
     root: str | None
     years: list[int] | Literal["all"]
     url: str
-    connections: int
+    connections: Count
     soundfont: str
-    program: int
-    gain: float
-    minutes: float
-    seed: int
-    validation: float
-    test: float
-    workers: int
+    program: Natural
+    gain: NotNegative
+    minutes: Positive
+    seed: Seed
+    validation: Share
+    test: Share
+    workers: Count
 
 
 @dataclass(frozen=True)
 class AudioFormat:
     """Sample rate and frame length that every later stage works with."""
 
-    sample_rate: int
-    frame: int
+    sample_rate: Count
+    frame: Count
 
 
 @dataclass(frozen=True)
 class Align:
     """Limits of the alignment of MIDI and audio."""
 
-    max_offset: float
-    max_drift: float
-    max_residual: float
-    min_matched: float
-    workers: int
+    max_offset: NotNegative
+    max_drift: NotNegative
+    max_residual: NotNegative
+    min_matched: Share
+    workers: Count
 
 
 @dataclass(frozen=True)
 class Shard:
     """Cutting performances into samples of fixed length."""
 
-    segment: float
-    context: float
-    samples_per_shard: int
-    workers: int
+    segment: Positive
+    context: NotNegative
+    samples_per_shard: Count
+    workers: Count
 
 
 @dataclass(frozen=True)
 class Fit:
     """Extent of the modal excitation."""
 
-    minutes: float
-    partials: int
-    max_frequency: float
-    passes: int
+    minutes: Positive
+    partials: Count
+    max_frequency: Positive
+    passes: Natural
 
 
 @dataclass(frozen=True)
 class Features:
     """Band analysis that defines the gains."""
 
-    workers: int
-    bands: int
-    highest: float
-    window: int
+    workers: Count
+    bands: Count
+    highest: Positive
+    window: Count
     floor: float
 
 
@@ -96,81 +132,81 @@ class Features:
 class Diffusion:
     """Diffusion options that are not the optimiser's."""
 
-    ema: float
-    validation_sigmas: list[float]
+    ema: Share
+    validation_sigmas: Annotated[list[Share], NotEmpty()]
 
 
 @dataclass(frozen=True)
 class Train:
     """Optimisation."""
 
-    steps: int
-    batch_size: int
-    mini_batch_size: int
-    sequence: int
-    warmup: int
-    learning_rate: float
-    weight_decay: float
-    clip: float
-    validate_every: int
-    checkpoint_every: int
-    stream_seconds: float
-    seed: int
-    threads: int
+    steps: Count
+    batch_size: Count
+    mini_batch_size: Count
+    sequence: Count
+    warmup: Natural
+    learning_rate: NotNegative
+    weight_decay: NotNegative
+    clip: Positive
+    validate_every: Count
+    checkpoint_every: Count
+    stream_seconds: Positive
+    seed: Seed
+    threads: Count
 
 
 @dataclass(frozen=True)
 class Lstm:
     """Size of the LSTM denoiser."""
 
-    units: int
-    layers: int
-    cond_units: int
+    units: Count
+    layers: Count
+    cond_units: Count
 
 
 @dataclass(frozen=True)
 class S6:
     """Size of the selective state space denoiser."""
 
-    units: int
-    layers: int
-    state: int
-    expand: int
-    conv: int
-    cond_units: int
+    units: Count
+    layers: Count
+    state: Count
+    expand: Count
+    conv: Count
+    cond_units: Count
 
 
 @dataclass(frozen=True)
 class Unet:
     """Size of the published network."""
 
-    width: int
+    width: Count
 
 
 @dataclass(frozen=True)
 class Infer:
     """Sampling at render time."""
 
-    steps: int
-    seed: int
-    threads: int
+    steps: Count
+    seed: Seed
+    threads: Count
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """Settings of the published evaluation."""
 
-    fft_sizes: list[int]
-    onset_tolerance: float
-    pitch_tolerance: float
+    fft_sizes: Annotated[list[Annotated[int, Within(4)]], NotEmpty()]
+    onset_tolerance: Positive
+    pitch_tolerance: Positive
 
 
 @dataclass(frozen=True)
 class Params:
     """The whole of `params.yaml`."""
 
-    models: list[str]
-    blocks: list[int]
+    models: Annotated[list[str], NotEmpty()]
+    blocks: Annotated[list[int], NotEmpty()]
     dataset: Dataset
     audio: AudioFormat
     align: Align
@@ -252,6 +288,11 @@ def build(kind: Any, value: Any, where: str) -> Any:
     """
     if dataclasses.is_dataclass(kind):
         return _build_section(kind, value, where)
+    if get_origin(kind) is Annotated:
+        kind, limits = get_args(kind)
+        value = build(kind, value, where)
+        limits.check(value, where)
+        return value
     if get_origin(kind) in (Union, UnionType):
         if value is None:
             return None
@@ -278,7 +319,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
 def _build_section(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise UserError(f"{where} must be a section, not {value!r}")
-    types = get_type_hints(kind)
+    types = get_type_hints(kind, include_extras=True)
     for problem, keys in (("unknown", set(value) - set(types)), ("missing", set(types) - set(value))):
         if keys:
             raise UserError(f"{problem} parameter in {where}: {', '.join(sorted(map(str, keys)))}")

@@ -165,7 +165,7 @@ def test_training_that_cannot_be_is_refused(project, refuse, options, message):
     [
         ("sequence: 64", "sequence: 800", "train.sequence is longer than a segment, which has 750 frames"),
         ("warmup: 16", "warmup: 64", "train.sequence, in whole blocks of 8 frames, must exceed train.warmup"),
-        ("validate_every: 4", "validate_every: 0", "train.validate_every must be at least 1"),
+        ("validate_every: 4", "validate_every: 0", "train: validate_every must be at least 1, not 0"),
         ("steps: 8", "steps: eight", "train: steps must be of type int, not 'eight'"),
         ("frame: 128", "frame: 100", "a block of 1024 samples does not hold whole frames of 100"),
     ],

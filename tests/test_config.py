@@ -151,3 +151,44 @@ def test_a_value_is_kept_or_refused_never_changed(leaf, value):
         message = str(error)
     assert kept == (float(value) if isinstance(kept, float) else value)
     assert not message or f"{section}: {key} must be " in message
+
+
+FREE = {"floor"}  # numbers that may be negative
+ZERO = {"program", "gain", "seed", "validation", "test", "max_offset", "max_drift", "max_residual"}
+ZERO |= {"passes", "min_matched", "context", "ema", "warmup", "learning_rate", "weight_decay"}
+NUMBERS = [
+    (section, key)
+    for section, key in LEAVES
+    if isinstance(TREE[section][key], int | float) and key not in FREE
+]
+
+
+@pytest.mark.parametrize(("section", "key"), NUMBERS)
+def test_numbers_out_of_range_are_refused_before_anything_runs(tmp_path, section, key):
+    bound = "at least (0|1)|above 0"
+    for wrong in (-1, -0.5) if isinstance(TREE[section][key], float) else (-1,):
+        with pytest.raises(UserError, match=rf": {section}: {key} must be ({bound}), not -"):
+            load_params(write(tmp_path, changed(section, key, wrong)))
+    path = write(tmp_path, changed(section, key, 0))
+    if key in ZERO:
+        assert getattr(getattr(load_params(path), section), key) == 0
+    else:
+        with pytest.raises(UserError, match=rf": {section}: {key} must be (at least 1|above 0), not 0"):
+            load_params(path)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("align", "min_matched", 1.5, "must be at most 1, not 1.5"),
+        ("diffusion", "ema", 1.1, "must be at most 1, not 1.1"),
+        ("diffusion", "validation_sigmas", [0.2, -0.1], "must be at least 0, not -0.1"),
+        ("diffusion", "validation_sigmas", [], "must not be empty"),
+        ("evaluate", "fft_sizes", [1024, 2], "must be at least 4, not 2"),
+        ("train", "seed", 2**63, "must be at most 9.22337e"),
+    ],
+)
+def test_other_bounds(tmp_path, section, key, value, message):
+    with pytest.raises(UserError) as refusal:
+        load_params(write(tmp_path, changed(section, key, value)))
+    assert f": {section}: {key} {message}" in str(refusal.value)
