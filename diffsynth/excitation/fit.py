@@ -5,7 +5,8 @@ followed through all notes of the key wherever no other note is in the way, the 
 (loud ones count more), and the averaged envelope is split into modes. What was never heard is taken
 from the nearest keys that were. What the partials leave of the attacks becomes modes as well
 (`diffsynth.excitation.attack`). At last everything is refined against the recordings as they are, all
-notes sounding together (`diffsynth.excitation.joint`).
+notes sounding together (`diffsynth.excitation.joint`), and keys that are hardly ever played take over
+the result (`diffsynth.excitation.unheard`).
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from diffsynth.excitation.measure import (
 from diffsynth.excitation.modes import Modes, fit_modes
 from diffsynth.excitation.piano import QUIETEST, REFERENCE_VELOCITY, Piano
 from diffsynth.excitation.tuning import Tuning, measure_tuning
+from diffsynth.excitation.unheard import fill_unheard
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
@@ -63,7 +65,8 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
     strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
     struck = add_attacks(strings, recordings, config.max_frequency)
-    return refine(struck, recordings, config.passes)
+    refined = refine(struck, recordings, config.passes)
+    return fill_unheard(refined, recordings, config.max_frequency) if config.passes else refined
 
 
 def _listen(recording: Recording) -> Heard:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from diffsynth.excitation.measure import Recording
 from diffsynth.excitation.modes import MIN_DECAY
 from diffsynth.excitation.piano import Piano
-from diffsynth.excitation.strokes import KeyModes, Strokes, find_strokes, modes_of, remainder
+from diffsynth.excitation.strokes import KeyModes, Strokes, energy, find_strokes, modes_of, remainder
 from diffsynth.excitation.turning import find_turns, partials_of
 
 FOLD = 4  # every fourth strike of a key tells whether the others were understood
@@ -69,7 +69,7 @@ class Task:
 
     def energies(self) -> tuple[float, float]:
         """Energy of what is left of the strokes fitted to and of those held out."""
-        return _energy(self.rest, self.strokes, self.fitted), _energy(self.rest, self.strokes, self.held)
+        return energy(self.rest, self.strokes, self.fitted), energy(self.rest, self.strokes, self.held)
 
 
 def refine(piano: Piano, recordings: Sequence[Recording], passes: int) -> Piano:
@@ -218,16 +218,6 @@ def _choose(strokes: Strokes, rate: int) -> NDArray[np.int64]:
     long = np.flatnonzero(strokes.free > SHORTEST * rate)
     weight = strokes.gain[long] ** 2 * np.minimum(strokes.free[long], rate)
     return np.sort(long[np.argsort(-weight, kind="stable")[:MOST]])
-
-
-def _energy(rest: Sequence[NDArray[np.float32]], strokes: Strokes, chosen: NDArray[np.int64]) -> float:
-    """Energy of what is left during some strokes, in squared samples."""
-    total = 0.0
-    for n in chosen.tolist():
-        onset = int(strokes.onset[n])
-        part = rest[strokes.recording[n]][onset : onset + int(strokes.free[n])]
-        total += float(part @ part)
-    return total
 
 
 def _spectrum(rest: Sequence[NDArray[np.float32]]) -> Real:

@@ -224,3 +224,13 @@ def modes_of(
     mine = piano.key == key
     pole = 2j * np.pi * piano.frequency[mine] - piano.decay[mine]
     return KeyModes(pole, float(piano.release[key]), strokes, rate, turn)
+
+
+def energy(rest: Sequence[NDArray[np.float32]], strokes: Strokes, chosen: NDArray[np.int64]) -> float:
+    """Energy of what is left during some strokes, in squared samples."""
+    total = 0.0
+    for n in chosen.tolist():
+        onset = int(strokes.onset[n])
+        part = rest[strokes.recording[n]][onset : onset + int(strokes.free[n])]
+        total += float(part @ part)
+    return total

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from diffsynth.excitation.measure import equal_tempered
 from diffsynth.excitation.strokes import KeyModes
 
-REPEATS = 0.8  # length of the mean of the strikes' phases, weighted, from which on they count as repeating
+REPEATS = 0.6  # length of the mean of the strikes' phases, weighted, from which on they count as repeating
 CLEAR = 4.0  # times the power that noise alone would have: a phase that can be seen
 APART = 0.4  # of the fundamental, between modes of different partials
 
