@@ -100,7 +100,7 @@ def _strikes(notes: NDArray[np.void], sounding: NDArray[np.int64], rate: int) ->
     steps = round(BEGINNING * rate) // GRID + 1
     most = maximum_filter1d(sounding, steps, origin=-(steps // 2), mode="nearest")  # from each step on
     together = most[notes["onset"] // GRID].clip(1)
-    return np.bincount(notes["key"], 1.0 / together**2, minlength=KEYS)
+    return np.bincount(notes["key"], 1.0 / together**2, minlength=KEYS).astype(np.float64)
 
 
 def _cut_events(events: Events, begin: int, end: int) -> Events:
