@@ -47,15 +47,20 @@ class Job:
     steps: int
 
 
-def play(job: Job, events: Events) -> tuple[Audio, int, int]:
-    """What a voice makes of the events, its sample rate and its block."""
+def play_voice(weights: Path, events: Events, steps: int) -> Audio:
+    """What a voice makes of the events."""
     import torch
 
     torch.set_num_threads(1)
+    return render(Synthesizer(load_voice(weights), steps), events)
+
+
+def play(job: Job, events: Events) -> tuple[Audio, int, int]:
+    """What a voice, or its excitation, makes of the events, its sample rate and its block."""
     voice = load_voice(job.weights)
     rate, block = voice.config.audio.sample_rate, voice.config.block
     if job.label != EXCITATION:
-        return render(Synthesizer(voice, job.steps), events), rate, block
+        return play_voice(job.weights, events, job.steps), rate, block
     length, frame = round((events["time"][-1] + 3.0) * rate), voice.config.audio.frame
     return play_whole(voice.piano, to_samples(events, rate), rate, frame, length), rate, block
 
