@@ -39,6 +39,13 @@ from diffsynth.parallel import parallel_map
 
 SHOWN = (*METRICS, "log_spectral_distance", "level_difference_db")
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
+
+
+def unchanged(piano: Piano, *_: object) -> Piano:
+    """In place of a step that would improve a piano."""
+    return piano
+
+
 HARMONIC = Tuning(equal_tempered(np.arange(KEYS)), np.full(KEYS, 1e-9))
 # What is switched off, in the order in which it is switched on; without "phases" they are random.
 OFF = {
