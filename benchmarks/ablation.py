@@ -52,10 +52,8 @@ OFF = {
     "tuning": lambda: patch.object(fit, "measure_tuning", lambda _: HARMONIC),
     "phases": ExitStack,
     "modes": lambda: patch.object(modes, "MAX_MODES", 1),
-    "attacks": lambda: patch.object(fit, "add_attacks", lambda strings, *_: strings),
-    "joint": lambda: patch.multiple(
-        fit, refine=lambda piano, *_: piano, fill_unheard=lambda piano, *_: piano
-    ),
+    "attacks": lambda: patch.object(fit, "add_attacks", unchanged),
+    "joint": lambda: patch.multiple(fit, refine=unchanged, fill_unheard=unchanged),
 }
 ROWS = {
     "multiples of equal temperament, one decay each": (),
