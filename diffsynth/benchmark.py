@@ -175,18 +175,18 @@ def _serve(connection: Connection, cell: Cell, weights: Path, trained: Path) -> 
 def bench_voice(cell: Cell, weights: Path, trained: Path) -> Any:
     """The voice of a cell; at another rate than it was made for, one that costs what such a voice costs.
 
-    The U-Net has random weights at its published width where none were trained: what it computes does
-    not depend on them.
+    The U-Net has random weights at its published width where none are released: what it computes does
+    not depend on them. One that was trained here may be of another width, and is no baseline.
     """
     from diffsynth.weights import find_weights, load_voice
 
     if cell.model == BASELINE:
-        return _baseline(cell, weights, trained)
+        return _baseline(cell, weights)
     voice = load_voice(find_weights(cell.model, cell.block, None, weights, trained))
     return _at_rate(voice, cell.sample_rate)
 
 
-def _baseline(cell: Cell, weights: Path, trained: Path) -> Any:
+def _baseline(cell: Cell, weights: Path) -> Any:
     import torch
 
     from diffsynth.config import AudioFormat, Unet
@@ -196,7 +196,7 @@ def _baseline(cell: Cell, weights: Path, trained: Path) -> Any:
     from diffsynth.weights import find_weights, load_voice
 
     try:
-        path = find_weights(cell.model, cell.block, None, weights, trained)
+        path = find_weights(cell.model, cell.block, None, weights, weights)
     except UserError:
         path = None
     if path is None:

@@ -100,6 +100,23 @@ def find_weights(model: str, block: int, given: Path | None, released: Path, tra
     raise UserError(f"no weights for {model} at {block}: run `{command}` first")
 
 
+def open_voice(
+    model: str | None, block: int | None, given: Path | None, released: Path, trained: Path
+) -> AnyVoice:
+    """The voice of `find_weights`, loaded; LSTM and 512 where nothing is asked for and no file given.
+
+    Raises:
+        UserError: there is none, or the file given is of another model or block than was asked for.
+    """
+    path = find_weights(model or MODELS[0], block or BLOCKS[0], given, released, trained)
+    voice = load_voice(path)
+    for what, asked in (("model", model), ("block", block)):
+        has = getattr(voice.config, what)
+        if asked not in (None, has):
+            raise UserError(f"{path} is a voice of {what} {has}, not {asked}")
+    return voice
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Header ("config", "card") and tensors of a voice."""
     if not path.is_file():

@@ -30,6 +30,8 @@ class Host:
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         about = json.loads(self.session.get_modelmeta().custom_metadata_map["diffsynth"])
+        if "frame" not in about:
+            sys.exit(f"{path} holds {about['model']}, which needs another host: see diffsynth/published")
         arrays = {name: decode(value) for name, value in about.pop("arrays").items()}
         self.__dict__.update(about, **arrays)
         self.seed, self.frames = seed, self.block // self.frame

@@ -10,8 +10,10 @@ from pipeline import paths
 
 def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="ONNX file to write.")],
-    model: Annotated[str, typer.Option(help="Which model: lstm, s6 or unet.")] = "lstm",
-    block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
+    model: Annotated[str | None, typer.Option(help="Which model: lstm (default), s6 or unet.")] = None,
+    block: Annotated[
+        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     weights: Annotated[
         Path | None, typer.Option(help="Voice to export. Default: the released one, else a trained one.")
@@ -28,9 +30,9 @@ def export(
 
     check_writable(target)
     from diffsynth.export import export_onnx
-    from diffsynth.weights import find_weights, load_voice
+    from diffsynth.weights import open_voice
 
-    about = export_onnx(load_voice(find_weights(model, block, weights, released, models)), target, steps)
+    about = export_onnx(open_voice(model, block, weights, released, models), target, steps)
     size = target.stat().st_size / 2**20
     typer.echo(
         f"{target}: {about['model']} at {about['block']} samples, {about['sample_rate']} Hz, {size:.1f} MiB"

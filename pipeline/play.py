@@ -28,8 +28,10 @@ def play(
     sink: Annotated[
         str | None, typer.Option(metavar="null|FILE.wav", help="Play nowhere or into a file instead.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Which model: lstm or s6.")] = "lstm",
-    block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
+    model: Annotated[str | None, typer.Option(help="Which model: lstm (default) or s6.")] = None,
+    block: Annotated[
+        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,
@@ -56,10 +58,10 @@ def play(
     from diffsynth.live.session import Session
     from diffsynth.live.sources import FileSource, Source
     from diffsynth.synthesizer import Synthesizer
-    from diffsynth.weights import find_weights, load_voice
+    from diffsynth.weights import open_voice
 
     torch.set_num_threads(1)
-    synthesizer = Synthesizer(load_voice(find_weights(model, block, weights, released, models)), steps, seed)
+    synthesizer = Synthesizer(open_voice(model, block, weights, released, models), steps, seed)
     with ExitStack() as stack:
         inlet: Source
         if events is not None:

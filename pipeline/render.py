@@ -11,8 +11,10 @@ from pipeline import paths
 def render(
     source: Annotated[Path, typer.Argument(metavar="IN.mid", help="MIDI file to play.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.wav", help="WAV or FLAC file to write.")],
-    model: Annotated[str, typer.Option(help="Which model: lstm, s6 or unet.")] = "lstm",
-    block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
+    model: Annotated[str | None, typer.Option(help="Which model: lstm (default), s6 or unet.")] = None,
+    block: Annotated[
+        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     backend: Annotated[str, typer.Option(help="What computes the network: torch or onnx.")] = "torch",
@@ -40,10 +42,10 @@ def render(
     from diffsynth.audio import write_audio
     from diffsynth.rendering import render_with_progress
     from diffsynth.synthesizer import Synthesizer
-    from diffsynth.weights import find_weights, load_voice
+    from diffsynth.weights import open_voice
 
     torch.set_num_threads(1)
-    voice = load_voice(find_weights(model, block, weights, released, models))
+    voice = open_voice(model, block, weights, released, models)
     network = None
     if backend == "onnx":
         from diffsynth.onnx_step import OnnxStep

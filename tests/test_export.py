@@ -129,6 +129,13 @@ def test_the_published_network_makes_the_same_audio_exported(make_voice, tmp_pat
     np.testing.assert_allclose(theirs, mine, atol=1e-4 * level)
 
 
+def test_the_example_host_knows_what_it_cannot_play(make_voice, host_class, tmp_path):
+    path = tmp_path / "unet.onnx"
+    export_onnx(make_voice("unet", 512), path)
+    with pytest.raises(SystemExit, match="holds unet, which needs another host"):
+        host_class(str(path))
+
+
 def test_the_example_runs_without_the_package(tmp_path, capsys):
     path = tmp_path / "voice.onnx"
     assert run(["export", str(path), "--weights", str(ROOT / "weights" / "512" / "lstm.safetensors")]) == 0

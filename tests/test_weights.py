@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from diffsynth.errors import UserError
 from diffsynth.events import NOTE_ON, make_events
 from diffsynth.synthesizer import Synthesizer, render
-from diffsynth.weights import FORMAT, find_weights, load_voice, read_card, save_voice
+from diffsynth.weights import FORMAT, find_weights, load_voice, open_voice, read_card, save_voice
 
 EVENTS = make_events([(0.05 * i, NOTE_ON, 40 + 7 * i, 50 + 10 * i) for i in range(6)])
 
@@ -158,6 +158,26 @@ def test_the_given_weights_win_over_the_released_over_the_trained(tmp_path):
     assert str(error.value) == f"{given} does not exist"
     given.touch()
     assert find_weights("s6", 1024, given, released, trained) == given
+
+
+def test_a_voice_given_is_of_the_model_and_block_asked_for(make_voice, tmp_path):
+    given = tmp_path / "mine.safetensors"
+    save_voice(given, make_voice("s6", 1024), {})
+    for model, block in [(None, None), ("s6", None), (None, 1024), ("s6", 1024)]:
+        config = open_voice(model, block, given, tmp_path, tmp_path).config
+        assert (config.model, config.block) == ("s6", 1024)
+    with pytest.raises(UserError) as error:
+        open_voice("lstm", 1024, given, tmp_path, tmp_path)
+    assert str(error.value) == f"{given} is a voice of model s6, not lstm"
+    with pytest.raises(UserError) as error:
+        open_voice("s6", 512, given, tmp_path, tmp_path)
+    assert str(error.value) == f"{given} is a voice of block 1024, not 512"
+
+
+def test_nothing_asked_for_is_the_lstm_at_the_shortest_block(make_voice, tmp_path):
+    save_voice(tmp_path / "512" / "lstm.safetensors", make_voice("lstm", 512), {})
+    config = open_voice(None, None, None, tmp_path, tmp_path / "none").config
+    assert (config.model, config.block) == ("lstm", 512)
 
 
 def test_an_unknown_cell_has_no_weights(tmp_path):
