@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from diffsynth.config import BLOCKS, load_params
 from diffsynth.errors import UserError
 from diffsynth.events import NOTE_ON, make_events
 from diffsynth.synthesizer import Synthesizer, render
+from diffsynth.voice import VoiceConfig
 from diffsynth.weights import FORMAT, find_weights, load_voice, open_voice, read_card, save_voice
 
+ROOT = Path(__file__).parents[1]
 EVENTS = make_events([(0.05 * i, NOTE_ON, 40 + 7 * i, 50 + 10 * i) for i in range(6)])
 
 
@@ -185,3 +189,15 @@ def test_an_unknown_cell_has_no_weights(tmp_path):
         find_weights("gru", 512, None, tmp_path, tmp_path)
     with pytest.raises(UserError, match="unknown block 500"):
         find_weights("s6", 500, None, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("model", ["lstm", "s6"])
+def test_released_voices_are_what_the_parameters_beside_them_make(model, block):
+    params = load_params(ROOT / "weights" / "params.yaml")
+    path = ROOT / "weights" / str(block) / f"{model}.safetensors"
+    assert path.stat().st_size <= 16 * 2**20
+    config, card = load_voice(path).config, read_card(path)
+    assert config == VoiceConfig(model, block, params.audio, params.features, params.model(model))
+    assert card["train"] == dataclasses.asdict(params.train)
+    assert card["diffusion"] == dataclasses.asdict(params.diffusion)
