@@ -198,6 +198,7 @@ def test_released_voices_are_what_the_parameters_beside_them_make(model, block):
     path = ROOT / "weights" / str(block) / f"{model}.safetensors"
     assert path.stat().st_size <= 16 * 2**20
     config, card = load_voice(path).config, read_card(path)
-    assert config == VoiceConfig(model, block, params.audio, params.features, params.model(model))
+    features = dataclasses.replace(params.features, workers=1)  # voices do not know how many there were
+    assert config == VoiceConfig(model, block, params.audio, features, params.model(model))
     assert card["train"] == dataclasses.asdict(params.train)
     assert card["diffusion"] == dataclasses.asdict(params.diffusion)
