@@ -159,3 +159,14 @@ def test_a_block_leaves_the_ring_when_its_first_sample_is_taken():
     tap.fill(np.zeros(1, np.float32))
     assert ring.write(block(1))
     assert not ring.write(block(2))
+
+
+@pytest.mark.parametrize(("written", "missed"), [(1, 2), (2, 0)])
+def test_silence_after_the_last_block_is_the_end_and_no_block_that_is_missed(written, missed):
+    ring = Ring(2, BLOCK)
+    tap = Tap(ring)
+    tap.last = 2
+    for index in range(written):
+        ring.write(block(index))
+    tap.fill(np.zeros(3 * BLOCK, np.float32))
+    assert (tap.missed, tap.drawn) == (missed, 3 * BLOCK)

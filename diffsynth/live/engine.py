@@ -121,6 +121,7 @@ class Engine:
         rest = self._source.take(self.window + self._block, self._clock)
         rest["position"] = 0
         events, blocks = np.concatenate([rest, RELEASE_EVENTS]), -(-int(RELEASE * self._rate) // self._block)
+        self._tap.last = self._ring.written + blocks
         for _ in range(blocks):
             while self._ring.waiting == self._ring.slots and not self._abandoned:
                 time.sleep(POLL)

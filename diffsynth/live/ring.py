@@ -54,6 +54,7 @@ class Tap:
     Attributes:
         drawn: samples handed out so far, silence included.
         skipped: samples of silence among them, because no block was ready.
+        last: number of blocks after which no more come, once it is known: silence then is the end.
     """
 
     def __init__(self, ring: Ring) -> None:
@@ -64,6 +65,7 @@ class Tap:
         self._rest = 0
         self.drawn = 0
         self.skipped = 0
+        self.last: int | None = None
 
     @property
     def missed(self) -> int:
@@ -77,7 +79,7 @@ class Tap:
             if not self._rest:
                 if not self.ring.take(self._block):
                     out[begin:] = 0
-                    self.skipped += len(out) - begin
+                    self.skipped += len(out) - begin if self.ring.taken != self.last else 0
                     break
                 self._rest = len(self._block)
             count = min(self._rest, len(out) - begin)
