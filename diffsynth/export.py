@@ -74,6 +74,7 @@ def describe(voice: AnyVoice, steps: int) -> dict[str, Any]:
         "audible_decades": AUDIBLE,
         "max_gain": MAX_GAIN,
         "reference_velocity": REFERENCE_VELOCITY,
+        "sampled": voice.piano.sampled,
         "silence": SILENCE,
     }
 

@@ -50,9 +50,10 @@ class Host:
 
     def reset(self):
         """Silence, all keys and pedals up."""
-        self.held = np.zeros(len(self.key), dtype=np.complex128)  # by a finger, a pedal, or no damper
-        self.released = np.zeros(len(self.key), dtype=np.complex128)
+        # Held by a finger, a pedal, or no damper; of that, what the last strike of each key is; released.
+        self.held, self.last, self.released = np.zeros((3, len(self.key)), dtype=np.complex128)
         self.finger, self.caught, self.ringing = np.zeros((3, KEYS), dtype=bool)
+        self.voices = np.zeros(KEYS, dtype=int)  # strikes that are held
         self.pedals = dict.fromkeys(PEDALS, 0)
         self.last_gains = np.zeros((1, self.bands), dtype=np.float32)
         self.memory = {
@@ -71,7 +72,7 @@ class Host:
             part = [event for event in events if event[0] // self.frame == f]
             self._frame(f, part, start, late, end, velocities, strikes)
             pedals[f] = list(self.pedals.values())
-        for modes in (self.held, self.released):
+        for modes in (self.held, self.last, self.released):
             modes[np.abs(modes) < self.silence] = 0
         gains = self._gains(end, velocities, pedals)  # [f + 1, p] at the frame borders
         ramp = np.arange(self.frame) / self.frame
@@ -89,44 +90,58 @@ class Host:
     def _frame(self, f, events, start, late, end, velocities, strikes):
         """Modes and dampers over one frame. A damper falls at the nearest frame border."""
         fresh, fresh_released = np.zeros((2, len(self.key)), dtype=np.complex128)
-        falling = []
+        falling, renewed = [], set()
         for at, kind, number, value in events:
             offset = at - f * self.frame
-            for key in self._move(kind, number, value):
+            for what, key in self._move(kind, number, value):
                 modes = self.key == key
-                if kind == NOTE_ON and value:
+                if what == "strike":
                     gain = (value / self.reference_velocity) ** self.exponent[key]
                     amplitude = gain * self.amplitude[modes]
                     strikes.append((f, offset, modes, amplitude))
                     velocities[f, key] = value / 127
                     fresh[modes] += amplitude * np.exp(self.pole[modes] * (self.frame - offset))
-                    continue
-                if offset < self.frame // 2:
-                    release(modes, self.held, self.released)
+                    # Turned with all others at the end of the frame.
+                    self.last[modes] = amplitude * np.exp(-self.pole[modes] * offset)
+                    self.voices[key] += 1
+                elif what == "renew":
+                    renewed.add(key)
                 else:
-                    falling.append(modes)
-                release(modes, fresh, fresh_released)
+                    if offset < self.frame // 2:
+                        release(modes, self.held, self.released)
+                    else:
+                        falling.append(modes)
+                    release(modes, fresh, fresh_released)
+                    renewed.discard(key)
+                    self.voices[key] = 0
         start[f] = self.held + self.released
         self.released *= self.damping
         late[f] = self.held + self.released
         self.held, self.released = self.held * self.turn, self.released * self.turn
+        self.last *= self.turn
         for modes in falling:
             release(modes, self.held, self.released)
         self.held += fresh
         self.released += fresh_released
+        for key in renewed:
+            if self.voices[key] > 1:
+                modes = self.key == key
+                self.released[modes] += self.held[modes] - self.last[modes]
+                self.held[modes], self.voices[key] = self.last[modes], 1
         end[f] = self.held + self.released
 
     def _move(self, kind, number, value):
-        """Keys that are struck, or whose dampers fall, by one event."""
+        """What one event does: keys that are struck, whose dampers fall, that hold their last strike only."""
         if kind != CONTROL:
             key = number - LOWEST
             if not 0 <= key < KEYS:
                 return []
+            again = self.finger[key]
             self.finger[key] = kind == NOTE_ON and value > 0
-            if self.finger[key]:
-                self.ringing[key] = True
-                return [key]
-            return self._fall([key])
+            if not self.finger[key]:
+                return self._let_go([key])
+            self.ringing[key] = True
+            return [("strike", key), *(self._let_go([key]) if again else [])]
         if number not in self.pedals:
             return []
         before, self.pedals[number] = self.pedals[number] >= 64, value
@@ -135,14 +150,17 @@ class Host:
             return []
         if number == SOSTENUTO:
             self.caught = self.ringing & now
-        return [] if now else self._fall(range(KEYS))
+        return [] if now else self._let_go(range(KEYS))
 
-    def _fall(self, keys):
-        """Those of the keys whose dampers nothing holds up."""
-        up = self.finger | self.caught | (self.pedals[SUSTAIN] >= 64)
-        fallen = [key for key in keys if self.ringing[key] and not up[key]]
-        self.ringing[fallen] = False
-        return fallen
+    def _let_go(self, keys):
+        """What becomes of those of the keys that no pedal holds; a sampler's pedal holds each strike."""
+        free = [key for key in keys if self.ringing[key] and not self.caught[key]]
+        if self.pedals[SUSTAIN] >= 64:
+            return []
+        fallen = [("damp", key) for key in free if not self.finger[key]]
+        renewed = [("renew", key) for key in free if self.finger[key] and self.sampled]
+        self.ringing[[key for _, key in fallen]] = False
+        return fallen + renewed
 
     def _gains(self, end, velocities, pedals):
         """Linear gains of the modes at the frame borders, [f + 1, p], from the network."""

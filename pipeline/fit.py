@@ -28,7 +28,9 @@ def fit(
         piano = fit_piano(read_recordings(aligned, params.fit.minutes), params.fit)
         save_piano(out, piano)
         write_report(piano, report)
-        run.metrics({"modes": len(piano.key), "keys": len(set(piano.key.tolist()))})
+        keys = len(set(piano.key.tolist()))
+        run.metrics({"modes": len(piano.key), "keys": keys, "sampled": float(piano.sampled)})
         run.artifact(out)
         run.artifact(report)
-    typer.echo(f"{out}: {len(piano.key)} modes of 88 keys")
+    kind = "sampled voices" if piano.sampled else "strings"
+    typer.echo(f"{out}: {len(piano.key)} modes of 88 keys, {kind}")

@@ -70,6 +70,39 @@ def test_chord_at_several_velocities_and_a_strike_over_a_ringing_string():
     np.testing.assert_allclose(audio, direct(strikes, 5 * RATE + 77), atol=2e-5)
 
 
+@pytest.mark.parametrize("blocks", [[64], [8] * 8, [1] * 64])
+def test_in_a_sampler_the_pedal_ends_older_voices_of_a_key_that_is_held(blocks):
+    sampler = replace(PIANO, sampled=True)
+    events = events_of(
+        (0, CONTROL, SUSTAIN, 127),
+        (128, NOTE_ON, 60, 64),
+        (500, NOTE_OFF, 60, 0),
+        (1000, NOTE_ON, 60, 50),
+        (1100, NOTE_OFF, 60, 0),
+        (2000, NOTE_ON, 60, 80),
+        (4000, CONTROL, SUSTAIN, 0),  # 60 keeps its last voice, until
+        (6000, NOTE_OFF, 60, 0),
+    )
+    voices = [(128, 39, 64, 4096), (1000, 39, 50, 4096), (2000, 39, 80, 6016)]
+    audio = play(Bank(sampler, RATE, FRAME), events, blocks)
+    np.testing.assert_allclose(audio, direct(voices, 64 * FRAME), atol=4e-3 * np.abs(audio).max())
+    strings = play(Bank(PIANO, RATE, FRAME), events, blocks)
+    np.testing.assert_allclose(strings[:4000], audio[:4000], atol=1e-6)
+    assert np.abs(strings - audio)[4096:].max() > 0.1 * np.abs(audio).max()
+
+
+def test_a_sampler_may_let_go_and_strike_within_one_frame():
+    sampler = replace(PIANO, sampled=True)
+    down, up = (0, CONTROL, SUSTAIN, 127), (1005, CONTROL, SUSTAIN, 0)
+    two = [(128, NOTE_ON, 60, 64), (300, NOTE_OFF, 60, 0), (600, NOTE_ON, 60, 64)]
+    damped = play(Bank(sampler, RATE, FRAME), events_of(down, *two, up, (1010, NOTE_OFF, 60, 0)), [32])
+    expected = direct([(128, 39, 64, 1024), (600, 39, 64, 1024)], 32 * FRAME)
+    np.testing.assert_allclose(damped, expected, atol=4e-3 * np.abs(damped).max())
+    again = play(Bank(sampler, RATE, FRAME), events_of(down, *two, up, (1010, NOTE_ON, 87, 64)), [32])
+    expected = direct([(128, 39, 64, 1024), (600, 39, 64, None), (1010, 66, 64, None)], 32 * FRAME)
+    np.testing.assert_allclose(again, expected, atol=4e-3 * np.abs(again).max())
+
+
 def test_damper_falls_at_the_nearest_frame_border():
     for fall, border in [(1024, 1024), (1024 + 63, 1024), (1024 + 64, 1152), (1151, 1152)]:
         audio = play(

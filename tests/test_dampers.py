@@ -31,7 +31,8 @@ def pedal(number, value):
 def play(dampers, *events):
     """What events do, each at the position of its place in the list, keys as MIDI numbers."""
     rows = np.array([(i, *event) for i, event in enumerate(events)], dtype=SAMPLE_EVENT)
-    return [(p, "on" if w == "strike" else "off", k + 21, v) for p, w, k, v in dampers.actions(rows)]
+    names = {"strike": "on", "damp": "off", "renew": "renew"}
+    return [(p, names[w], k + 21, v) for p, w, k, v in dampers.actions(rows)]
 
 
 SCENARIOS = {
@@ -103,6 +104,29 @@ SCENARIOS = {
 def test_scenario(name):
     events, expected = SCENARIOS[name]
     assert play(Dampers(), *events) == expected
+
+
+RENEWALS = {
+    "a finger on a later strike, pedal up": (
+        [pedal(SUSTAIN, 127), on(60, 50), off(60), on(60, 70), on(64), pedal(SUSTAIN, 0), off(60)],
+        [(5, "renew", 60, 0), (5, "renew", 64, 0)],
+    ),
+    "a finger on a key that is struck again": ([on(60, 50), on(60, 70), off(60)], [(1, "renew", 60, 0)]),
+    "held by a pedal, a key struck again keeps both": ([pedal(SUSTAIN, 127), on(60), on(60)], []),
+    "sostenuto holds what sustain lets go": (
+        [on(60), pedal(SOSTENUTO, 127), pedal(SUSTAIN, 127), pedal(SUSTAIN, 0), pedal(SOSTENUTO, 0)],
+        [(4, "renew", 60, 0)],
+    ),
+    "no finger on it": ([pedal(SUSTAIN, 127), on(60), off(60), on(60), off(60), pedal(SUSTAIN, 0)], []),
+}
+
+
+@pytest.mark.parametrize("name", RENEWALS)
+def test_in_a_sampler_the_last_strike_alone_is_held(name):
+    events, expected = RENEWALS[name]
+    sampled, string = play(Dampers(sampled=True), *events), play(Dampers(), *events)
+    assert [action for action in sampled if action[1] == "renew"] == expected
+    assert [action for action in sampled if action[1] != "renew"] == string
 
 
 def test_pedals_are_known_by_position_and_unknown_controllers_are_not():

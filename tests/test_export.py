@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ def host_class():
 def exported(request, make_voice, tmp_path_factory):
     """A voice and its ONNX file."""
     voice = make_voice(*request.param)
+    if request.param[0] == "s6":
+        voice = replace(voice, piano=replace(voice.piano, sampled=True))
     path = tmp_path_factory.mktemp("export") / "voice.onnx"
     return voice, path, export_onnx(voice, path)
 
@@ -79,6 +82,8 @@ def test_a_state_with_the_memory_of_onnx_resumes_identically(exported):
 def test_the_example_host_makes_the_audio_of_the_engine(exported, host_class, seed):
     voice, path, _ = exported
     events, host, synthesizer = music(seed, 1.5), host_class(str(path)), Synthesizer(voice)
+    notes = events["kind"] != CONTROL
+    events["number"][notes] = 40 + events["number"][notes] % 8  # few keys, often struck again
     parts = blocks_of(events, RATE, voice.config.block, 2 * RATE)
     expected = np.concatenate([synthesizer.process(part) for part in parts])
     found = np.concatenate([host.process(part.tolist()) for part in parts])

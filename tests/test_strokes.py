@@ -1,5 +1,7 @@
 """Strokes against the bank that plays them and against sums over samples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,11 @@ def piano():
     )
 
 
+def sampler():
+    """The same, every strike a voice of its own."""
+    return replace(piano(), sampled=True)
+
+
 # Key 39 is struck again while the pedal holds it, then damped, then struck again; 27 rings to the end.
 EVENTS = to_samples(
     make_events(
@@ -44,9 +51,29 @@ EVENTS = to_samples(
 )
 
 
-def recording(audio=None):
+# A finger stays on the second strike when the pedal rises, and is struck a third time after that.
+HELD = to_samples(
+    make_events(
+        [
+            (0.05, CONTROL, SUSTAIN, 127),
+            (0.10, NOTE_ON, 60, 64),
+            (0.30, NOTE_OFF, 60, 0),
+            (0.52, NOTE_ON, 60, 100),
+            (0.90, CONTROL, SUSTAIN, 0),
+            (1.20, CONTROL, SUSTAIN, 127),
+            (1.30, NOTE_OFF, 60, 0),
+            (1.40, NOTE_ON, 60, 30),
+            (1.70, CONTROL, SUSTAIN, 0),
+            (2.40, NOTE_OFF, 60, 0),
+        ]
+    ),
+    RATE,
+)
+
+
+def recording(audio=None, events=EVENTS):
     audio = np.zeros(LENGTH, dtype=np.float32) if audio is None else audio
-    return Recording(audio, EVENTS, RATE)
+    return Recording(audio, events, RATE)
 
 
 def noise():
@@ -61,7 +88,27 @@ def test_strokes_by_hand():
     assert high.free.tolist() == [10080, 9120, 24000]
     assert high.damps.tolist() == [False, True, True]
     assert high.carry.tolist() == [0, 10080, 0]
+    assert not high.age.any()
     np.testing.assert_allclose(high.gain, [1.0, (100 / 64) ** 1.5, (30 / 64) ** 1.5])
+
+
+def test_strokes_of_a_sampler_by_hand():
+    (strokes,) = (find_strokes([recording(events=HELD)], sampler())[key] for key in (39,))
+    assert strokes.onset.tolist() == [2400, 12480, 21600, 33600, 40800]
+    assert strokes.free.tolist() == [10080, 9120, 12000, 7200, 16800]
+    assert strokes.damps.tolist() == [False, False, False, False, True]
+    assert strokes.carry.tolist() == [0, 10080, 0, 12000, 0]
+    assert strokes.age.tolist() == [0, 0, 9120, 0, 7200]
+    np.testing.assert_allclose(strokes.gain ** (1 / 1.5) * 64, [64, 100, 100, 30, 30])
+    assert not find_strokes([recording(events=HELD)], piano())[39].age.any()
+
+
+def test_strokes_of_a_sampler_sound_like_its_bank():
+    played, string = (play_whole(p, HELD, RATE, 128, LENGTH) for p in (sampler(), piano()))
+    strokes = find_strokes([recording(events=HELD)], sampler())
+    (rest,) = remainder(sampler(), [recording(played, HELD)], strokes)
+    assert np.linalg.norm(rest) < 5e-3 * np.linalg.norm(played)
+    assert np.linalg.norm(string - played) > 0.2 * np.linalg.norm(played)
 
 
 def test_strokes_sound_like_the_bank():
@@ -111,7 +158,7 @@ def test_the_slowest_modes_keep_their_digits():
     # Two almost equal, almost endless modes over a short stroke: sums of t^2 cancel to 1e-7 of their parts.
     pole = np.array([2j * np.pi * 500.0 - 0.05, 2j * np.pi * 500.001 - 0.051])
     one = np.array([0])
-    strokes = Strokes(one, one, np.array([1500]), np.array([False]), one, np.array([1.0]))
+    strokes = Strokes(one, one, np.array([1500]), np.array([False]), one, one, np.array([1.0]))
     modes = KeyModes(pole, 20.0, strokes, RATE)
     for power in range(3):
         _, hermitian, plain = brute(modes, strokes, np.zeros(1500), power)

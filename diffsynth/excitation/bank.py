@@ -7,7 +7,8 @@ products, one fading out while the other fades in. Positions of strikes are exac
 dampers fall at the nearest frame border.
 
 Between events the amplitudes at all frame borders of a block are known at once: the first one times
-powers of a constant. An event then changes the modes of its key from its border on.
+powers of a constant. An event then changes the modes of its key from its border on. What the last strike
+of a key has come to is known as well, from its age; the rest of a sampler's key is what older voices left.
 """
 
 from collections.abc import Sequence
@@ -80,7 +81,7 @@ class Bank:
         self._modes = [slice(a, b) for a, b in pairwise(edges.tolist())]
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
         self._free, self._damped = self._powers(0)
-        self.dampers = Dampers()
+        self.dampers = Dampers(piano.sampled)
         self.reset()
 
     @property
@@ -92,14 +93,21 @@ class Bank:
         """Silence, all keys and pedals up."""
         self.dampers.reset()
         self.amplitude = np.zeros((2, self.modes), dtype=np.complex64)  # held, released
+        keys = len(self._modes)
+        self._voices = np.zeros(keys, dtype=np.int64)  # strikes that are held
+        self._struck = np.zeros(keys, dtype=np.int64)  # the last one, samples from the start of the block
+        self._gain = np.zeros(keys)  # of the last one
 
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the next block depends on, for `restore`."""
-        return {"amplitude": self.amplitude.copy(), **self.dampers.state()}
+        strikes = np.stack([self._voices, self._struck, self._gain])
+        return {"amplitude": self.amplitude.copy(), "strikes": strikes, **self.dampers.state()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Return to a state taken with `state`."""
         self.amplitude = state["amplitude"].copy()
+        voices, struck, self._gain = state["strikes"].copy()
+        self._voices, self._struck = voices.astype(np.int64), struck.astype(np.int64)
         self.dampers.restore(state)
 
     def process(self, events: Events, frames: int) -> Excitation:
@@ -124,6 +132,7 @@ class Bank:
             pedals[index] = list(self.dampers.pedals.values())
         border = held + released
         late = border[:-1] - self._fade * released[:-1]
+        self._struck -= frames * self.frame
         self.amplitude = np.stack([held[-1], released[-1]])
         power = self.amplitude.real**2 + self.amplitude.imag**2
         self.amplitude[power < SILENCE**2] = 0
@@ -165,27 +174,42 @@ class Bank:
     ) -> list[Strike]:
         """Apply the actions of one frame, positions counted from its start, to borders [f + 1, p]."""
         strikes: list[Strike] = []
-        fresh: dict[
-            int, NDArray[np.complex64]
-        ] = {}  # by key, what strikes of this frame have left at its end
+        # By key, what strikes of this frame have left at its end.
+        fresh: dict[int, NDArray[np.complex64]] = {}
+        renewed: set[int] = set()
         half = self.frame // 2
         for (what, early), group in groupby(actions, lambda action: (action[1], action[0] < half)):
-            if what == "damp":
-                keys = [key for _, _, key, _ in group]
-                self._damp(keys, index if early else index + 1, held, released)
-                for key in keys:
-                    left = fresh.pop(key, None)
-                    if early and left is not None:
-                        self._spread(released, self._damped, index + 1, self._modes[key], left)
+            if what == "strike":
+                for offset, _, key, velocity in group:
+                    strike, left = self._strike(index, offset, key, velocity, held)
+                    strikes.append(strike)
+                    fresh[key] = fresh[key] + left if key in fresh else left
                 continue
-            for offset, _, key, velocity in group:
-                modes = self._modes[key]
-                amplitude = self._struck_amplitude[modes] * np.float32(self.piano.gain(key, velocity))
-                strikes.append(Strike(index, offset, key, velocity, modes, amplitude))
-                left = (amplitude * np.exp(self._pole[modes] * (self.frame - offset))).astype(np.complex64)
-                self._spread(held, self._free, index + 1, modes, left)
-                fresh[key] = fresh[key] + left if key in fresh else left
+            keys = [key for _, _, key, _ in group]
+            if what == "renew":
+                renewed.update(keys)
+                continue
+            self._damp(keys, index if early else index + 1, held, released)
+            renewed.difference_update(keys)
+            for key in keys:
+                gone = fresh.pop(key, None)
+                if early and gone is not None:
+                    self._spread(released, self._damped, index + 1, self._modes[key], gone)
+        for key in renewed:
+            self._renew(key, index + 1, held, released)
         return strikes
+
+    def _strike(
+        self, index: int, offset: int, key: int, velocity: int, held: NDArray[np.complex64]
+    ) -> tuple[Strike, NDArray[np.complex64]]:
+        """Strike a key within a frame; also what that comes to at the end of the frame."""
+        modes, gain = self._modes[key], self.piano.gain(key, velocity)
+        amplitude = self._struck_amplitude[modes] * np.float32(gain)
+        left = (amplitude * np.exp(self._pole[modes] * (self.frame - offset))).astype(np.complex64)
+        self._spread(held, self._free, index + 1, modes, left)
+        self._voices[key] += 1
+        self._struck[key], self._gain[key] = index * self.frame + offset, gain
+        return Strike(index, offset, key, velocity, modes, amplitude), left
 
     def _damp(
         self,
@@ -201,6 +225,21 @@ class Bank:
             modes = np.concatenate([np.arange(s.start, s.stop) for s in map(self._modes.__getitem__, keys)])
         self._spread(released, self._damped, border, modes, held[border, modes])
         held[border:, modes] = 0
+        self._voices[keys] = 0
+
+    def _renew(
+        self, key: int, border: int, held: NDArray[np.complex64], released: NDArray[np.complex64]
+    ) -> None:
+        """From a border on, count all but the last strike of a key among what is released."""
+        if self._voices[key] < 2:
+            return
+        modes, age = self._modes[key], border * self.frame - self._struck[key]
+        last = self._struck_amplitude[modes] * self._gain[key] * np.exp(self._pole[modes] * age)
+        last = last.astype(np.complex64)
+        self._spread(released, self._damped, border, modes, held[border, modes] - last)
+        held[border:, modes] = 0
+        self._spread(held, self._free, border, modes, last)
+        self._voices[key] = 1
 
     @staticmethod
     def _spread(

@@ -1,4 +1,9 @@
-"""Dampers: turns note and pedal events into strikes and damper falls of keys."""
+"""Dampers: turns note and pedal events into strikes and damper falls of keys.
+
+Where every strike is a voice of its own, as in a sampler, there is one action more: a voice that only a
+pedal held ends when the pedal rises, though a finger may hold a later strike of the same key. A string
+has one damper, and goes on.
+"""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -18,7 +23,7 @@ from diffsynth.events import (
 )
 
 PEDAL_DOWN = 64  # controller values from here on count as down (MIDI 1.0, switch controllers)
-Action = tuple[int, Literal["strike", "damp"], int, int]
+Action = tuple[int, Literal["strike", "damp", "renew"], int, int]
 
 
 class Dampers:
@@ -26,9 +31,13 @@ class Dampers:
 
     Any stream of events is accepted: a release without an onset, an onset of a key that is down,
     an unknown controller or a key outside the piano changes nothing that it should not.
+
+    Args:
+        sampled: whether every strike is a voice of its own; then there are "renew" actions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sampled: bool = False) -> None:
+        self.sampled = sampled
         self.reset()
 
     def reset(self) -> None:
@@ -54,32 +63,43 @@ class Dampers:
         self.pedals = dict(zip(self.pedals, state["pedals"].tolist(), strict=True))
 
     def actions(self, events: Events) -> Iterator[Action]:
-        """Yield (position, "strike" or "damp", key from 0, velocity) for events in order.
+        """Yield (position, what, key from 0, velocity) for events in order.
 
-        Events carry `position`; it is passed through as it is.
+        Events carry `position`; it is passed through as it is. "strike": the hammer hits the strings;
+        "damp": the damper falls on them; "renew": of the key only the last strike is held from here on.
         """
         for position, kind, number, value in events.tolist():
             if kind == CONTROL:
-                yield from ((position, "damp", key, 0) for key in self._move_pedal(number, value))
+                yield from ((position, what, key, 0) for what, key in self._move_pedal(number, value))
             elif LOWEST_KEY <= number <= HIGHEST_KEY:
                 key = number - LOWEST_KEY
+                was_down = self.finger[key]
                 self.finger[key] = kind == NOTE_ON and value > 0
                 if self.finger[key]:
                     self.ringing[key] = True
                     yield position, "strike", key, value
+                    if was_down and self._renews(key):
+                        yield position, "renew", key, 0
                 elif self._falls(key):
                     yield position, "damp", key, 0
 
     def _falls(self, key: int) -> bool:
         """Let the damper of a ringing key fall unless something holds it up."""
-        held = self.finger[key] or self.caught[key] or self.pedals[SUSTAIN] >= PEDAL_DOWN
+        held = self.finger[key] or self._pedal_holds(key)
         if held or not self.ringing[key]:
             return False
         self.ringing[key] = False
         return True
 
-    def _move_pedal(self, number: int, value: int) -> list[int]:
-        """Set a pedal; return the keys whose dampers fall."""
+    def _renews(self, key: int) -> bool:
+        """Whether of a sampler's key nothing but the last strike, under the finger, is held."""
+        return bool(self.sampled and self.finger[key] and not self._pedal_holds(key))
+
+    def _pedal_holds(self, key: int) -> bool:
+        return bool(self.caught[key] or self.pedals[SUSTAIN] >= PEDAL_DOWN)
+
+    def _move_pedal(self, number: int, value: int) -> list[tuple[Literal["damp", "renew"], int]]:
+        """Set a pedal; return the keys whose dampers fall, and those that keep one strike only."""
         if number not in self.pedals:
             return []
         was_down = self.pedals[number] >= PEDAL_DOWN
@@ -92,4 +112,7 @@ class Dampers:
             self.caught = self.ringing.copy() if is_down else np.zeros(KEYS, dtype=bool)
         if is_down:
             return []
-        return [key for key in np.flatnonzero(self.ringing).tolist() if self._falls(key)]
+        ringing = np.flatnonzero(self.ringing).tolist()
+        renewed = [key for key in ringing if self._renews(key)]
+        fallen = [key for key in ringing if self._falls(key)]
+        return [("damp", key) for key in fallen] + [("renew", key) for key in renewed]

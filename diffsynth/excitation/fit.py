@@ -4,7 +4,8 @@ Per key: tuning and stiffness from the spectrum of notes that ring alone; then e
 followed through all notes of the key wherever no other note is in the way, the notes are averaged
 (loud ones count more), and the averaged envelope is split into modes. What was never heard is taken
 from the nearest keys that were. What the partials leave of the attacks becomes modes as well
-(`diffsynth.excitation.attack`). At last everything is refined against the recordings as they are, all
+(`diffsynth.excitation.attack`), and whether strikes are voices of their own is asked
+(`diffsynth.excitation.sampler`). At last everything is refined against the recordings as they are, all
 notes sounding together (`diffsynth.excitation.joint`), and keys that are hardly ever played take over
 the result (`diffsynth.excitation.unheard`).
 """
@@ -33,6 +34,7 @@ from diffsynth.excitation.measure import (
 )
 from diffsynth.excitation.modes import Modes, fit_modes
 from diffsynth.excitation.piano import QUIETEST, REFERENCE_VELOCITY, Piano
+from diffsynth.excitation.sampler import find_sampled
 from diffsynth.excitation.tuning import Tuning, measure_tuning
 from diffsynth.excitation.unheard import fill_unheard
 
@@ -64,7 +66,7 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     exponent = _exponents(tracks)
     keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
     strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
-    struck = add_attacks(strings, recordings, config.max_frequency)
+    struck = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
     refined = refine(struck, recordings, config.passes)
     return fill_unheard(refined, recordings, config.max_frequency) if config.passes else refined
 

@@ -38,6 +38,7 @@ class Piano:
         amplitude: [p] complex, full scale 1, at velocity 64 and the moment of the onset.
         release: [88] 1/s, added to the decay once the damper has fallen.
         exponent: [88] of velocity.
+        sampled: whether every strike is a voice of its own (`diffsynth.excitation.dampers`).
     """
 
     key: NDArray[np.int64]
@@ -46,6 +47,7 @@ class Piano:
     amplitude: NDArray[np.complex128]
     release: NDArray[np.float64]
     exponent: NDArray[np.float64]
+    sampled: bool = False
 
     def gain(self, key: int, velocity: int) -> float:
         """Factor by which a strike of `key` at `velocity` differs from one at velocity 64."""
@@ -65,9 +67,11 @@ class Piano:
             UserError: an array is missing, does not fit the others, or holds what no piano has.
         """
         try:
-            arrays = {field.name: np.asarray(tensors[field.name]) for field in fields(Piano)}
+            given = {"sampled": np.asarray(False), **tensors}  # files from before it was told apart lack it
+            arrays = {field.name: np.asarray(given[field.name]) for field in fields(Piano)}
             real, imaginary = arrays.pop("amplitude")
-            piano = Piano(key=arrays.pop("key").astype(np.int64), amplitude=real + 1j * imaginary, **arrays)
+            key, sampled = arrays.pop("key").astype(np.int64), bool(arrays.pop("sampled"))
+            piano = Piano(key=key, amplitude=real + 1j * imaginary, sampled=sampled, **arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"not a modal piano: {error}") from error
         modes = {piano.key.shape, piano.frequency.shape, piano.decay.shape, piano.amplitude.shape}

@@ -6,16 +6,18 @@ From a strike until its damper falls or it is struck again, a key is a sum of fr
 
 where `state` is the gain of the strike and what strikes before it have left. Such stretches of one key
 never overlap, and all inner products of their modes have closed forms: geometric series. After the
-damper's fall the modes go on with faster decays.
+damper's fall the modes go on with faster decays. Where of a sampler's key only the last strike is held on,
+a new stroke begins that is this strike, so much older; what it was not goes on as if damped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.excitation.measure import Recording, soundings
+from diffsynth.excitation.dampers import Dampers
+from diffsynth.excitation.measure import Recording
 from diffsynth.excitation.piano import Piano
 
 FRAME = 128  # samples: one row of a product with the table of turns
@@ -25,14 +27,15 @@ LONGEST_TAIL = 3.0  # s, where hardly anything damps them
 
 @dataclass(frozen=True)
 class Strokes:
-    """All strikes of one key.
+    """All strokes of one key.
 
     Attributes:
         recording: [n] which recording.
         onset: [n] sample in it.
         free: [n] samples until the damper falls, the key is struck again, or the recording ends.
         damps: [n] whether the damper falls then.
-        carry: [n] samples since the strike before, if its strings have not been damped; else 0.
+        carry: [n] samples since the stroke before, if its strings have not been damped; else 0.
+        age: [n] samples of the strike at the onset: 0, but where nothing else of a sampler's key is held on.
         gain: [n] of the strike, by its velocity.
     """
 
@@ -41,34 +44,65 @@ class Strokes:
     free: NDArray[np.int64]
     damps: NDArray[np.bool_]
     carry: NDArray[np.int64]
+    age: NDArray[np.int64]
     gain: NDArray[np.float64]
+
+
+@dataclass
+class _Stroke:
+    """A stroke that has begun; `older` says whether anything but its strike sounds in it."""
+
+    onset: int
+    gain: float
+    age: int = 0
+    carry: int = 0
+    older: bool = False
+
+
+Ended = tuple[int, int, bool, int, int, float]  # onset, free, damps, carry, age, gain
 
 
 def find_strokes(recordings: Sequence[Recording], piano: Piano) -> list[Strokes]:
     """The strokes of all 88 keys."""
-    rows: list[list[tuple[int, int, int, bool, int, float]]] = [[] for _ in range(len(piano.release))]
+    rows: list[list[tuple[int, *Ended]]] = [[] for _ in range(len(piano.release))]
     for index, recording in enumerate(recordings):
-        last = [(-1, -1)] * len(rows)  # onset of the last strike; where it ends if strings still ring then
-        for key, velocity, onset, damp, end in soundings(recording.events, len(recording.audio)).tolist():
-            before, ends = last[key]
-            carry = onset - before if ends == onset else 0
-            damps = damp == end and end < len(recording.audio)
-            rows[key].append((index, onset, end - onset, damps, carry, piano.gain(key, velocity)))
-            last[key] = onset, -1 if damps else end
-    return [_strokes(of_key) for of_key in rows]
+        for key, row in _strokes_of(recording, piano):
+            rows[key].append((index, *row))
+    return [_columns(of_key) for of_key in rows]
 
 
-def _strokes(rows: list[tuple[int, int, int, bool, int, float]]) -> Strokes:
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 6
-    index, onset, free, damps, carry, gain = columns
-    return Strokes(
-        np.array(index, dtype=np.int64),
-        np.array(onset, dtype=np.int64),
-        np.array(free, dtype=np.int64),
-        np.array(damps, dtype=bool),
-        np.array(carry, dtype=np.int64),
-        np.array(gain, dtype=np.float64),
-    )
+def _strokes_of(
+    recording: Recording, piano: Piano
+) -> Iterator[tuple[int, tuple[int, int, bool, int, int, float]]]:
+    """Key and stroke (onset, free, damps, carry, age, gain), of every key in order."""
+    length = len(recording.audio)
+    begun: dict[int, _Stroke] = {}
+
+    def end(key: int, position: int, damps: bool) -> tuple[int, Ended]:
+        stroke = begun.pop(key)
+        return key, (stroke.onset, position - stroke.onset, damps, stroke.carry, stroke.age, stroke.gain)
+
+    for position, what, key, velocity in Dampers(piano.sampled).actions(recording.events):
+        if position >= length:
+            break
+        before = begun.get(key)
+        if what == "renew" and not (before and before.older):
+            continue
+        if before:
+            yield end(key, position, what == "damp")
+        if what == "strike":
+            carry = position - before.onset if before else 0
+            begun[key] = _Stroke(position, piano.gain(key, velocity), 0, carry, before is not None)
+        elif what == "renew" and before:
+            begun[key] = _Stroke(position, before.gain, before.age + position - before.onset)
+    for key in list(begun):
+        yield end(key, length, False)
+
+
+def _columns(rows: Sequence[tuple[int, *Ended]]) -> Strokes:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 7
+    kinds = (np.int64, np.int64, np.int64, np.bool_, np.int64, np.int64, np.float64)
+    return Strokes(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
 
 
 class KeyModes:
@@ -106,7 +140,8 @@ class KeyModes:
 
     def _states(self) -> NDArray[np.complex128]:
         """[n, p] what a strike starts with: itself and what is left of those before."""
-        states = self.strokes.gain[:, None] * self.turn
+        age = self.strokes.age[:, None]
+        states = self.strokes.gain[:, None] * self.turn * np.exp(self.pole * age)
         for row, carry in enumerate(self.strokes.carry.tolist()):
             if carry:
                 states[row] += states[row - 1] * np.exp(self.pole * carry)
@@ -121,10 +156,19 @@ class KeyModes:
             start = amplitude * self.state[n]
             target = audio[index]
             self._play(start, self._powers[: -(-free // FRAME)], self._table, target[onset : onset + free])
-            if strokes.damps[n]:
-                left = start * np.exp(self.pole * free)
+            left = self._left(n)
+            if left is not None:
+                left = left * amplitude
                 tail = target[onset + free : onset + free + self._tail]
                 self._play(left, self._damped[: -(-len(tail) // FRAME)], self._damped_table, tail)
+
+    def _left(self, n: int) -> NDArray[np.complex128] | None:
+        """[p] what goes on as if damped when a stroke ends, if anything does."""
+        strokes, left = self.strokes, self.state[n] * np.exp(self.pole * self.strokes.free[n])
+        if strokes.damps[n]:
+            return left
+        held_on = n + 1 < len(strokes.age) and strokes.age[n + 1] > 0
+        return left - self.state[n + 1] if held_on else None
 
     @staticmethod
     def _play(
