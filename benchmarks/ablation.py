@@ -54,6 +54,7 @@ OFF = {
     "modes": lambda: patch.object(modes, "MAX_MODES", 1),
     "attacks": lambda: patch.object(fit, "add_attacks", unchanged),
     "joint": lambda: patch.multiple(fit, refine=unchanged, fill_unheard=unchanged),
+    "voices": lambda: patch.object(fit, "find_sampled", unchanged),
 }
 ROWS = {
     "multiples of equal temperament, one decay each": (),
@@ -62,6 +63,7 @@ ROWS = {
     "+ up to three modes per partial": ("tuning", "phases", "modes"),
     "+ attacks": ("tuning", "phases", "modes", "attacks"),
     "+ joint least squares": ("tuning", "phases", "modes", "attacks", "joint"),
+    "+ strikes as a sampler's voices": ("tuning", "phases", "modes", "attacks", "joint", "voices"),
 }
 ITSELF = "the reference, half a step later"
 

@@ -1,6 +1,6 @@
 """Quality on performances that nothing was trained on, against the SoundFont that the voices learned.
 
-    python benchmarks/performances.py FOLDER [--models lstm s6] [--blocks 512 4096] [--steps 1] [--whole]
+    python benchmarks/performances.py FOLDER [--models lstm s6] [--blocks 512 4096] [--whole] [--snap]
 
 Plays every MIDI file of FOLDER through FluidSynth (the reference) and through the released voices,
 and prints the mean of every metric of `diffsynth.evaluation.metrics` for each voice: over 30 s from
@@ -21,7 +21,7 @@ import numpy as np
 from diffsynth.audio import Audio
 from diffsynth.config import Evaluate
 from diffsynth.data.rendered import Instrument
-from diffsynth.data.soundfont import GAIN, render_soundfont
+from diffsynth.data.soundfont import GAIN, render_soundfont, snap
 from diffsynth.evaluation.metrics import evaluate_pair
 from diffsynth.events import Events, to_samples
 from diffsynth.excitation.bank import play_whole
@@ -65,9 +65,9 @@ def play(job: Job, events: Events) -> tuple[Audio, int, int]:
     return play_whole(voice.piano, to_samples(events, rate), rate, frame, length), rate, block
 
 
-def score(job: Job, instrument: Instrument, seconds: float | None) -> dict[str, float]:
+def score(job: Job, instrument: Instrument, seconds: float | None, snapped: bool) -> dict[str, float]:
     """Metrics of one job, of the whole piece or of some seconds."""
-    events = read_midi(job.midi)
+    events = snap(read_midi(job.midi)) if snapped else read_midi(job.midi)
     begin, end = (0.0, None) if seconds is None else (FROM, FROM + seconds)
     if end is not None:
         events = events[events["time"] < end]
@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="from second 5 of each file")
     parser.add_argument("--steps", type=int, default=1, help="of the sampler")
     parser.add_argument("--whole", action="store_true", help="whole pieces instead of 30 s from second 5")
+    parser.add_argument("--snap", action="store_true", help="events moved to the grid of FluidSynth first")
     parser.add_argument("--pieces", action="store_true", help="a row for every file, too")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
@@ -113,7 +114,8 @@ def main() -> None:
         voices.insert(0, (EXCITATION, voices[0][1]))
     jobs = [Job(midi, weights, label, given.steps) for label, weights in voices for midi in files]
     instrument = Instrument(given.soundfont, given.program, gain=given.gain)
-    work = partial(score, instrument=instrument, seconds=None if given.whole else given.seconds)
+    seconds = None if given.whole else given.seconds
+    work = partial(score, instrument=instrument, seconds=seconds, snapped=given.snap)
     scores = list(parallel_map(work, jobs, given.workers, "performances"))
     print("| | " + " | ".join(name.replace("_", " ") for name in SHOWN) + " |")
     print("|---" * (len(SHOWN) + 1) + "|")
