@@ -90,7 +90,8 @@ class GainField:
         levels = np.stack([self._shares_of_levels @ frame for frame in power])
         strikes = np.zeros((len(power), KEYS), dtype=np.float32)
         for strike in excitation.strikes:
-            strikes[strike.frame, strike.key] = strike.velocity / 127
+            if strike.key < KEYS:
+                strikes[strike.frame, strike.key] = strike.velocity / 127
         return np.concatenate([self._above_floor(levels), strikes, excitation.pedals / 127], axis=1)
 
     def gains(

@@ -20,6 +20,7 @@ import onnxruntime
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
 LOWEST, KEYS = 21, 88
+PEDAL_FALLS, PEDAL_RISES = SOURCES = 88, 89  # what sounds beside the keys, if there are modes of it
 
 
 class Host:
@@ -39,6 +40,7 @@ class Host:
         self.amplitude = self.amplitude_real + 1j * self.amplitude_imaginary
         self.table = np.exp(self.pole[:, None] * np.arange(self.frame)).astype(np.complex64)  # [p, frame]
         self.turn = np.exp(self.pole * self.frame)  # [p] per frame
+        self.release, self.exponent = (np.append(x, np.zeros(2)) for x in (self.release, self.exponent))
         self.damping = np.exp(-self.release[self.key] * self.frame / self.sample_rate)  # [p] per frame
         self.triangles = np.zeros((self.bands, len(self.key)), dtype=np.float32)  # [k, p]
         modes = np.arange(len(self.key))
@@ -53,7 +55,7 @@ class Host:
         # Held by a finger, a pedal, or no damper; of that, what the last strike of each key is; released.
         self.held, self.last, self.released = np.zeros((3, len(self.key)), dtype=np.complex128)
         self.finger, self.caught, self.ringing = np.zeros((3, KEYS), dtype=bool)
-        self.voices = np.zeros(KEYS, dtype=int)  # strikes that are held
+        self.voices = np.zeros(KEYS + len(SOURCES), dtype=int)  # strikes that are held
         self.pedals = dict.fromkeys(PEDALS, 0)
         self.last_gains = np.zeros((1, self.bands), dtype=np.float32)
         self.memory = {
@@ -99,7 +101,8 @@ class Host:
                     gain = (value / self.reference_velocity) ** self.exponent[key]
                     amplitude = gain * self.amplitude[modes]
                     strikes.append((f, offset, modes, amplitude))
-                    velocities[f, key] = value / 127
+                    if key < KEYS:
+                        velocities[f, key] = value / 127
                     fresh[modes] += amplitude * np.exp(self.pole[modes] * (self.frame - offset))
                     # Turned with all others at the end of the frame.
                     self.last[modes] = amplitude * np.exp(-self.pole[modes] * offset)
@@ -150,7 +153,8 @@ class Host:
             return []
         if number == SOSTENUTO:
             self.caught = self.ringing & now
-        return [] if now else self._let_go(range(KEYS))
+        knock = [("strike", PEDAL_FALLS if now else PEDAL_RISES)] if number == SUSTAIN else []
+        return knock if now else knock + self._let_go(range(KEYS))
 
     def _let_go(self, keys):
         """What becomes of those of the keys that no pedal holds; a sampler's pedal holds each strike."""

@@ -13,7 +13,7 @@ from diffsynth.events import (
     SUSTAIN,
     UNA_CORDA,
 )
-from diffsynth.excitation.dampers import Dampers
+from diffsynth.excitation.dampers import PEDAL_FALLS, PEDAL_RISES, Dampers
 
 
 def on(key, velocity=80):
@@ -127,6 +127,15 @@ def test_in_a_sampler_the_last_strike_alone_is_held(name):
     sampled, string = play(Dampers(sampled=True), *events), play(Dampers(), *events)
     assert [action for action in sampled if action[1] == "renew"] == expected
     assert [action for action in sampled if action[1] != "renew"] == string
+
+
+def test_moves_of_the_sustain_pedal_are_strikes_where_they_are_heard():
+    rows = [pedal(SUSTAIN, 20), pedal(SUSTAIN, 99), on(60), pedal(SOSTENUTO, 99), off(60)]
+    rows += [pedal(SUSTAIN, 64), pedal(SUSTAIN, 63), pedal(SOSTENUTO, 0), pedal(SUSTAIN, 0)]
+    falls, rises = (source + 21 for source in (PEDAL_FALLS, PEDAL_RISES))
+    heard = play(Dampers(knocks=True), *rows)
+    assert [action for action in heard if action[2] >= falls] == [(1, "on", falls, 64), (6, "on", rises, 64)]
+    assert [action for action in heard if action[2] < falls] == play(Dampers(), *rows)
 
 
 def test_pedals_are_known_by_position_and_unknown_controllers_are_not():

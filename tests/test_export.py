@@ -14,6 +14,8 @@ import pytest
 
 from diffsynth.errors import UserError
 from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SOSTENUTO, SUSTAIN, make_events
+from diffsynth.excitation.attack import with_modes
+from diffsynth.excitation.dampers import PEDAL_FALLS, PEDAL_RISES
 from diffsynth.export import export_onnx
 from diffsynth.onnx_step import OnnxStep
 from diffsynth.synthesizer import Synthesizer, blocks_of
@@ -23,6 +25,10 @@ from pipeline.app import run
 ROOT = Path(__file__).parents[1]
 HOST = ROOT / "examples" / "onnx_host.py"
 RATE = 24000
+KNOCKS = {
+    PEDAL_FALLS: (np.array([-40 + 2j * np.pi * 90]), np.array([0.1 + 0.1j])),
+    PEDAL_RISES: (np.array([-60 + 2j * np.pi * 150]), np.array([0.2j])),
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def exported(request, make_voice, tmp_path_factory):
     """A voice and its ONNX file."""
     voice = make_voice(*request.param)
     if request.param[0] == "s6":
-        voice = replace(voice, piano=replace(voice.piano, sampled=True))
+        voice = replace(voice, piano=with_modes(replace(voice.piano, sampled=True), KNOCKS))
     path = tmp_path_factory.mktemp("export") / "voice.onnx"
     return voice, path, export_onnx(voice, path)
 

@@ -68,7 +68,7 @@ def test_a_damaged_file_is_one_line(damage, tmp_path):
         {"amplitude": np.ones(())},
         {"amplitude": np.ones((2, 4))},
         {"key": np.array([48.0, 0.0, 48.0])},
-        {"key": np.array([0.0, 48.0, 88.0])},
+        {"key": np.array([0.0, 48.0, 90.0])},
         {"frequency": np.array([27.5, np.nan, 882.5])},
     ],
 )

@@ -6,7 +6,7 @@ and split into damped sinusoids by the matrix pencil method (Hua and Sarkar, 199
 they are modes like all others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ SLOWEST, FASTEST = 5.0, 1500.0  # 1/s; slower ones are the business of partials
 LOUDER = 4.0  # times the largest sample: what one mode may claim of the onset
 UNEXPLAINED = 0.7  # share of an attack's energy: modes that leave more than that fit noise
 RIDGE = 1e-3  # keeps modes that nearly cancel each other from growing
+PolesAndAmplitudes = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 
 
 def add_attacks(piano: Piano, recordings: Sequence[Recording], max_frequency: float) -> Piano:
@@ -42,10 +43,15 @@ def add_attacks(piano: Piano, recordings: Sequence[Recording], max_frequency: fl
     for recording, rest in zip(recordings, left, strict=True):
         _collect(recording, rest, piano, sums, weight)
     found = [
-        _attack_modes(_mean(sums[key], weight[key]), piano.gain(key, 127), rate, max_frequency)
+        attack_modes(_mean(sums[key], weight[key]), piano.gain(key, 127), rate, max_frequency)
         for key in range(KEYS)
     ]
-    heard = [(key, *modes) for key, modes in enumerate(found) if modes is not None]
+    return with_modes(piano, {key: modes for key, modes in enumerate(found) if modes is not None})
+
+
+def with_modes(piano: Piano, found: Mapping[int, PolesAndAmplitudes]) -> Piano:
+    """The piano with more modes: of some keys, poles (1/s) and amplitudes."""
+    heard = [(key, *modes) for key, modes in found.items()]
     if not heard:
         return piano
     owner = np.concatenate([piano.key, *(np.full(len(poles), key) for key, poles, _ in heard)])
@@ -88,9 +94,9 @@ def _mean(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np
     return total[:length] / weight[:length]
 
 
-def _attack_modes(
+def attack_modes(
     attack: NDArray[np.float64], loudest: float, rate: int, max_frequency: float
-) -> tuple[NDArray[np.complex128], NDArray[np.complex128]] | None:
+) -> PolesAndAmplitudes | None:
     """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it is mere noise.
 
     `loudest` is the gain of the loudest strike: what cannot be heard even then is left out.

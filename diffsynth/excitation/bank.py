@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.events import PEDALS, Events
-from diffsynth.excitation.dampers import Action, Dampers
+from diffsynth.excitation.dampers import SOURCES, Action, Dampers
 from diffsynth.excitation.piano import Piano
 
 SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to nothing, so that no denormals remain
@@ -31,7 +31,7 @@ class Strike:
 
     frame: int
     offset: int  # samples after the start of the frame
-    key: int  # 0 to 87
+    key: int  # 0 to 87, or a move of the pedal (`diffsynth.excitation.dampers`)
     velocity: int
     modes: slice
     amplitude: NDArray[np.complex64]  # [modes of the key]
@@ -75,13 +75,13 @@ class Bank:
         # so that Re(a z) is one real product.
         self._table = np.stack([turns.real, -turns.imag], axis=1).reshape(-1, frame)
         self._turns, self._pole = turns, pole
-        self._damping = -piano.release[piano.key] / rate
+        self._damping = -piano.releases[piano.key] / rate
         self._fade = (1 - np.exp(self._damping * frame)).astype(np.float32)
-        edges = np.searchsorted(piano.key, np.arange(len(piano.release) + 1))
+        edges = np.searchsorted(piano.key, np.arange(SOURCES + 1))
         self._modes = [slice(a, b) for a, b in pairwise(edges.tolist())]
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
         self._free, self._damped = self._powers(0)
-        self.dampers = Dampers(piano.sampled)
+        self.dampers = Dampers(piano.sampled, piano.knocks)
         self.reset()
 
     @property
@@ -93,10 +93,9 @@ class Bank:
         """Silence, all keys and pedals up."""
         self.dampers.reset()
         self.amplitude = np.zeros((2, self.modes), dtype=np.complex64)  # held, released
-        keys = len(self._modes)
-        self._voices = np.zeros(keys, dtype=np.int64)  # strikes that are held
-        self._struck = np.zeros(keys, dtype=np.int64)  # the last one, samples from the start of the block
-        self._gain = np.zeros(keys)  # of the last one
+        self._voices = np.zeros(SOURCES, dtype=np.int64)  # strikes that are held
+        self._struck = np.zeros(SOURCES, dtype=np.int64)  # the last one, samples from the start of the block
+        self._gain = np.zeros(SOURCES)  # of the last one
 
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the next block depends on, for `restore`."""

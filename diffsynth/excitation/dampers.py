@@ -2,7 +2,7 @@
 
 Where every strike is a voice of its own, as in a sampler, there is one action more: a voice that only a
 pedal held ends when the pedal rises, though a finger may hold a later strike of the same key. A string
-has one damper, and goes on.
+has one damper, and goes on. Where the moves of the sustain pedal are heard they count as strikes.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,11 @@ from diffsynth.events import (
 )
 
 PEDAL_DOWN = 64  # controller values from here on count as down (MIDI 1.0, switch controllers)
-Action = tuple[int, Literal["strike", "damp", "renew"], int, int]
+PEDAL_FALLS, PEDAL_RISES = KEYS, KEYS + 1  # sources after the keys: the sustain pedal, down and up
+SOURCES = KEYS + 2
+PEDAL_VELOCITY = 64  # of both, whatever the pedal's speed
+What = Literal["strike", "damp", "renew"]
+Action = tuple[int, What, int, int]
 
 
 class Dampers:
@@ -34,10 +38,11 @@ class Dampers:
 
     Args:
         sampled: whether every strike is a voice of its own; then there are "renew" actions.
+        knocks: whether moves of the sustain pedal are strikes of `PEDAL_FALLS` and `PEDAL_RISES`.
     """
 
-    def __init__(self, sampled: bool = False) -> None:
-        self.sampled = sampled
+    def __init__(self, sampled: bool = False, knocks: bool = False) -> None:
+        self.sampled, self.knocks = sampled, knocks
         self.reset()
 
     def reset(self) -> None:
@@ -70,7 +75,8 @@ class Dampers:
         """
         for position, kind, number, value in events.tolist():
             if kind == CONTROL:
-                yield from ((position, what, key, 0) for what, key in self._move_pedal(number, value))
+                for what, key in self._move_pedal(number, value):
+                    yield position, what, key, PEDAL_VELOCITY if what == "strike" else 0
             elif LOWEST_KEY <= number <= HIGHEST_KEY:
                 key = number - LOWEST_KEY
                 was_down = self.finger[key]
@@ -98,8 +104,8 @@ class Dampers:
     def _pedal_holds(self, key: int) -> bool:
         return bool(self.caught[key] or self.pedals[SUSTAIN] >= PEDAL_DOWN)
 
-    def _move_pedal(self, number: int, value: int) -> list[tuple[Literal["damp", "renew"], int]]:
-        """Set a pedal; return the keys whose dampers fall, and those that keep one strike only."""
+    def _move_pedal(self, number: int, value: int) -> list[tuple[What, int]]:
+        """Set a pedal; return what that does to which keys."""
         if number not in self.pedals:
             return []
         was_down = self.pedals[number] >= PEDAL_DOWN
@@ -110,9 +116,12 @@ class Dampers:
         if number == SOSTENUTO:
             # The pedal catches the dampers that are up at the moment it goes down.
             self.caught = self.ringing.copy() if is_down else np.zeros(KEYS, dtype=bool)
+        actions: list[tuple[What, int]] = []
+        if self.knocks and number == SUSTAIN:
+            actions.append(("strike", PEDAL_FALLS if is_down else PEDAL_RISES))
         if is_down:
-            return []
+            return actions
         ringing = np.flatnonzero(self.ringing).tolist()
         renewed = [key for key in ringing if self._renews(key)]
         fallen = [key for key in ringing if self._falls(key)]
-        return [("damp", key) for key in fallen] + [("renew", key) for key in renewed]
+        return [*actions, *(("damp", key) for key in fallen), *(("renew", key) for key in renewed)]

@@ -5,7 +5,8 @@ followed through all notes of the key wherever no other note is in the way, the 
 (loud ones count more), and the averaged envelope is split into modes. What was never heard is taken
 from the nearest keys that were. What the partials leave of the attacks becomes modes as well
 (`diffsynth.excitation.attack`), and whether strikes are voices of their own is asked
-(`diffsynth.excitation.sampler`). At last everything is refined against the recordings as they are, all
+(`diffsynth.excitation.sampler`), and whether the pedal is heard
+(`diffsynth.excitation.knock`). At last everything is refined against the recordings as they are, all
 notes sounding together (`diffsynth.excitation.joint`), and keys that are hardly ever played take over
 the result (`diffsynth.excitation.unheard`).
 """
@@ -21,6 +22,7 @@ from diffsynth.errors import UserError
 from diffsynth.events import KEYS
 from diffsynth.excitation.attack import add_attacks
 from diffsynth.excitation.joint import refine
+from diffsynth.excitation.knock import add_knocks
 from diffsynth.excitation.measure import (
     GRID,
     Recording,
@@ -67,7 +69,8 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
     strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
     struck = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
-    refined = refine(struck, recordings, config.passes)
+    pedalled = add_knocks(struck, recordings, config.max_frequency)
+    refined = refine(pedalled, recordings, config.passes)
     return fill_unheard(refined, recordings, config.max_frequency) if config.passes else refined
 
 

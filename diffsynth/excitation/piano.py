@@ -8,6 +8,9 @@ for t >= 0 until its damper falls, and from then on every mode decays by `releas
 of a string may own two modes: their sum beats and decays in two stages, as piano partials do
 (Weinreich, "Coupled piano strings", 1977). Nothing here is learned by gradient descent;
 `diffsynth.excitation.fit` measures it from aligned performances.
+
+The sustain pedal knocks when it moves (`diffsynth.excitation.knock`): that, too, is a sum of modes, of
+two more sources beside the 88 keys, which are always struck alike and never damped.
 """
 
 from collections.abc import Mapping
@@ -21,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from diffsynth.errors import UserError
 from diffsynth.events import KEYS
+from diffsynth.excitation.dampers import SOURCES
 from diffsynth.files import atomic_path
 
 REFERENCE_VELOCITY = 64
@@ -32,7 +36,7 @@ class Piano:
     """Modes of all keys, ordered by key; `key` counts from 0 (MIDI number 21).
 
     Attributes:
-        key: [p] key that owns the mode, 0 to 87.
+        key: [p] key that owns the mode, 0 to 87, or `PEDAL_FALLS` or `PEDAL_RISES`.
         frequency: [p] Hz.
         decay: [p] 1/s, amplitude.
         amplitude: [p] complex, full scale 1, at velocity 64 and the moment of the onset.
@@ -51,7 +55,19 @@ class Piano:
 
     def gain(self, key: int, velocity: int) -> float:
         """Factor by which a strike of `key` at `velocity` differs from one at velocity 64."""
+        if key >= KEYS:
+            return 1.0
         return float((velocity / REFERENCE_VELOCITY) ** self.exponent[key])
+
+    @property
+    def releases(self) -> NDArray[np.float64]:
+        """[90] release of every source, in 1/s."""
+        return np.concatenate([self.release, np.zeros(SOURCES - KEYS)])
+
+    @property
+    def knocks(self) -> bool:
+        """Whether moves of the sustain pedal are heard."""
+        return bool((self.key >= KEYS).any())
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
         """The piano as float64 arrays that any safetensors file can hold (amplitude as two rows)."""
@@ -79,7 +95,7 @@ class Piano:
             raise UserError("not a modal piano: its arrays do not fit together")
         if not all(np.isfinite(value).all() for value in vars(piano).values()):
             raise UserError("not a modal piano: it holds values that are not finite")
-        if (np.diff(piano.key, prepend=0, append=KEYS - 1) < 0).any():
+        if (np.diff(piano.key, prepend=0, append=SOURCES - 1) < 0).any():
             raise UserError("not a modal piano: its keys are not in order")
         return piano
 

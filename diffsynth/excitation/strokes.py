@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.excitation.dampers import Dampers
+from diffsynth.excitation.dampers import SOURCES, Dampers
 from diffsynth.excitation.measure import Recording
 from diffsynth.excitation.piano import Piano
 
@@ -63,8 +63,8 @@ Ended = tuple[int, int, bool, int, int, float]  # onset, free, damps, carry, age
 
 
 def find_strokes(recordings: Sequence[Recording], piano: Piano) -> list[Strokes]:
-    """The strokes of all 88 keys."""
-    rows: list[list[tuple[int, *Ended]]] = [[] for _ in range(len(piano.release))]
+    """The strokes of all 88 keys and of the pedal."""
+    rows: list[list[tuple[int, *Ended]]] = [[] for _ in range(SOURCES)]
     for index, recording in enumerate(recordings):
         for key, row in _strokes_of(recording, piano):
             rows[key].append((index, *row))
@@ -82,7 +82,7 @@ def _strokes_of(
         stroke = begun.pop(key)
         return key, (stroke.onset, position - stroke.onset, damps, stroke.carry, stroke.age, stroke.gain)
 
-    for position, what, key, velocity in Dampers(piano.sampled).actions(recording.events):
+    for position, what, key, velocity in Dampers(piano.sampled, piano.knocks).actions(recording.events):
         if position >= length:
             break
         before = begun.get(key)
@@ -267,7 +267,7 @@ def modes_of(
     """The modes of a key over its strokes."""
     mine = piano.key == key
     pole = 2j * np.pi * piano.frequency[mine] - piano.decay[mine]
-    return KeyModes(pole, float(piano.release[key]), strokes, rate, turn)
+    return KeyModes(pole, float(piano.releases[key]), strokes, rate, turn)
 
 
 def energy(rest: Sequence[NDArray[np.float32]], strokes: Strokes, chosen: NDArray[np.int64]) -> float:

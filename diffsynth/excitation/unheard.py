@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.events import KEYS
 from diffsynth.excitation.joint import FOLD
 from diffsynth.excitation.measure import Recording, equal_tempered
 from diffsynth.excitation.modes import MAX_DECAY
@@ -31,11 +32,12 @@ def fill_unheard(piano: Piano, recordings: Sequence[Recording], max_frequency: f
         max_frequency: Hz, above which there are no modes.
     """
     strokes = find_strokes(recordings, piano)
-    heard = [key for key in np.unique(piano.key).tolist() if len(strokes[key].gain) >= FOLD]
+    sounding = np.unique(piano.key[piano.key < KEYS]).tolist()
+    heard = [key for key in sounding if len(strokes[key].gain) >= FOLD]
     if not heard:
         return piano
     rest, rate = remainder(piano, recordings, strokes), recordings[0].rate
-    for key in sorted(set(piano.key.tolist()) - set(heard)):
+    for key in sorted(set(sounding) - set(heard)):
         source = min(heard, key=lambda other: abs(other - key))
         taken = _take(piano, key, source, max_frequency)
         if _explains(piano, taken, key, strokes[key], rest, rate):
