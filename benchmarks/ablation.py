@@ -55,6 +55,7 @@ OFF = {
     "attacks": lambda: patch.object(fit, "add_attacks", unchanged),
     "joint": lambda: patch.multiple(fit, refine=unchanged, fill_unheard=unchanged),
     "voices": lambda: patch.object(fit, "find_sampled", unchanged),
+    "aftersound": lambda: patch.object(fit, "add_aftersound", unchanged),
 }
 ROWS = {
     "multiples of equal temperament, one decay each": (),
@@ -64,6 +65,7 @@ ROWS = {
     "+ attacks": ("tuning", "phases", "modes", "attacks"),
     "+ joint least squares": ("tuning", "phases", "modes", "attacks", "joint"),
     "+ strikes as a sampler's voices": ("tuning", "phases", "modes", "attacks", "joint", "voices"),
+    "+ aftersound": ("tuning", "phases", "modes", "attacks", "joint", "voices", "aftersound"),
 }
 ITSELF = "the reference, half a step later"
 

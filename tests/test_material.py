@@ -1,5 +1,6 @@
 """What a piano is fitted to: all of a short corpus, a choice from a long one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +48,12 @@ def stretch(length, **strikes):
     counts = np.zeros(88)
     for key, count in strikes.items():
         counts[int(key[1:])] = count
-    return Stretch(Path(), np.zeros(0), 0, length, counts)
+    return Stretch(Path(), np.zeros(0), 0, length, counts, np.zeros(88))
 
 
 def test_cuts_lie_where_nothing_sounds():
     events = to_samples(long_events(), SLOW)
-    first, second, third = cut(Stretch(Path(), events, 0, 180 * SLOW, np.zeros(88)), SLOW)
+    first, second, third = cut(Stretch(Path(), events, 0, 180 * SLOW, np.zeros(88), np.zeros(88)), SLOW)
     assert (first.begin, third.end) == (0, 180 * SLOW)
     assert first.end == second.begin
     assert second.end == third.begin
@@ -75,14 +76,14 @@ def test_a_strike_counts_the_less_the_more_keys_sound_with_it(tmp_path):
     rows += [(4.0, NOTE_ON, 40, 64), (5.0, NOTE_ON, 80, 64)]  # one while another rings, which began alone
     rows += [(6.0, NOTE_OFF, 40, 0), (6.0, NOTE_OFF, 80, 0)]
     events = to_samples(make_events(rows), RATE)
-    (whole,) = cut(Stretch(Path(), events, 0, 7 * RATE, np.zeros(88)), RATE)
+    (whole,) = cut(Stretch(Path(), events, 0, 7 * RATE, np.zeros(88), np.zeros(88)), RATE)
     worth = {key + 21: whole.strikes[key] for key in np.flatnonzero(whole.strikes).tolist()}
     assert worth == pytest.approx({60: 1, 50: 1 / 9, 54: 1 / 9, 57: 1 / 9, 40: 1, 80: 1 / 4})
 
 
 def test_a_stretch_starts_with_the_pedals_where_they_were():
     events = to_samples(long_events(), SLOW)
-    _, second, third = cut(Stretch(Path(), events, 0, 180 * SLOW, np.zeros(88)), SLOW)
+    _, second, third = cut(Stretch(Path(), events, 0, 180 * SLOW, np.zeros(88), np.zeros(88)), SLOW)
     assert second.events[0].tolist() == third.events[0].tolist() == (0, CONTROL, SUSTAIN, 30)
     assert second.events[1]["kind"] == NOTE_ON
     assert second.events[1]["position"] == round(64.5 * SLOW) - second.begin
@@ -108,7 +109,24 @@ def test_a_long_corpus_is_read_in_part(tmp_path):
     assert len(whole.audio) == 180 * SLOW
     parts = read_recordings(tmp_path, 2.2)
     assert 60 * SLOW < sum(len(part.audio) for part in parts) <= 132 * SLOW
-    stretches = cut(Stretch(Path(), whole.events, 0, 180 * SLOW, np.zeros(88)), SLOW)
+    stretches = cut(Stretch(Path(), whole.events, 0, 180 * SLOW, np.zeros(88), np.zeros(88)), SLOW)
     for part in parts:
         (like,) = (s for s in stretches if np.array_equal(s.events, part.events))
         np.testing.assert_array_equal(part.audio, whole.audio[like.begin : like.end])
+
+
+def test_the_longest_that_a_key_is_heard_by_itself_counts_as_many_strikes():
+    rows = [(0.5, NOTE_ON, 60, 64), (3.5, NOTE_OFF, 60, 0)]  # by itself, but for a second
+    rows += [(1.5, NOTE_ON, 50, 64), (2.3, NOTE_OFF, 50, 0)]
+    rows += [(4.0, NOTE_ON, 60, 64), (4.5, NOTE_OFF, 60, 0)]
+    events = to_samples(make_events(sorted(rows)), RATE)
+    (whole,) = cut(Stretch(Path(), events, 0, 7 * RATE, np.zeros(88), np.zeros(88)), RATE)
+    alone = {key + 21: whole.alone[key] for key in np.flatnonzero(whole.alone).tolist()}
+    assert alone == pytest.approx({60: 2.0}, abs=0.02)
+
+    busy, lonely = stretch(100, k40=15), stretch(100, k40=1)
+    assert choose([busy, lonely], 100) == [busy]
+    lonely = replace(lonely, alone=np.eye(88)[40] * 5.0)
+    assert choose([busy, lonely], 100) == [lonely]  # 20 strikes' worth
+    busy = replace(busy, alone=np.eye(88)[40] * 4.0)
+    assert choose([busy, lonely], 100) == [busy]  # 15 and 16 now

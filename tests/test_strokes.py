@@ -9,7 +9,7 @@ from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, t
 from diffsynth.excitation.bank import play_whole
 from diffsynth.excitation.measure import Recording
 from diffsynth.excitation.piano import Piano
-from diffsynth.excitation.strokes import KeyModes, Strokes, find_strokes, modes_of, remainder
+from diffsynth.excitation.strokes import KeyModes, Pieces, Strokes, find_strokes, modes_of, remainder, whole
 
 RATE = 24000
 LENGTH = 3 * RATE
@@ -119,30 +119,44 @@ def test_strokes_sound_like_the_bank():
     assert np.abs(rest[:21600]).max() < 1e-6
 
 
-def brute(modes, strokes, audio, power):
+def brute(modes, strokes, audio, pieces, power):
     """Projections and products as sums over samples, times t^power."""
     hermitian = plain = 0
     projections = []
-    for n in range(len(strokes.onset)):
-        t = np.arange(strokes.free[n])
+    for n, offset, length, weight in zip(
+        pieces.stroke, pieces.offset, pieces.length, pieces.weight, strict=True
+    ):
+        t = offset + np.arange(length)
         turning = modes.state[n] * np.exp(modes.pole * t[:, None])
-        weighted = turning * (t[:, None] / RATE) ** power
-        hermitian = hermitian + turning.conj().T @ weighted
-        plain = plain + turning.T @ weighted
-        projections.append(audio[strokes.onset[n] :][: len(t)] @ weighted.conj())
+        timed = weight * turning * (t[:, None] / RATE) ** power
+        hermitian = hermitian + turning.conj().T @ timed
+        plain = plain + turning.T @ timed
+        projections.append(audio[strokes.onset[n] + offset :][:length] @ timed.conj())
     return np.array(projections), hermitian, plain
 
 
+def parts(strokes):
+    """Pieces of three strokes: one whole, one from its middle, two of one."""
+    half = strokes.free // 2
+    return Pieces(
+        np.array([0, 1, 2, 2]),
+        np.array([0, 700, 0, half[2]]),
+        np.array([strokes.free[0], half[1], half[2], 100]),
+        np.array([1.0, 0.3, 20.0, 2.0]),
+    )
+
+
 @pytest.mark.parametrize("power", [0, 1, 2])
-def test_products_and_projections_are_sums_over_samples(power):
+@pytest.mark.parametrize("cut", [lambda strokes: whole(strokes, np.arange(3)), parts])
+def test_products_and_projections_are_sums_over_samples(power, cut):
     strokes = find_strokes([recording()], piano())[39]
-    modes = modes_of(piano(), 39, strokes, RATE)
-    projections, hermitian, plain = brute(modes, strokes, noise(), power)
-    found = modes.products(np.arange(3))
+    modes, pieces = modes_of(piano(), 39, strokes, RATE), cut(strokes)
+    projections, hermitian, plain = brute(modes, strokes, noise(), pieces, power)
+    found = modes.products(pieces)
     np.testing.assert_allclose(found[0][power], hermitian, rtol=1e-8)
     np.testing.assert_allclose(found[1][power], plain, rtol=1e-7, atol=1e-8 * np.abs(hermitian).max())
     if power < 2:
-        again = modes.project([noise()], np.arange(3))[power]
+        again = modes.project([noise()], pieces)[power]
         np.testing.assert_allclose(again, projections, rtol=1e-4, atol=1e-3)
 
 
@@ -161,7 +175,7 @@ def test_the_slowest_modes_keep_their_digits():
     strokes = Strokes(one, one, np.array([1500]), np.array([False]), one, one, np.array([1.0]))
     modes = KeyModes(pole, 20.0, strokes, RATE)
     for power in range(3):
-        _, hermitian, plain = brute(modes, strokes, np.zeros(1500), power)
-        found = modes.products(one)
+        _, hermitian, plain = brute(modes, strokes, np.zeros(1500), whole(strokes, one), power)
+        found = modes.products(whole(strokes, one))
         np.testing.assert_allclose(found[0][power], hermitian, rtol=1e-6)
         np.testing.assert_allclose(found[1][power], plain, atol=1e-6 * np.abs(hermitian).max())

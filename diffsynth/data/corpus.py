@@ -83,7 +83,7 @@ def _keys(seed: int, turn: int) -> Job:
     """Single keys: at three velocities, then once but for a long time, then at all velocities, and again."""
     layers, stretch, how = (
         (((15, 49), (50, 84), (85, 120)), 1.0, "at three velocities"),
-        (((40, 127),), 2.0, "held long"),
+        (((40, 127),), 4.0, "held long"),
         (((1, 42), (43, 84), (85, 127)), 1.0, "from the softest to the loudest"),
     )[turn % 3]
     events = sampler(SEEDS * seed + turn, layers, stretch)

@@ -6,7 +6,8 @@ followed through all notes of the key wherever no other note is in the way, the 
 from the nearest keys that were. What the partials leave of the attacks becomes modes as well
 (`diffsynth.excitation.attack`), and whether strikes are voices of their own is asked
 (`diffsynth.excitation.sampler`), and whether the pedal is heard
-(`diffsynth.excitation.knock`). At last everything is refined against the recordings as they are, all
+(`diffsynth.excitation.knock`). What goes on longer than that gets slow modes
+(`diffsynth.excitation.aftersound`). At last everything is refined against the recordings as they are, all
 notes sounding together (`diffsynth.excitation.joint`), and keys that are hardly ever played take over
 the result (`diffsynth.excitation.unheard`).
 """
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from diffsynth.config import Fit
 from diffsynth.errors import UserError
 from diffsynth.events import KEYS
+from diffsynth.excitation.aftersound import add_aftersound
 from diffsynth.excitation.attack import add_attacks
 from diffsynth.excitation.joint import refine
 from diffsynth.excitation.knock import add_knocks
@@ -70,8 +72,11 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
     struck = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
     pedalled = add_knocks(struck, recordings, config.max_frequency)
-    refined = refine(pedalled, recordings, config.passes)
-    return fill_unheard(refined, recordings, config.max_frequency) if config.passes else refined
+    if not config.passes:
+        return pedalled
+    sounding_on = add_aftersound(pedalled, recordings, config.max_frequency)
+    refined = refine(sounding_on, recordings, config.passes)
+    return fill_unheard(refined, recordings, config.max_frequency)
 
 
 def _listen(recording: Recording) -> Heard:

@@ -5,6 +5,9 @@ squares, then its poles p as well, by Gauss-Newton steps, for the derivative of 
 All products of modes are geometric series (`diffsynth.excitation.strokes`), so a step costs one
 projection of what is left and one system of equations, however long the recordings.
 
+The softer what is left of a piece of a stroke, the more that piece counts, or else the ends of
+notes would be nobody's business.
+
 Two things keep a step from doing harm. A prior holds amplitudes and poles near where they are, the more
 so the louder what is left is around a mode's frequency: where nothing can be learned, nothing moves. And
 a step must explain strikes that it was not fitted to, every `FOLD`th of a key, others in every pass.
@@ -21,12 +24,22 @@ from numpy.typing import NDArray
 from diffsynth.excitation.measure import Recording
 from diffsynth.excitation.modes import MIN_DECAY
 from diffsynth.excitation.piano import Piano
-from diffsynth.excitation.strokes import KeyModes, Strokes, energy, find_strokes, modes_of, remainder
+from diffsynth.excitation.strokes import (
+    KeyModes,
+    Pieces,
+    Strokes,
+    energy,
+    find_strokes,
+    modes_of,
+    remainder,
+)
 from diffsynth.excitation.turning import find_turns, partials_of
 
 FOLD = 4  # every fourth strike of a key tells whether the others were understood
 SHORTEST = 0.03  # s that a stroke must last to count
 MOST = 240  # strokes of a key that count, the loudest and longest
+AGES = (0.0, 0.1, 0.3, 1.0, 3.0, 9.0)  # s from the onset, where strokes are cut
+FAINT = 1e-9  # power, one step of 16 bits: what is left below it is as good as nothing
 SPREAD = 2.0  # times its amplitude: how far the prior lets an amplitude go
 WANDER, DRIFT = 0.3, 0.5  # share of its decay, and 1/s: how far the prior lets a pole go
 LIMIT = 2.0  # times that: how far one step may go
@@ -46,8 +59,8 @@ class Task:
     Attributes:
         key: 0 to 87.
         strokes: of the key.
-        fitted: [m] strokes that a step is fitted to.
-        held: [h] strokes that must confirm it.
+        fitted: pieces of strokes that a step is fitted to.
+        held: pieces of the strokes that must confirm it.
         rest: what the piano leaves of every recording; kept up to date with every step.
         noise: [p] power of `rest` around each mode's frequency, as the variance of white noise.
         rate: samples per second.
@@ -56,8 +69,8 @@ class Task:
 
     key: int
     strokes: Strokes
-    fitted: NDArray[np.int64]
-    held: NDArray[np.int64]
+    fitted: Pieces
+    held: Pieces
     rest: list[NDArray[np.float32]]
     noise: Real
     rate: int
@@ -68,8 +81,11 @@ class Task:
         return modes_of(piano, self.key, self.strokes, self.rate, self.turn)
 
     def energies(self) -> tuple[float, float]:
-        """Energy of what is left of the strokes fitted to and of those held out."""
-        return energy(self.rest, self.strokes, self.fitted), energy(self.rest, self.strokes, self.held)
+        """Weighted energy of what is left of the pieces fitted to and of those held out."""
+        return self._energy(self.fitted), self._energy(self.held)
+
+    def _energy(self, pieces: Pieces) -> float:
+        return float(pieces.weight @ energy(self.rest, self.strokes, pieces))
 
 
 def refine(piano: Piano, recordings: Sequence[Recording], passes: int) -> Piano:
@@ -94,7 +110,9 @@ def refine(piano: Piano, recordings: Sequence[Recording], passes: int) -> Piano:
             bins = piano.frequency[piano.key == key] * FFT / rate
             noise = np.interp(bins, np.arange(len(spectrum)), spectrum)
             turns[key] = _turn(piano, key, strokes[key], turns.get(key), rest, noise, rate)
-            task = Task(key, strokes[key], chosen[~held], chosen[held], rest, noise, rate, turns[key])
+            pieces = _pieces(strokes[key], chosen, rest, rate)
+            fitted, confirming = pieces.of(chosen[~held]), pieces.of(chosen[held])
+            task = Task(key, strokes[key], fitted, confirming, rest, noise, rate, turns[key])
             piano = _move(_level(piano, task), task)
     return piano
 
@@ -180,19 +198,19 @@ def _shifted(piano: Piano, mine: NDArray[np.bool_], change: Complex, shift: Comp
 
 
 def _equations(
-    modes: KeyModes, rest: Sequence[NDArray[np.float32]], chosen: NDArray[np.int64], order: int
+    modes: KeyModes, rest: Sequence[NDArray[np.float32]], pieces: Pieces, order: int
 ) -> tuple[Real, Real]:
     """Normal equations of changes of the amplitudes (order 1), of poles as well (order 2).
 
     The columns are those of Re(x B) = Re x Re B - Im x Im B, for the modes B and for t B.
     """
-    hermitian, plain = modes.products(chosen)
+    hermitian, plain = modes.products(pieces)
     h, k = (
         np.block([[sums[i + j] for j in range(order)] for i in range(order)]) for sums in (hermitian, plain)
     )
     cross = -0.5 * (k + h).imag
     gram = np.block([[0.5 * (k + h).real, cross], [cross.T, 0.5 * (h - k).real]])
-    projection = np.concatenate([part.sum(axis=0) for part in modes.project(rest, chosen)[:order]])
+    projection = np.concatenate([part.sum(axis=0) for part in modes.project(rest, pieces)[:order]])
     return gram, np.concatenate([projection.real, projection.imag])
 
 
@@ -218,6 +236,25 @@ def _choose(strokes: Strokes, rate: int) -> NDArray[np.int64]:
     long = np.flatnonzero(strokes.free > SHORTEST * rate)
     weight = strokes.gain[long] ** 2 * np.minimum(strokes.free[long], rate)
     return np.sort(long[np.argsort(-weight, kind="stable")[:MOST]])
+
+
+def _pieces(
+    strokes: Strokes, chosen: NDArray[np.int64], rest: Sequence[NDArray[np.float32]], rate: int
+) -> Pieces:
+    """Strokes cut by age, each piece weighted by how much less is left of it than elsewhere.
+
+    By the root of the ratio of powers: by the ratio itself, soft ends would count as much as loud
+    beginnings; without it, not at all.
+    """
+    edges = np.round(np.array([*AGES, np.inf]) * rate)
+    last = np.minimum(strokes.free[chosen][:, None], edges[1:])
+    row, age = np.nonzero(last - edges[:-1] > SHORTEST * rate)
+    offset = edges[age].astype(np.int64)
+    length = last[row, age].astype(np.int64) - offset
+    pieces = Pieces(chosen[row], offset, length, np.ones(len(row)))
+    power = energy(rest, strokes, pieces) / length
+    overall = sum(float(audio @ audio) for audio in rest) / sum(map(len, rest))
+    return replace(pieces, weight=np.sqrt((overall + FAINT) / (power + FAINT)))
 
 
 def _spectrum(rest: Sequence[NDArray[np.float32]]) -> Real:

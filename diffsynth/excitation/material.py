@@ -3,8 +3,8 @@
 A corpus within the bound is taken whole. A longer one is cut into stretches of about a minute, where the
 fewest strings sound, and stretches are taken in the order of what they add, per second, to the strikes
 that keys still lack, until every key has enough or the bound is reached. A strike counts the less the
-more keys sound with it. Only events are read to decide, and only the audio that is taken. The same
-corpus gives the same stretches.
+more keys sound with it, and for as many strikes counts the longest that is heard by itself. Only events
+are read to decide, and only the audio that is taken. The same corpus gives the same stretches.
 """
 
 from dataclasses import dataclass
@@ -24,12 +24,21 @@ from diffsynth.files import read_json
 STRETCH = 60.0  # s
 AROUND = 10.0  # s before and after, in which the best place for a cut is looked for
 ENOUGH = 40.0  # strikes of a key, each by its worth
+LONGEST = 20.0  # strikes, the worth of the one of a key that rings longest by itself; others by their share
 BEGINNING = 0.25  # s after a strike that decide how much it is alone
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Samples `begin` to `end` of a recording and what strikes of every key, [88], start in them.
+    """Samples `begin` to `end` of a recording and what they hold of every key.
+
+    Attributes:
+        path: of the recording.
+        events: from `begin` on.
+        begin: sample.
+        end: sample.
+        strikes: [88] strikes that start in it, each by its worth.
+        alone: [88] s for which the longest of them rings by itself.
 
     A strike in whose beginning n keys sound at a time, itself included, counts 1 / n^2: it shows a share of
     1 / n of what is heard, and the others are in the way of as much of it.
@@ -40,6 +49,7 @@ class Stretch:
     begin: int
     end: int
     strikes: NDArray[np.float64]
+    alone: NDArray[np.float64]
 
 
 def read_recordings(aligned: Path, minutes: float = np.inf, split: str = "train") -> list[Recording]:
@@ -68,7 +78,9 @@ def _whole(aligned: Path, name: str) -> tuple[int, Stretch]:
     events = to_samples(np.load(aligned / f"{name}.npy", allow_pickle=False), rate)
     notes = soundings(events, length)
     sounding = sounding_map(notes, length, rate).sum(axis=0)
-    return rate, Stretch(path, events, 0, length, _strikes(notes, sounding, rate))
+    return rate, Stretch(
+        path, events, 0, length, _strikes(notes, sounding, rate), _alone(notes, sounding, rate)
+    )
 
 
 def cut(whole: Stretch, rate: int) -> list[Stretch]:
@@ -90,6 +102,7 @@ def cut(whole: Stretch, rate: int) -> list[Stretch]:
                 begin,
                 end,
                 _strikes(notes[inside], sounding, rate),
+                _alone(notes[inside], sounding, rate),
             )
         )
     return parts
@@ -101,6 +114,14 @@ def _strikes(notes: NDArray[np.void], sounding: NDArray[np.int64], rate: int) ->
     most = maximum_filter1d(sounding, steps, origin=-(steps // 2), mode="nearest")  # from each step on
     together = most[notes["onset"] // GRID].clip(1)
     return np.bincount(notes["key"], 1.0 / together**2, minlength=KEYS).astype(np.float64)
+
+
+def _alone(notes: NDArray[np.void], sounding: NDArray[np.int64], rate: int) -> NDArray[np.float64]:
+    """Seconds for which a key is the only one that sounds, in the longest of its notes."""
+    steps = np.concatenate([[0], np.cumsum(sounding == 1)])
+    longest = np.zeros(KEYS, dtype=np.int64)
+    np.maximum.at(longest, notes["key"], steps[notes["end"] // GRID] - steps[notes["onset"] // GRID])
+    return longest * GRID / rate
 
 
 def _cut_events(events: Events, begin: int, end: int) -> Events:
@@ -115,18 +136,22 @@ def _cut_events(events: Events, begin: int, end: int) -> Events:
 
 def choose(stretches: list[Stretch], limit: int) -> list[Stretch]:
     """Stretches of at most `limit` samples together, or the one that adds most, in their own order."""
-    lacking = np.full(KEYS, ENOUGH)
+    lacking, longest = np.full(KEYS, ENOUGH), np.zeros(KEYS)
     left, chosen = list(range(len(stretches))), list[int]()
     length = np.array([stretch.end - stretch.begin for stretch in stretches])
     strikes = np.stack([stretch.strikes for stretch in stretches])
+    alone = np.stack([stretch.alone for stretch in stretches])
+    alone = LONGEST * alone / np.maximum(alone.max(axis=0), 1e-9)
     while left:
-        gain = np.minimum(strikes[left], lacking).sum(axis=1) / length[left]
+        worth = np.minimum(strikes[left], lacking) + np.maximum(alone[left] - longest, 0.0)
+        gain = worth.sum(axis=1) / length[left]
         best = left[int(np.argmax(gain))]
         if gain.max() == 0 or (chosen and length[chosen].sum() + length[best] > limit):
             break
         chosen.append(best)
         left.remove(best)
         lacking = np.maximum(lacking - strikes[best], 0.0)
+        longest = np.maximum(longest, alone[best])
     return [stretches[i] for i in sorted(chosen)] or stretches[:1]
 
 

@@ -94,16 +94,32 @@ def _single_pole(envelope: NDArray[np.complex128], step: float) -> NDArray[np.co
 
 def _pencil(envelope: NDArray[np.complex128], step: float) -> Iterator[NDArray[np.complex128]]:
     """Two, then three poles by the matrix pencil method, if there are frames enough."""
-    columns = min(len(envelope) // 2, PENCIL)
-    if columns < 4:
-        return
+    for order in range(2, MAX_MODES + 1):
+        poles = poles_of(envelope, order, PENCIL, step)
+        if len(poles):
+            yield poles
+
+
+def poles_of(
+    envelope: NDArray[np.complex128], order: int, longest: int, step: float
+) -> NDArray[np.complex128]:
+    """So many poles in 1/s of a signal by the matrix pencil method, none if it is too short.
+
+    Args:
+        envelope: [frames].
+        order: how many.
+        longest: frames in a row of the pencil, at most.
+        step: seconds between frames.
+    """
+    columns = min(len(envelope) // 2, longest)
+    if columns < max(4, 2 * order):
+        return np.zeros(0, dtype=np.complex128)
     hankel = np.lib.stride_tricks.sliding_window_view(envelope, columns)
     _, vectors = np.linalg.eigh(hankel.T @ hankel.conj())
-    for order in range(2, min(MAX_MODES, columns // 2) + 1):
-        basis = vectors[:, -order:]
-        turn = np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0]
-        ratios = np.linalg.eigvals(turn).astype(np.complex128)
-        yield (np.log(np.maximum(np.abs(ratios), 1e-9)) + 1j * np.angle(ratios)) / step
+    basis = vectors[:, -order:]
+    turn = np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0]
+    ratios = np.linalg.eigvals(turn).astype(np.complex128)
+    return (np.log(np.maximum(np.abs(ratios), 1e-9)) + 1j * np.angle(ratios)) / step
 
 
 def _plausible(pole: NDArray[np.complex128], step: float) -> NDArray[np.complex128]:

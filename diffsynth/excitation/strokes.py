@@ -48,6 +48,33 @@ class Strokes:
     gain: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """Parts of strokes of one key, and how much each counts in sums over them.
+
+    Attributes:
+        stroke: [m] which.
+        offset: [m] samples from its onset.
+        length: [m] samples.
+        weight: [m] of squares and products.
+    """
+
+    stroke: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    length: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+    def of(self, strokes: NDArray[np.int64]) -> "Pieces":
+        """Those that belong to some strokes."""
+        kept = np.isin(self.stroke, strokes)
+        return Pieces(self.stroke[kept], self.offset[kept], self.length[kept], self.weight[kept])
+
+
+def whole(strokes: Strokes, chosen: NDArray[np.int64]) -> Pieces:
+    """Strokes as one piece each, of weight 1."""
+    return Pieces(chosen, np.zeros_like(chosen), strokes.free[chosen], np.ones(len(chosen)))
+
+
 @dataclass
 class _Stroke:
     """A stroke that has begun; `older` says whether anything but its strike sounds in it."""
@@ -181,46 +208,55 @@ class KeyModes:
         target += (rows.view(np.float32) @ table).reshape(-1)[: len(target)]
 
     def project(
-        self, rest: Sequence[NDArray[np.float32]], chosen: NDArray[np.int64]
+        self, rest: Sequence[NDArray[np.float32]], pieces: Pieces
     ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-        """Inner products of what is left over with every mode, and with t times every mode, t in s.
+        """Weighted inner products of what is left over with every mode, and with t times every mode, t in s.
 
         Args:
             rest: audio of all recordings.
-            chosen: [m] strokes that count.
+            pieces: [m] that count; t is counted from the onset of the stroke.
 
         Returns:
-            Two arrays [m, p]: sum over t of rest(t) conj(state z^t), and with t.
+            Two arrays [m, p]: weight times the sum over t of rest(t) conj(state z^t), and with t.
         """
-        plain = np.empty((len(chosen), len(self.pole)), dtype=np.complex128)
+        plain = np.empty((len(pieces.stroke), len(self.pole)), dtype=np.complex128)
         timed = np.empty_like(plain)
         within = (np.arange(FRAME) / self.rate).astype(np.float32)
-        for row, n in enumerate(chosen.tolist()):
-            free, onset = int(self.strokes.free[n]), int(self.strokes.onset[n])
-            frames = -(-free // FRAME)
+        begin = self.strokes.onset[pieces.stroke] + pieces.offset
+        recording, states = self.strokes.recording[pieces.stroke], self._weighted(pieces, pieces.weight)
+        for row, (start, length) in enumerate(zip(begin.tolist(), pieces.length.tolist(), strict=True)):
+            frames = -(-length // FRAME)
             padded = np.zeros((frames, FRAME), dtype=np.float32)
-            padded.reshape(-1)[:free] = rest[self.strokes.recording[n]][onset : onset + free]
-            powers, state = self._powers[:frames].conj(), self.state[n].conj()
+            padded.reshape(-1)[:length] = rest[recording[row]][start : start + length]
+            powers, state = self._powers[:frames].conj(), states[row].conj()
             sums = self._correlate(padded) * powers
             later = self._correlate((padded * within).astype(np.float32)) * powers
-            start = (FRAME / self.rate * np.arange(frames)).astype(np.float32)
+            time = ((FRAME * np.arange(frames) + pieces.offset[row]) / self.rate).astype(np.float32)
             plain[row] = state * sums.sum(axis=0, dtype=np.complex128)
-            timed[row] = state * (start @ sums + later.sum(axis=0))
+            timed[row] = state * (time @ sums + later.sum(axis=0))
         return plain, timed
+
+    def _weighted(self, pieces: Pieces, weight: NDArray[np.float64]) -> NDArray[np.complex128]:
+        """[m, p] what modes have come to where pieces begin, times some weight."""
+        turned = np.exp(self.pole * pieces.offset[:, None])
+        return np.asarray(weight[:, None] * self.state[pieces.stroke] * turned)
 
     def _correlate(self, frames: NDArray[np.float32]) -> NDArray[np.complex64]:
         return np.ascontiguousarray(frames @ self._table.T).view(np.complex64)
 
-    def products(self, chosen: NDArray[np.int64]) -> list[list[NDArray[np.complex128]]]:
-        """Inner products of modes m = state z^t over the chosen strokes, times t^0, t^1 and t^2 (s).
+    def products(self, pieces: Pieces) -> list[list[NDArray[np.complex128]]]:
+        """Weighted inner products of modes m = state z^t over pieces, times t^0, t^1 and t^2 (s).
 
         Returns:
             Three matrices [p, p] of sum t^i conj(m_p) m_q, then three of sum t^i m_p m_q.
         """
-        state, free = self.state[chosen], self.strokes.free[chosen].astype(np.float64)
-        end = state * np.exp(free[:, None] * self.pole)
-        hermitian = _series(state.conj(), state, end.conj(), end, free, self.pole.conj()[:, None] + self.pole)
-        plain = _series(state, state, end, end, free, self.pole[:, None] + self.pole)
+        state = self._weighted(pieces, np.sqrt(pieces.weight))
+        times = pieces.offset.astype(np.float64), (pieces.offset + pieces.length).astype(np.float64)
+        end = state * np.exp(pieces.length[:, None] * self.pole)
+        hermitian = _series(
+            state.conj(), state, end.conj(), end, *times, self.pole.conj()[:, None] + self.pole
+        )
+        plain = _series(state, state, end, end, *times, self.pole[:, None] + self.pole)
         return [[matrix / self.rate**i for i, matrix in enumerate(sums)] for sums in (hermitian, plain)]
 
 
@@ -235,19 +271,20 @@ def _series(
     right: NDArray[np.complex128],
     left_end: NDArray[np.complex128],
     right_end: NDArray[np.complex128],
-    length: NDArray[np.float64],
+    first: NDArray[np.float64],
+    last: NDArray[np.float64],
     exponent: NDArray[np.complex128],
 ) -> list[NDArray[np.complex128]]:
-    """Sums over strokes and t < length of t^i w^t left right, w = exp(exponent), i = 0, 1, 2."""
+    """Sums over pieces of t^i w^(t - first) left right, first <= t < last, w = exp(exponent), i = 0, 1, 2."""
     w, gap = np.exp(exponent), -np.expm1(exponent)  # 1 - w, exact for slow modes that turn alike
-    difference = left.T @ right - left_end.T @ right_end
-    once = (left_end * length[:, None]).T @ right_end
-    twice = (left_end * length[:, None] ** 2).T @ right_end
-    return [
-        difference / gap,
-        (w * difference / gap - once) / gap,
-        ((w * (1 + w) * difference / gap - 2 * w * once) / gap - twice) / gap,
+    edges = [
+        (left * first[:, None] ** i).T @ right - (left_end * last[:, None] ** i).T @ right_end
+        for i in range(3)
     ]
+    # Sums by parts: the differences of t^i are 1 and 2 t + 1.
+    plain = edges[0] / gap
+    once = (edges[1] + w * plain) / gap
+    return [plain, once, (edges[2] + w * (2 * once + plain)) / gap]
 
 
 def remainder(
@@ -270,11 +307,9 @@ def modes_of(
     return KeyModes(pole, float(piano.releases[key]), strokes, rate, turn)
 
 
-def energy(rest: Sequence[NDArray[np.float32]], strokes: Strokes, chosen: NDArray[np.int64]) -> float:
-    """Energy of what is left during some strokes, in squared samples."""
-    total = 0.0
-    for n in chosen.tolist():
-        onset = int(strokes.onset[n])
-        part = rest[strokes.recording[n]][onset : onset + int(strokes.free[n])]
-        total += float(part @ part)
-    return total
+def energy(rest: Sequence[NDArray[np.float32]], strokes: Strokes, pieces: Pieces) -> NDArray[np.float64]:
+    """[m] energy of what is left during pieces of strokes, in squared samples, not weighted."""
+    recording, begin = strokes.recording[pieces.stroke], strokes.onset[pieces.stroke] + pieces.offset
+    columns = zip(recording.tolist(), begin.tolist(), (begin + pieces.length).tolist(), strict=True)
+    parts = (rest[index][start:end] for index, start, end in columns)
+    return np.array([float(part @ part) for part in parts])

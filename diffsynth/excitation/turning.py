@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.excitation.measure import equal_tempered
-from diffsynth.excitation.strokes import KeyModes
+from diffsynth.excitation.strokes import KeyModes, whole
 
 REPEATS = 0.6  # length of the mean of the strikes' phases, weighted, from which on they count as repeating
 CLEAR = 4.0  # times the power that noise alone would have: a phase that can be seen
@@ -45,7 +45,7 @@ def find_turns(
     """
     strikes = np.arange(len(modes.strokes.gain))
     together = (partial[:, None] == np.arange(partial.max() + 1)).astype(float)
-    plain, _ = modes.project(rest, strikes)
+    plain, _ = modes.project(rest, whole(modes.strokes, strikes))
     energy = _energies(modes, amplitude, together)
     seen = (plain * amplitude.conj()) @ together + energy / 2  # a real signal has half the energy
     total = seen * (modes.turn @ (together / together.sum(axis=0)))

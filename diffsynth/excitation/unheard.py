@@ -15,7 +15,7 @@ from diffsynth.excitation.joint import FOLD
 from diffsynth.excitation.measure import Recording, equal_tempered
 from diffsynth.excitation.modes import MAX_DECAY
 from diffsynth.excitation.piano import Piano
-from diffsynth.excitation.strokes import Strokes, energy, find_strokes, modes_of, remainder
+from diffsynth.excitation.strokes import Strokes, energy, find_strokes, modes_of, remainder, whole
 
 CLOSE = 0.035  # of equal temperament, as far as the ratio of two keys is believed: 60 cents
 Modes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.complex128]]
@@ -52,8 +52,8 @@ def _explains(
     left = [audio.copy() for audio in rest] if len(strokes.gain) else rest
     modes_of(piano, key, strokes, rate).add(piano.amplitude[piano.key == key], left)
     modes_of(taken, key, strokes, rate).add(-taken.amplitude[taken.key == key], left)
-    strikes = np.arange(len(strokes.gain))
-    return energy(left, strokes, strikes) <= energy(rest, strokes, strikes)
+    strikes = whole(strokes, np.arange(len(strokes.gain)))
+    return bool(energy(left, strokes, strikes).sum() <= energy(rest, strokes, strikes).sum())
 
 
 def _take(piano: Piano, key: int, source: int, max_frequency: float) -> Piano:
