@@ -26,7 +26,7 @@ from diffsynth.excitation.measure import (
     sounding_map,
     soundings,
 )
-from diffsynth.excitation.modes import MIN_DECAY, poles_of
+from diffsynth.excitation.modes import MIN_DECAY, poles_of, window_effect
 from diffsynth.excitation.piano import QUIETEST, Piano
 from diffsynth.excitation.strokes import find_strokes, remainder
 
@@ -148,8 +148,7 @@ def aftersound(
         start = size // 4 / rate * np.arange(len(left))
         back = np.exp(-2j * np.pi * frequency * start)
         pole, amplitude = slow_modes((left @ turn) * back, (all_ @ turn) * back, float(start[1]), harm)
-        seen = (window[:, None] * np.exp(np.outer(seconds, pole))).sum(axis=0) / window.sum()
-        amplitude = amplitude / seen
+        amplitude = amplitude / window_effect(pole, window, rate)
         kept = np.abs(amplitude) * loudest > QUIETEST
         poles.append(pole[kept] + 2j * np.pi * frequency)
         amplitudes.append(amplitude[kept])

@@ -71,9 +71,15 @@ def _solve(
 ) -> tuple[Modes, float]:
     """Amplitudes of modes with known poles, the window's effect taken out, and the squared error."""
     amplitude, error = _amplitudes(envelope, weight, known, poles, step)
-    samples = np.arange(len(window)) / rate
-    seen = (window[:, None] * np.exp(np.outer(samples, poles))).sum(axis=0) / window.sum()
-    return Modes(poles.imag / (2 * np.pi), -poles.real, amplitude / seen), error
+    return Modes(poles.imag / (2 * np.pi), -poles.real, amplitude / window_effect(poles, window, rate)), error
+
+
+def window_effect(
+    poles: NDArray[np.complex128], window: NDArray[np.float64], rate: int
+) -> NDArray[np.complex128]:
+    """Factor by which a windowed sum from its start on sees modes with poles in 1/s."""
+    turns = np.exp(np.outer(np.arange(len(window)) / rate, poles))
+    return np.asarray((window[:, None] * turns).sum(axis=0) / window.sum())
 
 
 def _believable(modes: Modes, seen: NDArray[np.complex128]) -> bool:
