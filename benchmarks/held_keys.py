@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--program", type=int, default=0)
     parser.add_argument("--gain", type=float, default=0.6)
     given = parser.parse_args()
+    if not given.piano.is_file():
+        parser.error(f"{given.piano} does not exist")
     piano = read_piano(given.piano)
     events = snap(sampler(SEED, ((40, 127),), given.stretch))
     audio = render_soundfont(events, SOUNDFONT, RATE, program=given.program, gain=given.gain)
