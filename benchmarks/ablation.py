@@ -4,9 +4,9 @@
 
 Fits a piano to the aligned training split once for every ingredient, plays every MIDI file of the folder
 with it, nothing learned, 30 s from second 5, and compares with FluidSynth as `benchmarks/performances.py`
-does. Then come voices that were trained on top of the last piano. The last row is what the metrics
-themselves can tell: the reference against itself, played later by half of the 64 samples between two
-moments when FluidSynth takes events, and moved back.
+does. A run that was interrupted goes on after the pianos that it has kept. Then come voices that were
+trained on top of the last piano. The last row is what the metrics themselves can tell: the reference against
+itself, played later by half of the 64 samples between two moments when FluidSynth takes events, and moved back.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np
 from performances import FROM, METRICS, SECONDS, play_voice
 
 from diffsynth.audio import Audio
-from diffsynth.config import Evaluate, load_params
+from diffsynth.config import Evaluate, Fit, load_params
 from diffsynth.data.soundfont import GRID, RENDER_RATE, render_soundfont
 from diffsynth.evaluation.metrics import evaluate_pair
 from diffsynth.events import KEYS, Events, to_samples
@@ -66,6 +66,7 @@ ROWS = {
     "+ joint least squares": ("tuning", "phases", "modes", "attacks", "joint"),
     "+ strikes as a sampler's voices": ("tuning", "phases", "modes", "attacks", "joint", "voices"),
     "+ aftersound": ("tuning", "phases", "modes", "attacks", "joint", "voices", "aftersound"),
+    "+ scatter of moments": (*OFF, "scatter"),
 }
 ITSELF = "the reference, half a step later"
 
@@ -81,13 +82,13 @@ class Job:
     steps: int = 1
 
 
-def fit_variant(recordings: list, config: object, on: tuple[str, ...]) -> Piano:
+def fit_variant(recordings: list, config: Fit, on: tuple[str, ...]) -> Piano:
     """A piano with some of the ingredients."""
     with ExitStack() as stack:
         for name, off in OFF.items():
             if name not in on:
                 stack.enter_context(off())
-        piano = fit.fit_piano(recordings, config)
+        piano = fit.fit_piano(recordings, config if "scatter" in on else replace(config, jitter=0.0))
     if "phases" in on:
         return piano
     turns = np.exp(2j * np.pi * np.random.default_rng(0).random(len(piano.key)))
@@ -121,7 +122,8 @@ def variants(given: argparse.Namespace, folder: Path) -> Iterator[Job]:
     recordings = read_recordings(given.aligned, params.fit.minutes)
     for number, (label, on) in enumerate(ROWS.items()):
         path = folder / f"{number}.safetensors"
-        save_piano(path, fit_variant(recordings, params.fit, on))
+        if not path.exists():
+            save_piano(path, fit_variant(recordings, params.fit, on))
         yield Job(Path(), label, piano=path)
     for voice in given.voices:
         for steps in given.steps:
@@ -138,7 +140,8 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--voices", type=Path, nargs="*", default=[])
     parser.add_argument("--steps", type=int, nargs="+", default=[1], help="of the sampler")
-    parser.add_argument("--pianos", type=Path, default=Path("results/ablation"), help="where they are kept")
+    kept = "where pianos are kept; to be emptied when anything changes"
+    parser.add_argument("--pianos", type=Path, default=Path("results/ablation"), help=kept)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     audio = load_params(given.params).audio
@@ -146,7 +149,11 @@ def main() -> None:
     files = sorted(given.folder.glob("*.mid"))
     jobs = [replace(row, midi=midi) for row in rows for midi in files]
     work = partial(score, rate=audio.sample_rate, frame=audio.frame)
-    scores = list(parallel_map(work, jobs, given.workers, "ablation"))
+    print_table(rows, jobs, list(parallel_map(work, jobs, given.workers, "ablation")))
+
+
+def print_table(rows: list[Job], jobs: list[Job], scores: list[dict[str, float]]) -> None:
+    """Means over the files that each row has played."""
     print("| | " + " | ".join(name.replace("_", " ") for name in SHOWN) + " |")
     print("|---" * (len(SHOWN) + 1) + "|")
     for row in rows:

@@ -115,6 +115,7 @@ class Fit:
     partials: Count
     max_frequency: Positive
     passes: Natural
+    jitter: NotNegative
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from diffsynth.errors import UserError
 from diffsynth.excitation.bank import SILENCE
+from diffsynth.excitation.interference import BESIDE, SILENT
 from diffsynth.excitation.piano import REFERENCE_VELOCITY
 from diffsynth.files import atomic_path
 from diffsynth.inference import BlockStep
@@ -75,6 +76,9 @@ def describe(voice: AnyVoice, steps: int) -> dict[str, Any]:
         "max_gain": MAX_GAIN,
         "reference_velocity": REFERENCE_VELOCITY,
         "sampled": voice.piano.sampled,
+        "jitter": voice.piano.jitter,
+        "beside": BESIDE,
+        "meeting": SILENT,
         "silence": SILENCE,
     }
 

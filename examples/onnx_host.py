@@ -48,6 +48,7 @@ class Host:
         self.triangles[self.band + 1, modes] += self.share
         of_key = self.key == np.arange(KEYS)[:, None]
         self.levels = np.concatenate([self.triangles, of_key]).astype(np.float32).T  # [p, k + 88]
+        self.meetings = [self._meeting(key) for key in range(KEYS + len(SOURCES))]
         self.reset()
 
     def reset(self):
@@ -92,7 +93,7 @@ class Host:
     def _frame(self, f, events, start, late, end, velocities, strikes):
         """Modes and dampers over one frame. A damper falls at the nearest frame border."""
         fresh, fresh_released = np.zeros((2, len(self.key)), dtype=np.complex128)
-        falling, renewed = [], set()
+        fallen, renewed = set(), set()
         for at, kind, number, value in events:
             offset = at - f * self.frame
             for what, key in self._move(kind, number, value):
@@ -100,10 +101,15 @@ class Host:
                 if what == "strike":
                     gain = (value / self.reference_velocity) ** self.exponent[key]
                     amplitude = gain * self.amplitude[modes]
-                    strikes.append((f, offset, modes, amplitude))
                     if key < KEYS:
                         velocities[f, key] = value / 127
-                    fresh[modes] += amplitude * np.exp(self.pole[modes] * (self.frame - offset))
+                    turn = np.exp(self.pole[modes] * (self.frame - offset))
+                    left, change = amplitude * turn, 0
+                    if self.jitter and self.voices[key]:
+                        older = 0 if key in fallen else self.held[modes] * self.turn[modes]
+                        change = self._meet(key, older + fresh[modes], left)
+                    strikes.append((f, offset, modes, amplitude + change / turn))
+                    fresh[modes] += left + change
                     # Turned with all others at the end of the frame.
                     self.last[modes] = amplitude * np.exp(-self.pole[modes] * offset)
                     self.voices[key] += 1
@@ -113,7 +119,7 @@ class Host:
                     if offset < self.frame // 2:
                         release(modes, self.held, self.released)
                     else:
-                        falling.append(modes)
+                        fallen.add(key)
                     release(modes, fresh, fresh_released)
                     renewed.discard(key)
                     self.voices[key] = 0
@@ -122,8 +128,8 @@ class Host:
         late[f] = self.held + self.released
         self.held, self.released = self.held * self.turn, self.released * self.turn
         self.last *= self.turn
-        for modes in falling:
-            release(modes, self.held, self.released)
+        for key in fallen:
+            release(self.key == key, self.held, self.released)
         self.held += fresh
         self.released += fresh_released
         for key in renewed:
@@ -132,6 +138,26 @@ class Host:
                 self.released[modes] += self.held[modes] - self.last[modes]
                 self.held[modes], self.voices[key] = self.last[modes], 1
         end[f] = self.held + self.released
+
+    def _meeting(self, key):
+        """Which partial each mode of a key belongs to, and how far two strikes of a partial interfere."""
+        frequency = self.frequency[self.key == key]
+        order = np.argsort(frequency)
+        partial = np.empty(len(frequency), dtype=int)
+        partial[order] = np.cumsum(np.diff(frequency[order], prepend=-np.inf) > self.beside) - 1
+        mean = np.bincount(partial, frequency) / np.bincount(partial)
+        return partial, np.exp(-((2 * np.pi * mean * self.jitter) ** 2))
+
+    def _meet(self, key, older, strike):
+        """What a strike adds to the older sound of its key: together they get the power to be expected."""
+        partial, coherence = self.meetings[key]
+        a, b = (np.bincount(partial, x.real) + 1j * np.bincount(partial, x.imag) for x in (older, strike))
+        size, cross = np.abs(a + b), (a * b.conj()).real
+        power = np.maximum(size**2 - 2 * (1 - coherence) * cross, 0)
+        meets = (np.minimum(np.abs(a), np.abs(b)) > self.meeting) & (size > self.meeting)
+        factor = np.zeros(len(a), dtype=complex)
+        factor[meets] = (np.sqrt(power[meets]) / size[meets] - 1) * (a + b)[meets] / a[meets]
+        return factor[partial] * older
 
     def _move(self, kind, number, value):
         """What one event does: keys that are struck, whose dampers fall, that hold their last strike only."""

@@ -17,6 +17,7 @@ PIANO = Piano(
     release=np.linspace(5, 92, 88),
     exponent=np.linspace(1, 2.74, 88),
     sampled=True,
+    jitter=4e-4,
 )
 
 

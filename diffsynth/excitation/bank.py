@@ -7,7 +7,8 @@ products, one fading out while the other fades in. Positions of strikes are exac
 dampers fall at the nearest frame border.
 
 Between events the amplitudes at all frame borders of a block are known at once: the first one times
-powers of a constant. An event then changes the modes of its key from its border on. What the last strike
+powers of a constant. An event then changes the modes of its key from its border on; what a strike makes of
+the older sound of its key is decided by `diffsynth.excitation.interference`. What the last strike
 of a key has come to is known as well, from its age; the rest of a sampler's key is what older voices left.
 """
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from diffsynth.events import PEDALS, Events
 from diffsynth.excitation.dampers import SOURCES, Action, Dampers
+from diffsynth.excitation.interference import Interference
 from diffsynth.excitation.piano import Piano
 
 SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to nothing, so that no denormals remain
@@ -34,7 +36,7 @@ class Strike:
     key: int  # 0 to 87, or a move of the pedal (`diffsynth.excitation.dampers`)
     velocity: int
     modes: slice
-    amplitude: NDArray[np.complex64]  # [modes of the key]
+    amplitude: NDArray[np.complex64]  # [modes of the key], with what changes of their older sound
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Bank:
         self._fade = (1 - np.exp(self._damping * frame)).astype(np.float32)
         edges = np.searchsorted(piano.key, np.arange(SOURCES + 1))
         self._modes = [slice(a, b) for a, b in pairwise(edges.tolist())]
+        self._interference = [Interference(piano, modes) for modes in self._modes] if piano.jitter else []
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
         self._free, self._damped = self._powers(0)
         self.dampers = Dampers(piano.sampled, piano.knocks)
@@ -204,7 +207,11 @@ class Bank:
         """Strike a key within a frame; also what that comes to at the end of the frame."""
         modes, gain = self._modes[key], self.piano.gain(key, velocity)
         amplitude = self._struck_amplitude[modes] * np.float32(gain)
-        left = (amplitude * np.exp(self._pole[modes] * (self.frame - offset))).astype(np.complex64)
+        turn = np.exp(self._pole[modes] * (self.frame - offset))
+        left = (amplitude * turn).astype(np.complex64)
+        if self._interference and self._voices[key]:
+            change = self._interference[key].change(held[index + 1, modes], left)
+            amplitude, left = (amplitude + change / turn).astype(np.complex64), left + change
         self._spread(held, self._free, index + 1, modes, left)
         self._voices[key] += 1
         self._struck[key], self._gain[key] = index * self.frame + offset, gain

@@ -13,7 +13,7 @@ the result (`diffsynth.excitation.unheard`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,7 @@ def fit_piano(recordings: Sequence[Recording], config: Fit) -> Piano:
     exponent = _exponents(tracks)
     keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
     strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
+    strings = replace(strings, jitter=config.jitter)
     struck = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
     pedalled = add_knocks(struck, recordings, config.max_frequency)
     if not config.passes:

@@ -43,6 +43,7 @@ class Piano:
         release: [88] 1/s, added to the decay once the damper has fallen.
         exponent: [88] of velocity.
         sampled: whether every strike is a voice of its own (`diffsynth.excitation.dampers`).
+        jitter: s, by which the moments of strikes scatter (`diffsynth.excitation.interference`).
     """
 
     key: NDArray[np.int64]
@@ -52,6 +53,7 @@ class Piano:
     release: NDArray[np.float64]
     exponent: NDArray[np.float64]
     sampled: bool = False
+    jitter: float = 0.0
 
     def gain(self, key: int, velocity: int) -> float:
         """Factor by which a strike of `key` at `velocity` differs from one at velocity 64."""
@@ -83,11 +85,13 @@ class Piano:
             UserError: an array is missing, does not fit the others, or holds what no piano has.
         """
         try:
-            given = {"sampled": np.asarray(False), **tensors}  # files from before it was told apart lack it
+            # Older files lack what was told apart later.
+            given = {"sampled": np.asarray(False), "jitter": np.asarray(0.0), **tensors}
             arrays = {field.name: np.asarray(given[field.name]) for field in fields(Piano)}
             real, imaginary = arrays.pop("amplitude")
             key, sampled = arrays.pop("key").astype(np.int64), bool(arrays.pop("sampled"))
-            piano = Piano(key=key, amplitude=real + 1j * imaginary, sampled=sampled, **arrays)
+            jitter = float(arrays.pop("jitter").item())
+            piano = Piano(key=key, amplitude=real + 1j * imaginary, sampled=sampled, jitter=jitter, **arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"not a modal piano: {error}") from error
         modes = {piano.key.shape, piano.frequency.shape, piano.decay.shape, piano.amplitude.shape}

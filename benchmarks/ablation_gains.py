@@ -1,0 +1,98 @@
+"""What learned gains add to every piano of the ablation: the same segments and steps for each.
+
+    python benchmarks/ablation.py FOLDER_OF_MIDI
+    python benchmarks/ablation_gains.py FOLDER_OF_MIDI [--rows 0 3 8] [--minutes 24] [--steps 600]
+
+Takes the pianos that the first command keeps, trains an LSTM at 512 samples on each, and scores both as the
+first command does. Segments are spread evenly over the training split.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.parallel
+
+import torch
+from ablation import ROWS, Job, print_table, score
+
+from diffsynth.config import Params, load_params
+from diffsynth.examples import GainExamples
+from diffsynth.excitation.piano import load_piano
+from diffsynth.featureset import FeatureSet, build_features
+from diffsynth.parallel import parallel_map
+from diffsynth.shards import Segment, read_shards
+from diffsynth.training import Trainer
+from diffsynth.voice import Voice, VoiceConfig
+from diffsynth.weights import save_voice
+
+MODEL, BLOCK = "lstm", 512
+VALIDATION = 0.1  # segments of it, of those of training
+
+
+def spread(shards: Path, split: str, seconds: float) -> list[Segment]:
+    """So many seconds of a split, evenly spread."""
+    wanted = max(1, round(seconds / next(read_shards(shards, split)).seconds))
+    count = sum(1 for _ in read_shards(shards, split))
+    chosen = {i * count // min(wanted, count) for i in range(min(wanted, count))}
+    return [segment for i, segment in enumerate(read_shards(shards, split)) if i in chosen]
+
+
+def train(piano_file: Path, splits: list[list[Segment]], params: Params, steps: int) -> Voice:
+    """A voice on a piano, after so many steps."""
+    piano = load_piano(piano_file)
+    data, validation = (build_features(part, piano, params.audio, params.features) for part in splits)
+    config = VoiceConfig(MODEL, BLOCK, params.audio, params.features, params.lstm)
+    schedule = replace(params.train, steps=steps, validate_every=steps)
+    normaliser = data.normaliser()
+
+    def examples(features: FeatureSet) -> GainExamples:
+        return GainExamples(features, normaliser, config.frames, schedule)
+
+    torch.manual_seed(schedule.seed)
+    trainer = Trainer(config.new_denoiser(), examples(data), examples(validation), schedule, params.diffusion)
+    for _ in trainer.steps():
+        pass
+    trainer.denoiser.load_state_dict(trainer.best)
+    return Voice(config, trainer.denoiser, piano, normaliser)
+
+
+def variants(given: argparse.Namespace, params: Params) -> Iterator[Job]:
+    """All jobs but for the files that they play."""
+    seconds = 60 * given.minutes
+    shares = {"train": seconds, "validation": VALIDATION * seconds}
+    splits = [spread(given.shards, split, share) for split, share in shares.items()]
+    for row in given.rows:
+        label, piano = list(ROWS)[row], given.pianos / f"{row}.safetensors"
+        yield Job(Path(), label, piano=piano)
+        path = given.pianos / f"{row}-{MODEL}.safetensors"
+        save_voice(path, train(piano, splits, params, given.steps), {})
+        yield Job(Path(), f"{label}, and gains", voice=path)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of MIDI files")
+    parser.add_argument("--shards", type=Path, default=Path("data/shards"))
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--pianos", type=Path, default=Path("results/ablation"), help="of the first command")
+    parser.add_argument("--rows", type=int, nargs="+", default=list(range(len(ROWS))))
+    parser.add_argument("--minutes", type=float, default=24.0, help="of recordings")
+    parser.add_argument("--steps", type=int, default=600, help="of the optimiser")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    params = load_params(given.params)
+    torch.set_num_threads(params.train.threads)
+    rows = list(variants(given, params))
+    files = sorted(given.folder.glob("*.mid"))
+    jobs = [replace(row, midi=midi) for row in rows for midi in files]
+    work = partial(score, rate=params.audio.sample_rate, frame=params.audio.frame)
+    print_table(rows, jobs, list(parallel_map(work, jobs, given.workers, "ablation")))
+
+
+if __name__ == "__main__":
+    main()

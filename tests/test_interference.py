@@ -1,0 +1,133 @@
+"""Strings struck again have the power to be expected of strikes whose moments are not known exactly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffsynth.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN
+from diffsynth.excitation.bank import Bank, play_whole
+from diffsynth.excitation.interference import Interference
+from diffsynth.excitation.piano import Piano
+
+RATE, FRAME = 24000, 128
+JITTER = 4e-4
+# Two partials of one key, the upper one of two modes that beat; and another key.
+PIANO = Piano(
+    key=np.array([39, 39, 39, 60]),
+    frequency=np.array([130.0, 2001.0, 2003.0, 880.0]),
+    decay=np.array([0.5, 0.7, 1.5, 2.0]),
+    amplitude=np.array([0.1, 0.06 + 0.02j, -0.04j, 0.05]),
+    release=np.full(88, 30.0),
+    exponent=np.full(88, 1.5),
+    jitter=JITTER,
+)
+AMPLITUDES = st.builds(
+    lambda size, turn: 10.0**size * np.exp(1j * turn), st.floats(-4, 0), st.floats(-np.pi, np.pi)
+)
+
+
+def one_mode(frequency):
+    piano = replace(PIANO, key=np.array([39]), frequency=np.array([frequency]))
+    return replace(piano, decay=np.array([0.5]), amplitude=np.array([0.1 + 0j]))
+
+
+def together(frequency, older, strike):
+    """Amplitudes of both sounds after the strike."""
+    change = Interference(one_mode(frequency), slice(0, 1)).change(
+        np.array([older], dtype=np.complex64), np.array([strike], dtype=np.complex64)
+    )
+    return complex(change[0]), older + complex(change[0]) + strike
+
+
+@given(st.sampled_from([60.0, 400.0, 900.0, 5000.0]), AMPLITUDES, AMPLITUDES)
+def test_power_is_that_of_strikes_whose_moments_scatter(frequency, older, strike):
+    random = np.random.default_rng(0).standard_normal((2, 20000)) * JITTER
+    turned = np.exp(2j * np.pi * frequency * random)
+    powers = np.abs(older * turned[0] + strike * turned[1]) ** 2
+    _, both = together(frequency, older, strike)
+    error = 5 * powers.std() / np.sqrt(powers.size) + 1e-5 * powers.mean()
+    if abs(older + strike) > 1e-3 * abs(older):  # what cancels to nothing has no phase to be scaled in
+        assert abs(both) ** 2 == pytest.approx(powers.mean(), abs=error)
+
+
+@given(st.floats(30, 10000), AMPLITUDES, AMPLITUDES)
+def test_the_older_sound_changes_by_little_more_than_the_softer_of_both(frequency, older, strike):
+    change, both = together(frequency, older, strike)
+    assert abs(change) <= 1.001 * np.sqrt(2) * min(abs(older), abs(strike)) + 1e-7
+    exact = older + strike
+    if abs(exact) > 1e-3 * abs(older):  # in the phase of the exact sum
+        assert abs((both * np.conj(exact)).imag) <= 1e-3 * abs(both * exact)
+
+
+def test_modes_of_a_partial_change_alike_and_other_partials_by_themselves():
+    meeting = Interference(PIANO, slice(0, 3))
+    older = np.array([0.05, 0.03, 0.02], dtype=np.complex64)
+    strike = np.array([0.1, 0.06, 0.04], dtype=np.complex64)
+    factor = meeting.change(older, strike) / older
+    assert abs(factor[0]) < 0.15  # at 130 Hz a millisecond is known well enough
+    assert abs(factor[1]) > 0.3
+    np.testing.assert_allclose(factor[1], factor[2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("older", [[0, 0, 0], [1e-10, -1e-10, 0]])
+def test_nothing_meets_nothing(older):
+    change = Interference(PIANO, slice(0, 3)).change(
+        np.array(older, dtype=np.complex64), np.array([0.1, 0.1j, 0], dtype=np.complex64)
+    )
+    assert not change.any()
+
+
+def events_of(*rows):
+    return np.array(list(rows), dtype=SAMPLE_EVENT)
+
+
+def level(audio):
+    """dB over the second that follows two strikes."""
+    return 10 * np.log10(np.mean(np.square(audio[14000:38000], dtype=np.float64)))
+
+
+def test_repeated_notes_are_equally_loud_whenever_they_are_struck_again():
+    levels = {JITTER: [], 0.0: []}
+    piano = one_mode(2000.0)
+    for again in range(12000, 12013):  # through one period
+        events = events_of((0, NOTE_ON, 60, 64), (again, NOTE_ON, 60, 64))
+        for jitter, found in levels.items():
+            found.append(level(play_whole(replace(piano, jitter=jitter), events, RATE, FRAME, 40000)))
+    assert np.ptp(levels[0.0]) > 10
+    assert np.ptp(levels[JITTER]) < 0.1
+
+
+def test_a_damped_key_or_another_one_meets_nothing():
+    rows = [(0, NOTE_ON, 60, 64), (3000, NOTE_OFF, 60, 0), (3500, NOTE_ON, 60, 90), (5000, NOTE_ON, 81, 90)]
+    certain = replace(PIANO, jitter=0.0)
+    found, exact = (play_whole(p, events_of(*rows), RATE, FRAME, 20000) for p in (PIANO, certain))
+    np.testing.assert_array_equal(found, exact)
+
+
+def test_soft_strikes_on_loud_strings_do_not_click():
+    rows = [(0, NOTE_ON, 60, 127), *((12000 + 1700 * i, NOTE_ON, 60, 1) for i in range(12))]
+    audio = play_whole(PIANO, events_of(*rows), RATE, FRAME, 40000)
+    bend = np.abs(np.diff(audio, 2))
+    assert bend[11990:].max() < 1.02 * bend[6000:11990].max()
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("blocks", [[4] * 16, [1] * 64])
+def test_blocks_do_not_matter(sampled, blocks):
+    piano = replace(PIANO, sampled=sampled)
+    rows = [(0, CONTROL, SUSTAIN, 127)]
+    for i in range(20):
+        rows += [(350 * i, NOTE_ON, 60, 40 + 4 * i), (350 * i + 200, NOTE_OFF, 60, 0)]
+    rows += [(7100, NOTE_ON, 60, 80), (7200, CONTROL, SUSTAIN, 0)]
+    events, bank, audio = events_of(*rows), Bank(piano, RATE, FRAME), []
+    gain = np.ones((blocks[0] + 1, bank.modes), dtype=np.float32)
+    for begin, frames in zip(np.cumsum([0, *blocks[:-1]]) * FRAME, blocks, strict=True):
+        inside = (events["position"] >= begin) & (events["position"] < begin + frames * FRAME)
+        part = events[inside].copy()
+        part["position"] -= begin
+        audio.append(bank.play(bank.process(part, frames), gain))
+    whole = play_whole(piano, events, RATE, FRAME, 64 * FRAME)
+    np.testing.assert_allclose(np.concatenate(audio), whole, atol=1e-5)
