@@ -11,7 +11,10 @@ from diffsynth.errors import UserError
 from pipeline import paths
 
 if TYPE_CHECKING:
+    from diffsynth.events import Events
     from diffsynth.live.sinks import Sink
+    from diffsynth.live.sources import Source
+    from diffsynth.synthesizer import Synthesizer
 
 SUFFIXES = (".wav", ".flac")
 
@@ -56,22 +59,13 @@ def play(
     import torch
 
     from diffsynth.live.session import Session
-    from diffsynth.live.sources import FileSource, Source
     from diffsynth.synthesizer import Synthesizer
     from diffsynth.weights import open_voice
 
     torch.set_num_threads(1)
     synthesizer = Synthesizer(open_voice(model, block, weights, released, models), steps, seed)
     with ExitStack() as stack:
-        inlet: Source
-        if events is not None:
-            # The first block to be computed begins one block before the sink does.
-            inlet, name = FileSource(events, synthesizer.rate, -synthesizer.block), str(source)
-        else:
-            from diffsynth.live.ports import Port
-
-            inlet = Port(synthesizer.rate, port, virtual)
-            name = inlet.name
+        name, inlet = _source(synthesizer, source, events, port, virtual)
         stack.callback(inlet.close)
         outlet = _sink(stack, sink, device, synthesizer.rate)
         stack.callback(outlet.close)
@@ -102,6 +96,25 @@ def _check(
         raise UserError(f"--sink is null or a .wav or .flac file, not {sink}")
     if sink is not None and Path(sink).is_dir():
         raise UserError(f"{sink} is a folder")
+
+
+def _source(
+    synthesizer: "Synthesizer",
+    file: Path | None,
+    events: "Events | None",
+    port: str | None,
+    virtual: str | None,
+) -> tuple[str, "Source"]:
+    """Where events come from, and its name."""
+    if events is not None:
+        from diffsynth.live.sources import FileSource
+
+        # The first block to be computed begins one block before the sink does.
+        return str(file), FileSource(events, synthesizer.rate, -synthesizer.block)
+    from diffsynth.live.ports import Port
+
+    inlet = Port(synthesizer.rate, port, virtual)
+    return inlet.name, inlet
 
 
 def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int) -> "Sink":
