@@ -101,7 +101,7 @@ class Align:
 class Shard:
     """Cutting performances into samples of fixed length."""
 
-    segment: Positive
+    segment: Annotated[float, Within(0, 600, above=True)]  # it is in memory as a whole
     context: NotNegative
     samples_per_shard: Count
     workers: Count
@@ -115,7 +115,7 @@ class Fit:
     partials: Count
     max_frequency: Positive
     passes: Natural
-    jitter: NotNegative
+    jitter: Annotated[float, Within(0, 0.1)]
 
 
 @dataclass(frozen=True)

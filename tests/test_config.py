@@ -181,6 +181,8 @@ def test_numbers_out_of_range_are_refused_before_anything_runs(tmp_path, section
     ("section", "key", "value", "message"),
     [
         ("align", "min_matched", 1.5, "must be at most 1, not 1.5"),
+        ("shard", "segment", 1e6, "must be at most 600, not 1000000.0"),
+        ("fit", "jitter", 0.4, "must be at most 0.1, not 0.4"),
         ("diffusion", "ema", 1.1, "must be at most 1, not 1.1"),
         ("diffusion", "validation_sigmas", [0.2, -0.1], "must be at least 0, not -0.1"),
         ("diffusion", "validation_sigmas", [], "must not be empty"),
