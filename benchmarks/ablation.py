@@ -4,10 +4,10 @@
 
 Fits a piano to the aligned training split once for every ingredient, plays every MIDI file of the folder
 with it, nothing learned, 30 s from second 5, and compares with FluidSynth as `benchmarks/performances.py`
-does. A run that was interrupted goes on after the pianos that it has kept. Then come voices that were
-trained on top of the last piano. The last row is what the metrics themselves can tell: the reference
-against itself, played later by half of the 64 samples between two moments when FluidSynth takes events,
-and moved back.
+does. A run that was interrupted goes on after the pianos that it has kept: where parameters, data or code
+have changed since, their folder has to be emptied. Then come voices that were trained on top of the last
+piano. The last row is what the metrics themselves can tell: the reference against itself, played later by
+half of the 64 samples between two moments when FluidSynth takes events, and moved back.
 """
 
 import argparse

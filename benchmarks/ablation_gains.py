@@ -30,14 +30,15 @@ from diffsynth.voice import Voice, VoiceConfig
 from diffsynth.weights import save_voice
 
 MODEL, BLOCK = "lstm", 512
-VALIDATION = 0.1  # segments of it, of those of training
+VALIDATION = 0.1  # seconds of validation for each of training
 
 
 def spread(shards: Path, split: str, seconds: float) -> list[Segment]:
     """So many seconds of a split, evenly spread."""
-    wanted = max(1, round(seconds / next(read_shards(shards, split)).seconds))
-    count = sum(1 for _ in read_shards(shards, split))
-    chosen = {i * count // min(wanted, count) for i in range(min(wanted, count))}
+    length = [segment.seconds for segment in read_shards(shards, split)]
+    count = len(length)
+    wanted = min(count, max(1, round(seconds / max(length))))
+    chosen = {i * count // wanted for i in range(wanted)}
     return [segment for i, segment in enumerate(read_shards(shards, split)) if i in chosen]
 
 

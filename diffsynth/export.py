@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from diffsynth.errors import UserError
 from diffsynth.excitation.bank import SILENCE
-from diffsynth.excitation.interference import BESIDE, SILENT
+from diffsynth.excitation.interference import BESIDE, NOTHING
 from diffsynth.excitation.piano import REFERENCE_VELOCITY
 from diffsynth.files import atomic_path
 from diffsynth.inference import BlockStep
@@ -28,7 +28,7 @@ from diffsynth.representation import AUDIBLE, MAX_GAIN
 from diffsynth.voice import Voice
 from diffsynth.weights import AnyVoice
 
-FORMAT = "diffsynth network 1"
+FORMAT = "diffsynth network 2"
 ENTRY = "diffsynth"  # name of the metadata entry
 
 
@@ -78,7 +78,7 @@ def describe(voice: AnyVoice, steps: int) -> dict[str, Any]:
         "sampled": voice.piano.sampled,
         "jitter": voice.piano.jitter,
         "beside": BESIDE,
-        "meeting": SILENT,
+        "nothing": NOTHING,
         "silence": SILENCE,
     }
 

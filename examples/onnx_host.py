@@ -20,6 +20,7 @@ import onnxruntime
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
 LOWEST, KEYS = 21, 88
+FORMAT = "diffsynth network 2"
 PEDAL_FALLS, PEDAL_RISES = SOURCES = 88, 89  # what sounds beside the keys, if there are modes of it
 
 
@@ -34,6 +35,8 @@ class Host:
         if "frame" not in about:
             sys.exit(f"{path} holds {about['model']}, which needs another host: see diffsynth/published")
         arrays = {name: decode(value) for name, value in about.pop("arrays").items()}
+        if about["format"] != FORMAT:
+            sys.exit(f"{path} is of another format, {about['format']}: export it again")
         self.__dict__.update(about, **arrays)
         self.seed, self.frames = seed, self.block // self.frame
         self.pole = (2j * np.pi * self.frequency - self.decay) / self.sample_rate  # [p] per sample
@@ -48,7 +51,7 @@ class Host:
         self.triangles[self.band + 1, modes] += self.share
         of_key = self.key == np.arange(KEYS)[:, None]
         self.levels = np.concatenate([self.triangles, of_key]).astype(np.float32).T  # [p, k + 88]
-        self.meetings = [self._meeting(key) for key in range(KEYS + len(SOURCES))]
+        self.partials = [self._partials_of(key) for key in range(KEYS + len(SOURCES))]
         self.reset()
 
     def reset(self):
@@ -107,7 +110,8 @@ class Host:
                     left, change = amplitude * turn, 0
                     if self.jitter and self.voices[key]:
                         older = 0 if key in fallen else self.held[modes] * self.turn[modes]
-                        change = self._meet(key, older + fresh[modes], left)
+                        on = np.exp(self.pole[modes] * offset)  # to a whole frame after the strike
+                        change = self._meet(key, (older + fresh[modes]) * on, left * on) / on
                     strikes.append((f, offset, modes, amplitude + change / turn))
                     fresh[modes] += left + change
                     # Turned with all others at the end of the frame.
@@ -139,7 +143,7 @@ class Host:
                 self.held[modes], self.voices[key] = self.last[modes], 1
         end[f] = self.held + self.released
 
-    def _meeting(self, key):
+    def _partials_of(self, key):
         """Which partial each mode of a key belongs to, and how far two strikes of a partial interfere."""
         frequency = self.frequency[self.key == key]
         order = np.argsort(frequency)
@@ -149,12 +153,12 @@ class Host:
         return partial, np.exp(-((2 * np.pi * mean * self.jitter) ** 2))
 
     def _meet(self, key, older, strike):
-        """What a strike adds to the older sound of its key: together they get the power to be expected."""
-        partial, coherence = self.meetings[key]
+        """What chance adds to the older sound of a key: both get the power to be expected of them."""
+        partial, coherence = self.partials[key]
         a, b = (np.bincount(partial, x.real) + 1j * np.bincount(partial, x.imag) for x in (older, strike))
         size, cross = np.abs(a + b), (a * b.conj()).real
         power = np.maximum(size**2 - 2 * (1 - coherence) * cross, 0)
-        meets = (np.minimum(np.abs(a), np.abs(b)) > self.meeting) & (size > self.meeting)
+        meets = (np.minimum(np.abs(a), np.abs(b)) > self.nothing) & (size > self.nothing)
         factor = np.zeros(len(a), dtype=complex)
         factor[meets] = (np.sqrt(power[meets]) / size[meets] - 1) * (a + b)[meets] / a[meets]
         return factor[partial] * older

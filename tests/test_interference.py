@@ -63,17 +63,21 @@ def test_the_older_sound_changes_by_little_more_than_the_softer_of_both(frequenc
 
 
 def test_modes_of_a_partial_change_alike_and_other_partials_by_themselves():
-    meeting = Interference(PIANO, slice(0, 3))
-    older = np.array([0.05, 0.03, 0.02], dtype=np.complex64)
-    strike = np.array([0.1, 0.06, 0.04], dtype=np.complex64)
-    factor = meeting.change(older, strike) / older
-    assert abs(factor[0]) < 0.15  # at 130 Hz a millisecond is known well enough
-    assert abs(factor[1]) > 0.3
-    np.testing.assert_allclose(factor[1], factor[2], rtol=1e-5)
+    frequency = np.array([2003.0, 130.0, 2015.0, 2000.0])  # the first and the last are one partial
+    piano = replace(PIANO, key=np.full(4, 39), frequency=frequency)
+    older = np.array([0.05 + 0.01j, 0.03, 0.02j, -0.03 + 0.02j])
+    strike = np.array([0.02, 0.06 - 0.01j, 0.04, 0.03j])
+    change = Interference(piano, slice(0, 4)).change(older.astype(np.complex64), strike.astype(np.complex64))
+    for modes in ([0, 3], [1], [2]):
+        a, b, f = older[modes].sum(), strike[modes].sum(), frequency[modes].mean()
+        coherence = np.exp(-((2 * np.pi * f * JITTER) ** 2))
+        size = np.sqrt(abs(a) ** 2 + abs(b) ** 2 + 2 * coherence * (a * b.conjugate()).real)
+        factor = ((a + b) / abs(a + b) * size - b) / a  # of the older sound
+        np.testing.assert_allclose(change[modes], (factor - 1) * older[modes], rtol=1e-4)
 
 
-@pytest.mark.parametrize("older", [[0, 0, 0], [1e-10, -1e-10, 0]])
-def test_nothing_meets_nothing(older):
+@pytest.mark.parametrize("older", [[0, 0, 0], [1e-10, -1e-10, 0], [-0.1, -0.1j, 0]])
+def test_where_there_is_nothing_or_nothing_is_left_nothing_changes(older):
     change = Interference(PIANO, slice(0, 3)).change(
         np.array(older, dtype=np.complex64), np.array([0.1, 0.1j, 0], dtype=np.complex64)
     )
@@ -98,6 +102,46 @@ def test_repeated_notes_are_equally_loud_whenever_they_are_struck_again():
             found.append(level(play_whole(replace(piano, jitter=jitter), events, RATE, FRAME, 40000)))
     assert np.ptp(levels[0.0]) > 10
     assert np.ptp(levels[JITTER]) < 0.1
+
+
+def test_a_strike_meets_the_older_sound_at_its_own_moment():
+    events = events_of((100, NOTE_ON, 60, 64), (4000, NOTE_ON, 60, 64), (9001, NOTE_ON, 60, 80))
+    piano = one_mode(2000.0)
+    coarse, fine = (play_whole(piano, events, RATE, frame, 16384) for frame in (128, 32))
+    np.testing.assert_allclose(coarse, fine, atol=1e-5)
+
+
+@pytest.mark.parametrize("later", [1, 64, 127])
+def test_the_frames_do_not_matter(later):
+    rows = [(128, NOTE_ON, 60, 64), (4000, NOTE_ON, 60, 80)]
+    first = play_whole(PIANO, events_of(*rows), RATE, FRAME, 16384)
+    moved = [(position + later, *rest) for position, *rest in rows]
+    second = play_whole(PIANO, events_of(*moved), RATE, FRAME, 16384)
+    np.testing.assert_allclose(second[later:], first[:-later], atol=1e-5)
+
+
+def test_every_key_has_partials_of_its_own():
+    one, two = (
+        [(0, NOTE_ON, key, 64), (5000 + key, NOTE_ON, key, 80), (9000 - key, NOTE_ON, key, 70)]
+        for key in (60, 81)
+    )
+    both, *parts = (
+        play_whole(PIANO, np.sort(events_of(*rows), order="position"), RATE, FRAME, 16384)
+        for rows in (one + two, one, two)
+    )
+    np.testing.assert_allclose(both, sum(parts), atol=1e-6)
+
+
+def test_a_key_struck_again_and_let_go_within_one_frame():
+    piano = replace(one_mode(2000.0), release=np.full(88, 1.0))  # so slow that a frame of it is nothing
+    rows = [(0, NOTE_ON, 60, 64), (12036, NOTE_ON, 60, 64)]  # in phase
+    within, after = (
+        play_whole(piano, events_of(*rows, (fall, NOTE_OFF, 60, 0)), RATE, FRAME, 16384)
+        for fall in (12050, 12160)  # in the first half of the same frame, at the start of the next
+    )
+    exact = play_whole(replace(piano, jitter=0.0), events_of(*rows), RATE, FRAME, 16384)
+    assert np.abs(exact[12160:]).max() > 1.2 * np.abs(after[12160:]).max()
+    np.testing.assert_allclose(within, after, atol=2e-3)
 
 
 def test_a_damped_key_or_another_one_meets_nothing():

@@ -210,8 +210,11 @@ class Bank:
         turn = np.exp(self._pole[modes] * (self.frame - offset))
         left = (amplitude * turn).astype(np.complex64)
         if self._interference and self._voices[key]:
-            change = self._interference[key].change(held[index + 1, modes], left)
-            amplitude, left = (amplitude + change / turn).astype(np.complex64), left + change
+            # They meet a whole frame after the strike, wherever in the frame that was.
+            on = np.exp(self._pole[modes] * offset)
+            change = self._interference[key].change(held[index + 1, modes] * on, left * on) / on
+            amplitude = (amplitude + change / turn).astype(np.complex64)
+            left = (left + change).astype(np.complex64)
         self._spread(held, self._free, index + 1, modes, left)
         self._voices[key] += 1
         self._struck[key], self._gain[key] = index * self.frame + offset, gain

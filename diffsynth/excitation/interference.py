@@ -9,7 +9,12 @@ frequency f, whose moments scatter normally with standard deviation s,
 
 the exact sum in the bass, and the sum of powers above some hundred Hz. So with every strike the older
 sound of each partial is turned and scaled to where both together have that power, in the phase of their
-exact sum. That changes it by sqrt(2) times the softer of both at most, so that nothing clicks.
+exact sum. That changes its sum by sqrt(2) times the softer of both at most, so that nothing clicks.
+
+The power is right when both meet, a frame after the strike. Where modes of a partial beat or decay apart it
+is lower later, by some tenths of a dB mostly, for a loud strike takes from older sound that may outlast it.
+Two strikes at the very same moment count as two by chance, too. What a damper has fallen on goes on as
+it is.
 """
 
 import numpy as np
@@ -17,13 +22,18 @@ from numpy.typing import NDArray
 
 from diffsynth.excitation.piano import Piano
 
-BESIDE = 4.0  # Hz, the widest gap between modes of one partial, which are turned together
-SILENT = 1e-9  # amplitude (-180 dB) below which there is nothing to meet
+BESIDE = 4.0  # Hz, the widest gap between neighbouring modes of one partial, which are turned together
+NOTHING = 1e-9  # amplitude (-180 dB) below which there is nothing to meet
 Complex = NDArray[np.complex128]
 
 
 class Interference:
-    """The partials of one key, and how chance takes their older sound."""
+    """The partials of one key, and what chance makes of their older sound.
+
+    Args:
+        piano: with its `jitter`.
+        modes: of the key.
+    """
 
     def __init__(self, piano: Piano, modes: slice) -> None:
         frequency = piano.frequency[modes]
@@ -35,13 +45,21 @@ class Interference:
         self._coherence = np.exp(-((2 * np.pi * mean * piano.jitter) ** 2))
 
     def change(self, older: NDArray[np.complex64], strike: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """What to add to the older sound, [modes of the key], when both are as given."""
+        """What to add to the older sound, so that each partial gets the power to be expected.
+
+        Args:
+            older: [modes of the key] what rings, full scale 1.
+            strike: [modes of the key] what is struck, at the same moment.
+
+        Returns:
+            [modes of the key] change of `older` at that moment: it times one factor for each partial.
+        """
         a, b = self._sums(older), self._sums(strike)
         together = a + b
         size, cross = np.abs(together), (a * b.conj()).real
         # |A + B|^2 with 2 c Re(A conj(B)) for 2 Re(A conj(B)).
         power = np.maximum(size**2 - 2 * (1 - self._coherence) * cross, 0.0)
-        meets = (np.minimum(np.abs(a), np.abs(b)) > SILENT) & (size > SILENT)
+        meets = (np.minimum(np.abs(a), np.abs(b)) > NOTHING) & (size > NOTHING)
         factor = np.zeros(self._partials, dtype=np.complex128)
         scale = np.sqrt(power[meets]) / size[meets] - 1
         factor[meets] = scale * together[meets] / a[meets]

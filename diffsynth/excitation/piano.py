@@ -43,7 +43,8 @@ class Piano:
         release: [88] 1/s, added to the decay once the damper has fallen.
         exponent: [88] of velocity.
         sampled: whether every strike is a voice of its own (`diffsynth.excitation.dampers`).
-        jitter: s, by which the moments of strikes scatter (`diffsynth.excitation.interference`).
+        jitter: s, standard deviation of the moments of strikes, which decides how older sound and a new
+            strike of a key add up (`diffsynth.excitation.interference`); 0 for the exact sum.
     """
 
     key: NDArray[np.int64]
