@@ -1,5 +1,7 @@
 """Features: what a network learns does not depend on how a performance was cut, or by whom it is computed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,16 @@ def test_features_do_not_depend_on_where_a_performance_is_cut(piano):
         np.testing.assert_allclose(gains[inner], whole[1][place][inner], atol=5e-3)
         np.testing.assert_allclose(weight[inner], whole[2][place][inner], atol=2e-3)
         assert weight[inner].max() > 0.9
+
+
+def test_recordings_are_explained_by_exact_sums_of_strikes(piano):
+    rows = [(0.0, CONTROL, SUSTAIN, 127), *((0.3 * i, NOTE_ON, 76, 60 + i) for i in range(9))]
+    events = make_events(rows)
+    segment = Segment("x", 0, 0.0, 3.0, played(piano, events, 3.0), events)
+    exact, scattered = (features_of(replace(piano, jitter=jitter), segment) for jitter in (0.0, 4e-4))
+    for one, other in zip(exact, scattered, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(exact[1][exact[2] > 0.5]).max() < 2e-3
 
 
 @pytest.mark.parametrize("gain", [0.5, 2.0])

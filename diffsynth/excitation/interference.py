@@ -13,8 +13,10 @@ exact sum. That changes its sum by sqrt(2) times the softer of both at most, so 
 
 The power is right when both meet, a frame after the strike. Where modes of a partial beat or decay apart it
 is lower later, by some tenths of a dB mostly, for a loud strike takes from older sound that may outlast it.
-Two strikes at the very same moment count as two by chance, too. What a damper has fallen on goes on as
-it is.
+Two strikes at the very same moment count as two by chance, too. What a damper has fallen on goes on
+as it is.
+
+Fitting and training keep the exact sum: there labels say when strikes sound, and the network would learn chance.
 """
 
 import numpy as np
