@@ -16,7 +16,8 @@ is lower later, by some tenths of a dB mostly, for a loud strike takes from olde
 Two strikes at the very same moment count as two by chance, too. What a damper has fallen on goes on
 as it is.
 
-Fitting and training keep the exact sum: there labels say when strikes sound, and the network would learn chance.
+Fitting and training keep the exact sum: there labels say when strikes sound, and a network would learn
+chance.
 """
 
 import numpy as np
