@@ -7,7 +7,8 @@ with it, nothing learned, 30 s from second 5, and compares with FluidSynth as `b
 does. A run that was interrupted goes on after the pianos that it has kept: where parameters, data or code
 have changed since, their folder has to be emptied. Then come voices that were trained on top of the last
 piano. The last row is what the metrics themselves can tell: the reference against itself, played later by
-half of the 64 samples between two moments when FluidSynth takes events, and moved back.
+half of the 64 samples between two moments when FluidSynth takes events, and moved back. Where `fit.jitter`
+is 0, the row of scattering moments is the one before it.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import numpy as np
 from performances import FROM, METRICS, SECONDS, play_voice
 
 from diffsynth.audio import Audio
-from diffsynth.config import Evaluate, Fit, load_params
+from diffsynth.config import AudioFormat, Evaluate, Fit, load_params
 from diffsynth.data.soundfont import GRID, RENDER_RATE, render_soundfont
 from diffsynth.evaluation.metrics import evaluate_pair
 from diffsynth.events import KEYS, Events, to_samples
@@ -145,16 +146,15 @@ def main() -> None:
     parser.add_argument("--pianos", type=Path, default=Path("results/ablation"), help=kept)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    audio = load_params(given.params).audio
-    rows = list(variants(given, given.pianos))
-    files = sorted(given.folder.glob("*.mid"))
+    compare(list(variants(given, given.pianos)), given.folder, load_params(given.params).audio, given.workers)
+
+
+def compare(rows: list[Job], folder: Path, audio: AudioFormat, workers: int) -> None:
+    """Play every MIDI file of a folder in every row; print the means of each row."""
+    files = sorted(folder.glob("*.mid"))
     jobs = [replace(row, midi=midi) for row in rows for midi in files]
     work = partial(score, rate=audio.sample_rate, frame=audio.frame)
-    print_table(rows, jobs, list(parallel_map(work, jobs, given.workers, "ablation")))
-
-
-def print_table(rows: list[Job], jobs: list[Job], scores: list[dict[str, float]]) -> None:
-    """Means over the files that each row has played."""
+    scores = list(parallel_map(work, jobs, workers, "ablation"))
     print("| | " + " | ".join(name.replace("_", " ") for name in SHOWN) + " |")
     print("|---" * (len(SHOWN) + 1) + "|")
     for row in rows:

@@ -11,19 +11,17 @@ import argparse
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.parallel
 
 import torch
-from ablation import ROWS, Job, print_table, score
+from ablation import ROWS, Job, compare
 
 from diffsynth.config import Params, load_params
 from diffsynth.examples import GainExamples
 from diffsynth.excitation.piano import load_piano
 from diffsynth.featureset import FeatureSet, build_features
-from diffsynth.parallel import parallel_map
 from diffsynth.shards import Segment, read_shards
 from diffsynth.training import Trainer
 from diffsynth.voice import Voice, VoiceConfig
@@ -88,11 +86,7 @@ def main() -> None:
     given = parser.parse_args()
     params = load_params(given.params)
     torch.set_num_threads(params.train.threads)
-    rows = list(variants(given, params))
-    files = sorted(given.folder.glob("*.mid"))
-    jobs = [replace(row, midi=midi) for row in rows for midi in files]
-    work = partial(score, rate=params.audio.sample_rate, frame=params.audio.frame)
-    print_table(rows, jobs, list(parallel_map(work, jobs, given.workers, "ablation")))
+    compare(list(variants(given, params)), given.folder, params.audio, given.workers)
 
 
 if __name__ == "__main__":
