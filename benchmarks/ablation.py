@@ -20,24 +20,24 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.parallel
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.runs.parallel
 
 import numpy as np
 from performances import FROM, METRICS, SECONDS, play_voice
 
-from diffsynth.audio import Audio
+from diffsynth.audio.files import Audio
 from diffsynth.config import AudioFormat, Evaluate, Fit, load_params
-from diffsynth.data.soundfont import GRID, RENDER_RATE, render_soundfont
+from diffsynth.datasets.soundfont import GRID, RENDER_RATE, render_soundfont
 from diffsynth.evaluation.metrics import evaluate_pair
-from diffsynth.events import KEYS, Events, to_samples
-from diffsynth.excitation import fit, modes
-from diffsynth.excitation.bank import play_whole
-from diffsynth.excitation.material import read_recordings
-from diffsynth.excitation.measure import equal_tempered
-from diffsynth.excitation.piano import Piano, load_piano, save_piano
-from diffsynth.excitation.tuning import Tuning
-from diffsynth.midi import read_midi
-from diffsynth.parallel import parallel_map
+from diffsynth.fitting import fit, matrix_pencil
+from diffsynth.fitting.excerpts import read_recordings
+from diffsynth.fitting.tuning import Tuning
+from diffsynth.midi.events import KEYS, Events, to_samples
+from diffsynth.midi.files import read_midi
+from diffsynth.midi.pitches import equal_tempered
+from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.piano import Piano, load_piano, save_piano
+from diffsynth.runs.parallel import parallel_map
 
 SHOWN = (*METRICS, "log_spectral_distance", "level_difference_db")
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
@@ -53,7 +53,7 @@ HARMONIC = Tuning(equal_tempered(np.arange(KEYS)), np.full(KEYS, 1e-9))
 OFF = {
     "tuning": lambda: patch.object(fit, "measure_tuning", lambda _: HARMONIC),
     "phases": ExitStack,
-    "modes": lambda: patch.object(modes, "MAX_MODES", 1),
+    "modes": lambda: patch.object(matrix_pencil, "MAX_MODES", 1),
     "attacks": lambda: patch.object(fit, "add_attacks", unchanged),
     "joint": lambda: patch.multiple(fit, refine=unchanged, fill_unheard=unchanged),
     "voices": lambda: patch.object(fit, "find_sampled", unchanged),

@@ -13,19 +13,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.parallel
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.runs.parallel
 
 import torch
 from ablation import ROWS, Job, compare
 
 from diffsynth.config import Params, load_params
-from diffsynth.examples import GainExamples
-from diffsynth.excitation.piano import load_piano
-from diffsynth.featureset import FeatureSet, build_features
-from diffsynth.shards import Segment, read_shards
-from diffsynth.training import Trainer
-from diffsynth.voice import Voice, VoiceConfig
-from diffsynth.weights import save_voice
+from diffsynth.piano.piano import load_piano
+from diffsynth.representation.features import FeatureSet, build_features
+from diffsynth.shards.segments import Segment, read_shards
+from diffsynth.synthesis.gain_voice import Voice, VoiceConfig
+from diffsynth.synthesis.weights import save_voice
+from diffsynth.training.batches import GainExamples
+from diffsynth.training.trainer import Trainer
 
 MODEL, BLOCK = "lstm", 512
 VALIDATION = 0.1  # seconds of validation for each of training

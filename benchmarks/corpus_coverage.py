@@ -3,7 +3,7 @@
     python benchmarks/corpus_coverage.py FOLDER [--hours 5] [--plot FILE.png]
 
 Compares the performances that `dataset.name: rendered` would render for training with the MIDI files of
-FOLDER, which nothing is trained on: percentiles of every statistic of `diffsynth.data.statistics`, the
+FOLDER, which nothing is trained on: percentiles of every statistic of `performance_statistics`, the
 share of real values between the 1st and the 99th percentile of training, and the share of real windows
 whose cell in several statistics at once is held by training. Nothing is rendered.
 """
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from performance_statistics import WINDOW, Statistics
+from playing_coverage import JOINT, collect, compare, joint_coverage, table
 
 from diffsynth.config import load_params
-from diffsynth.data.corpus import generated_jobs
-from diffsynth.data.coverage import JOINT, collect, compare, joint_coverage, table
-from diffsynth.data.soundfont import snap
-from diffsynth.data.statistics import WINDOW, Statistics
-from diffsynth.files import atomic_path
-from diffsynth.midi import read_midi
+from diffsynth.datasets.composer.corpus import generated_jobs
+from diffsynth.datasets.soundfont import snap
+from diffsynth.midi.files import read_midi
+from diffsynth.runs.files import atomic_path
 
 # What the figure shows: title, and the edges of the bars.
 SHOWN = {

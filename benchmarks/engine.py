@@ -19,12 +19,12 @@ import numpy as np
 import psutil
 import torch
 
-from diffsynth.data.generator import generate
-from diffsynth.data.textures import TEXTURES
-from diffsynth.events import CONTROL, NOTE_ON, SUSTAIN, Events, make_events
-from diffsynth.onnx_step import OnnxStep
-from diffsynth.synthesizer import NO_EVENTS, Synthesizer, blocks_of
-from diffsynth.weights import load_voice
+from diffsynth.datasets.composer.generator import generate
+from diffsynth.datasets.composer.textures import TEXTURES
+from diffsynth.midi.events import CONTROL, NOTE_ON, SUSTAIN, Events, make_events
+from diffsynth.synthesis.onnx_step import OnnxStep
+from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of
+from diffsynth.synthesis.weights import load_voice
 
 WEIGHTS = Path("weights")
 

@@ -12,19 +12,20 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.parallel
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.runs.parallel
 
 import numpy as np
 from safetensors.numpy import load_file
 
-from diffsynth.data.generator import sampler
-from diffsynth.data.soundfont import render_soundfont, snap
+from diffsynth.datasets.composer.generator import every_key
+from diffsynth.datasets.soundfont import render_soundfont, snap
 from diffsynth.errors import UserError
-from diffsynth.events import to_samples
-from diffsynth.excitation.measure import Recording, soundings
-from diffsynth.excitation.piano import Piano, load_piano
-from diffsynth.excitation.strokes import find_strokes, remainder
-from diffsynth.weights import load_voice
+from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.takes import Take
+from diffsynth.midi.events import to_samples
+from diffsynth.midi.strikes import soundings
+from diffsynth.piano.piano import Piano, load_piano
+from diffsynth.synthesis.weights import load_voice
 
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 RATE = 24000
@@ -56,9 +57,9 @@ def main() -> None:
     if not given.piano.is_file():
         parser.error(f"{given.piano} does not exist")
     piano = read_piano(given.piano)
-    events = snap(sampler(SEED, ((40, 127),), given.stretch))
+    events = snap(every_key(SEED, ((40, 127),), given.stretch))
     audio = render_soundfont(events, SOUNDFONT, RATE, program=given.program, gain=given.gain)
-    recording = Recording(audio.astype(np.float32), to_samples(events, RATE), RATE)
+    recording = Take(audio.astype(np.float32), to_samples(events, RATE), RATE)
     (rest,) = remainder(piano, [recording], find_strokes([recording], piano))
     print("| s after the strike | keys | not explained (dB) | level wrong by (dB) |\n|---|---|---|---|")
     for first, last in pairwise(AGES):

@@ -26,11 +26,11 @@ import numpy as np
 from scipy.signal import correlate
 from studio import Key, Musician, environment, missing, server
 
-from diffsynth.audio import Audio
-from diffsynth.events import CONTROL, NOTE_ON, Events
-from diffsynth.midi import read_midi
-from diffsynth.synthesizer import Synthesizer, render
-from diffsynth.weights import load_voice
+from diffsynth.audio.files import Audio
+from diffsynth.midi.events import CONTROL, NOTE_ON, Events
+from diffsynth.midi.files import read_midi
+from diffsynth.synthesis.synthesizer import Synthesizer, render
+from diffsynth.synthesis.weights import load_voice
 
 START, REST = 1.0, 1.0  # s of silence before and after
 LONGEST = 0.3  # s of latency that are looked for

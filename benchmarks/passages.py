@@ -15,16 +15,16 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from performance_statistics import windows
 
 from diffsynth.config import Evaluate
-from diffsynth.data.soundfont import render_soundfont
-from diffsynth.data.statistics import windows
+from diffsynth.datasets.soundfont import render_soundfont
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
 from diffsynth.evaluation.metrics import evaluate_pair
-from diffsynth.events import Events
-from diffsynth.midi import read_midi
-from diffsynth.synthesizer import Synthesizer, render
-from diffsynth.weights import load_voice
+from diffsynth.midi.events import Events
+from diffsynth.midi.files import read_midi
+from diffsynth.synthesis.synthesizer import Synthesizer, render
+from diffsynth.synthesis.weights import load_voice
 
 SECONDS = 8.0
 BUSY = 2.0  # onsets per second, at least

@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.parallel
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.runs.parallel
 
 import numpy as np
 
-from diffsynth.audio import Audio
+from diffsynth.audio.files import Audio
 from diffsynth.config import Evaluate
-from diffsynth.data.rendered import Instrument
-from diffsynth.data.soundfont import GAIN, render_soundfont, snap
+from diffsynth.datasets.rendered import Instrument
+from diffsynth.datasets.soundfont import GAIN, render_soundfont, snap
 from diffsynth.evaluation.metrics import evaluate_pair
-from diffsynth.events import Events, to_samples
-from diffsynth.excitation.bank import play_whole
-from diffsynth.midi import read_midi
-from diffsynth.parallel import parallel_map
-from diffsynth.synthesizer import Synthesizer, render
-from diffsynth.weights import load_voice
+from diffsynth.midi.events import Events, to_samples
+from diffsynth.midi.files import read_midi
+from diffsynth.piano.modal_bank import play_whole
+from diffsynth.runs.parallel import parallel_map
+from diffsynth.synthesis.synthesizer import Synthesizer, render
+from diffsynth.synthesis.weights import load_voice
 
 FROM, SECONDS = 5.0, 30.0
 METRICS = ("onset_f1", "pitch_accuracy", "polyphony_accuracy", "spectral_convergence")

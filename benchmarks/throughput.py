@@ -25,10 +25,10 @@ import psutil
 import soundfile
 from mlflow import MlflowClient
 
-from diffsynth.data.manifest import Manifest, describe, write_manifest
-from diffsynth.data.soundfont import GRID_RESOLUTION, GRID_TEMPO, RENDER_RATE, render_soundfont, snap
-from diffsynth.events import Events
-from diffsynth.midi import read_midi, write_midi
+from diffsynth.datasets.manifest import Manifest, describe, write_manifest
+from diffsynth.datasets.soundfont import GRID_RESOLUTION, GRID_TEMPO, RENDER_RATE, render_soundfont, snap
+from diffsynth.midi.events import Events
+from diffsynth.midi.files import read_midi, write_midi
 
 ROOT = Path(__file__).resolve().parents[1]
 

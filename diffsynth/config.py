@@ -230,7 +230,7 @@ class Params:
         """
         return getattr(self, choice("model", name, MODELS))
 
-    def cell(self, model: str, block: int) -> tuple[str, int]:
+    def variant(self, model: str, block: int) -> tuple[str, int]:
         """A model and a block size, checked.
 
         Raises:

@@ -33,7 +33,7 @@ class Host:
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         about = json.loads(self.session.get_modelmeta().custom_metadata_map["diffsynth"])
         if "frame" not in about:
-            sys.exit(f"{path} holds {about['model']}, which needs another host: see diffsynth/published")
+            sys.exit(f"{path} holds {about['model']}, which needs a host of its own")
         arrays = {name: decode(value) for name, value in about.pop("arrays").items()}
         if about["format"] != FORMAT:
             sys.exit(f"{path} is of another format, {about['format']}: export it again")

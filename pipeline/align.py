@@ -21,8 +21,8 @@ def align(
     """Match the MIDI events of every performance to its audio."""
     params = load_params(params_file, {"align.workers": workers})
     require(raw / "manifest.json", "download")
-    from diffsynth.aligning import align_all
-    from diffsynth.alignment_report import write_report
+    from diffsynth.alignment.performances import align_all
+    from diffsynth.alignment.report import write_report
 
     with stage("align", params, ["audio", "align"]) as run:
         entries = align_all(raw, out, params.audio, params.align)

@@ -31,15 +31,15 @@ def bench(
     """
     from tqdm import tqdm
 
-    from diffsynth.benchmark import add_ratios, cells, run_group
-    from diffsynth.files import check_writable, write_json
+    from diffsynth.evaluation.benchmark import add_ratios, run_group, settings
+    from diffsynth.runs.files import check_writable, write_json
 
     for path in (json_path, plot):
         if path is not None:
             check_writable(path)
     if plot is not None and plot.suffix.lower() != ".png":
         raise UserError(f"{plot} must end in .png")
-    groups = cells(
+    groups = settings(
         [choice("model", name, MODELS) for name in models.split(",")],
         [choice("block", number, BLOCKS) for number in _numbers("blocks", blocks)],
         _numbers("rates", rates),
@@ -80,12 +80,12 @@ def _print(rows: list[dict[str, Any]]) -> None:
         lines.append([*first, *timings, f"{share:.0%}", f"{row['peak_mb']:.0f}", f"{row['params']:,}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        typer.echo("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+        typer.echo("  ".join(setting.rjust(width) for setting, width in zip(line, widths, strict=True)))
 
 
 def _plot(rows: list[dict[str, Any]], path: Path) -> None:
     from diffsynth.evaluation.speed import rtf_figure
-    from diffsynth.files import atomic_path
+    from diffsynth.runs.files import atomic_path
 
     with atomic_path(path) as temporary:
         rtf_figure(rows).savefig(temporary, dpi=110, metadata={"Software": None})

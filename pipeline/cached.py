@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from diffsynth.errors import UserError
-from diffsynth.files import read_json
+from diffsynth.runs.files import read_json
 
 LOCK = Path("dvc.lock")
 CACHE = Path(".dvc/cache/files/md5")

@@ -7,7 +7,7 @@ import typer
 
 from diffsynth.config import Params, load_params
 from diffsynth.errors import UserError
-from diffsynth.files import atomic_path
+from diffsynth.runs.files import atomic_path
 from pipeline import paths
 from pipeline.stage import PARAMS, ParamsFile, stage
 
@@ -22,7 +22,7 @@ def compare(
     reports = _reports(params, metrics)
     from diffsynth.evaluation import comparison
 
-    cells = [comparison.read_cell(path) for path in reports]
+    cells = [comparison.read_scores(path) for path in reports]
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})
         table = comparison.to_markdown(cells)
@@ -46,7 +46,7 @@ def compare(
 def _reports(params: Params, folder: Path) -> list[Path]:
     """The report of every cell; those that are missing are named on stderr."""
     cells = [(model, block) for model in params.models for block in params.blocks]
-    reports = {cell: paths.of_cell(folder, *cell, ".json") for cell in cells}
+    reports = {cell: paths.of_variant(folder, *cell, ".json") for cell in cells}
     missing = [cell for cell, path in reports.items() if not path.is_file()]
     if len(missing) == len(cells):
         raise UserError(f"{folder} holds no report of these models; run `diffsynth evaluate` first")

@@ -35,7 +35,7 @@ def download(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.RAW,
 ) -> None:
     """Bring a dataset, verify it, and say what had to be set aside."""
-    from diffsynth.data.sources import bring, plan
+    from diffsynth.datasets.registry import bring, plan
 
     given = {
         "name": name,

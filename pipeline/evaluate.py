@@ -33,8 +33,8 @@ def evaluate(
         _evaluate_files(target, prediction, params.evaluate, figure, as_json)
     elif model is not None and block is not None and not (target or prediction or figure or as_json):
         cell = choice("model", model, MODELS), choice("block", block, BLOCKS)
-        source, written = paths.of_cell(renders, *cell), paths.of_cell(figures, *cell)
-        report = paths.of_cell(metrics, *cell, ".json")
+        source, written = paths.of_variant(renders, *cell), paths.of_variant(figures, *cell)
+        report = paths.of_variant(metrics, *cell, ".json")
         _evaluate_renders(params, aligned, source, *cell, report, written)
     else:
         raise UserError(
@@ -63,8 +63,8 @@ def _evaluate_files(
     target: Path, prediction: Path, config: Evaluate, figure: Path | None, as_json: bool
 ) -> None:
     """Print the metrics of one pair; if the rates differ, at the lower one, which both hold."""
-    from diffsynth.audio import read_audio, resample
-    from diffsynth.files import check_writable
+    from diffsynth.audio.files import read_audio, resample
+    from diffsynth.runs.files import check_writable
 
     if figure is not None:
         check_writable(figure)

@@ -26,11 +26,11 @@ def export(
 
     if target.suffix.lower() != ".onnx":
         raise UserError(f"{target} must end in .onnx")
-    from diffsynth.files import check_writable
+    from diffsynth.runs.files import check_writable
 
     check_writable(target)
-    from diffsynth.export import export_onnx
-    from diffsynth.weights import open_voice
+    from diffsynth.synthesis.export import export_onnx
+    from diffsynth.synthesis.weights import open_voice
 
     about = export_onnx(open_voice(model, block, weights, released, models), target, steps)
     size = target.stat().st_size / 2**20

@@ -17,9 +17,9 @@ def features(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.FEATURES,
 ) -> None:
     """Compute what the models learn: band gains relative to the excitation."""
-    from diffsynth.excitation.piano import load_piano
-    from diffsynth.featureset import build_features, save_features
-    from diffsynth.shards import read_shards
+    from diffsynth.piano.piano import load_piano
+    from diffsynth.representation.features import build_features, save_features
+    from diffsynth.shards.segments import read_shards
 
     params = load_params(params_file)
     require(shards / "index.json", "shard")

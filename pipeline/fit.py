@@ -17,10 +17,10 @@ def fit(
     report: Annotated[Path, typer.Option(help="Folder of the table and plot per key.")] = paths.FIT_RESULTS,
 ) -> None:
     """Fit the modal excitation to the aligned performances."""
-    from diffsynth.excitation.fit import fit_piano
-    from diffsynth.excitation.material import read_recordings
-    from diffsynth.excitation.piano import save_piano
-    from diffsynth.excitation.report import write_report
+    from diffsynth.fitting.excerpts import read_recordings
+    from diffsynth.fitting.fit import fit_piano
+    from diffsynth.fitting.report import write_report
+    from diffsynth.piano.piano import save_piano
 
     params = load_params(params_file)
     require(aligned / "index.json", "align")

@@ -22,21 +22,21 @@ def infer(
 ) -> None:
     """Render the test performances block by block, and time it."""
     params = load_params(params_file, {"infer.steps": steps, "infer.seed": seed})
-    params.cell(model, block)
+    params.variant(model, block)
     weights = require(
-        paths.of_cell(models, model, block, ".safetensors"), f"train --model {model} --block {block}"
+        paths.of_variant(models, model, block, ".safetensors"), f"train --model {model} --block {block}"
     )
     require(aligned / "index.json", "align")
     import torch
 
-    from diffsynth.rendering import render_split
-    from diffsynth.synthesizer import Synthesizer
-    from diffsynth.weights import load_voice
+    from diffsynth.synthesis.rendering import render_split
+    from diffsynth.synthesis.synthesizer import Synthesizer
+    from diffsynth.synthesis.weights import load_voice
 
     torch.set_num_threads(params.infer.threads)
     with stage("infer", params, ["audio", "infer"], model, block) as run:
         synthesizer = Synthesizer(load_voice(weights), params.infer.steps, params.infer.seed)
-        folder = paths.of_cell(out, model, block)
+        folder = paths.of_variant(out, model, block)
         timings = render_split(aligned, folder, synthesizer)
         run.metrics({name: timings[name] for name in ("rtf", "p50_ms", "p99_ms")})
         run.artifact(folder / "timings.json")

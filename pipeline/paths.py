@@ -21,7 +21,7 @@ FIGURES = Path("results/figures")
 COMPARE = Path("results/compare")
 
 
-def of_cell(folder: Path, model: str, block: int, suffix: str = "") -> Path:
+def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
     """The place of one model at one block size, in samples, under a folder: `folder/block/model`.
 
     `suffix` (".safetensors", ".json") makes it a file.

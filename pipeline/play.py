@@ -11,10 +11,10 @@ from diffsynth.errors import UserError
 from pipeline import paths
 
 if TYPE_CHECKING:
-    from diffsynth.events import Events
     from diffsynth.live.sinks import Sink
     from diffsynth.live.sources import Source
-    from diffsynth.synthesizer import Synthesizer
+    from diffsynth.midi.events import Events
+    from diffsynth.synthesis.synthesizer import Synthesizer
 
 SUFFIXES = (".wav", ".flac")
 
@@ -53,14 +53,14 @@ def play(
         _list()
         return
     _check(source, port, virtual, device, sink)
-    from diffsynth.midi import read_midi
+    from diffsynth.midi.files import read_midi
 
     events = None if source is None else read_midi(source)
     import torch
 
     from diffsynth.live.session import Session
-    from diffsynth.synthesizer import Synthesizer
-    from diffsynth.weights import open_voice
+    from diffsynth.synthesis.synthesizer import Synthesizer
+    from diffsynth.synthesis.weights import open_voice
 
     torch.set_num_threads(1)
     synthesizer = Synthesizer(open_voice(model, block, weights, released, models), steps, seed)
@@ -123,11 +123,11 @@ def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int) -> 
         from diffsynth.live.device import DeviceSink
 
         return DeviceSink(rate, device)
-    from diffsynth.live.sinks import PacedSink, Recording
+    from diffsynth.live.sinks import PacedSink, RecordingFile
 
     if sink == "null":
         return PacedSink(rate, "nowhere")
-    return PacedSink(rate, sink, stack.enter_context(Recording(Path(sink), rate)).write)
+    return PacedSink(rate, sink, stack.enter_context(RecordingFile(Path(sink), rate)).write)
 
 
 def _list() -> None:

@@ -30,25 +30,25 @@ def render(
     if target.suffix.lower() not in (".wav", ".flac"):
         raise UserError(f"{target} must end in .wav or .flac")
     from diffsynth.config import BACKENDS, choice
-    from diffsynth.files import check_writable
+    from diffsynth.runs.files import check_writable
 
     check_writable(target)
     choice("backend", backend, BACKENDS)
-    from diffsynth.midi import read_midi
+    from diffsynth.midi.files import read_midi
 
     events = read_midi(source)
     import torch
 
-    from diffsynth.audio import write_audio
-    from diffsynth.rendering import render_with_progress
-    from diffsynth.synthesizer import Synthesizer
-    from diffsynth.weights import open_voice
+    from diffsynth.audio.files import write_audio
+    from diffsynth.synthesis.rendering import render_with_progress
+    from diffsynth.synthesis.synthesizer import Synthesizer
+    from diffsynth.synthesis.weights import open_voice
 
     torch.set_num_threads(1)
     voice = open_voice(model, block, weights, released, models)
     network = None
     if backend == "onnx":
-        from diffsynth.onnx_step import OnnxStep
+        from diffsynth.synthesis.onnx_step import OnnxStep
 
         network = OnnxStep.of(voice, steps)
     audio, rtf = render_with_progress(Synthesizer(voice, steps, seed, network), events)

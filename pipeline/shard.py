@@ -17,7 +17,7 @@ def shard(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
 ) -> None:
     """Cut the aligned performances into samples for training."""
-    from diffsynth.shards import write_shards
+    from diffsynth.shards.segments import write_shards
 
     params = load_params(params_file, {"shard.workers": workers})
     require(aligned / "index.json", "align")

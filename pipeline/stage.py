@@ -10,7 +10,7 @@ import typer
 
 from diffsynth.config import Params
 from diffsynth.errors import UserError
-from diffsynth.tracking import Run, track
+from diffsynth.runs.tracking import Run, track
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="File of parameters.", show_default=True)]
 Model = Annotated[str, typer.Option("--model", help="Which model: lstm, s6 or unet.")]

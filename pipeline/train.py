@@ -38,7 +38,7 @@ def train(
         "train.seed": seed,
         **_size(model, units, cond_dim),
     }
-    load_params(params_file).cell(model, block)
+    load_params(params_file).variant(model, block)
     params = load_params(params_file, given)
     if only_inference:
         from pipeline.infer import infer
@@ -48,7 +48,7 @@ def train(
         require(path, command)
     if datasets is not None:
         _check_dataset(data_dir, datasets)
-    from pipeline.training import run_training
+    from pipeline.train_run import run_training
 
     run_training(params, model, block, data_dir, model_save_dir, epochs, restart)
     return None
@@ -71,7 +71,7 @@ def _mini(batch_size: int | None, mini_batch_size: int | None, params_file: Path
 
 
 def _check_dataset(data_dir: Path, wanted: str) -> None:
-    from diffsynth.files import read_json
+    from diffsynth.runs.files import read_json
 
     found = read_json(require(data_dir / "raw" / "manifest.json", "download"))["dataset"]
     if found != wanted:

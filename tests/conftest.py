@@ -49,7 +49,7 @@ def mlflow_store(tmp_path_factory):
 @pytest.fixture(scope="session")
 def piano():
     """A modal piano made by hand: up to four harmonics a key, higher ones softer and shorter."""
-    from diffsynth.excitation.piano import Piano
+    from diffsynth.piano.piano import Piano
 
     fundamental = 440 * 2 ** ((np.arange(88) - 48) / 12)
     key, order = (axis.ravel() for axis in np.meshgrid(np.arange(88), np.arange(1, 5), indexing="ij"))
@@ -73,10 +73,10 @@ def make_voice(piano):
     import torch
 
     from diffsynth.config import S6, AudioFormat, Features, Lstm, Unet
-    from diffsynth.published.frames import FrameScale
-    from diffsynth.published.voice import FrameConfig, FrameVoice
-    from diffsynth.representation import Normaliser
-    from diffsynth.voice import Voice, VoiceConfig
+    from diffsynth.representation.gain_field import Normaliser
+    from diffsynth.representation.stft_frames import FrameScale
+    from diffsynth.synthesis.frame_voice import FrameConfig, FrameVoice
+    from diffsynth.synthesis.gain_voice import Voice, VoiceConfig
 
     networks = {"lstm": Lstm(12, 1, 10), "s6": S6(12, 1, 4, 2, 3, 10)}
 
@@ -215,16 +215,16 @@ def refuse(project, tmp_path, capsys):
 
 def files(folder):
     """Everything below a folder, with its contents."""
-    from diffsynth.files import sha256
+    from diffsynth.runs.files import sha256
 
     return {path.relative_to(folder): path.is_file() and sha256(path) for path in folder.rglob("*")}
 
 
 def write_aligned(folder, excerpts):
     """Excerpts of the demo, which was made aligned, as `align` would write them."""
-    from diffsynth.audio import read_audio, write_audio
-    from diffsynth.files import write_json
-    from diffsynth.midi import read_midi
+    from diffsynth.audio.files import read_audio, write_audio
+    from diffsynth.midi.files import read_midi
+    from diffsynth.runs.files import write_json
 
     index = []
     for name, split, begin, seconds in excerpts:

@@ -1,6 +1,6 @@
 """Models and block sizes side by side: a table, and curves over the block size as published.
 
-One cell is one model at one block size; its values are those of a file that `evaluate` writes,
+One score is one model at one block size; its values are those of a file that `evaluate` writes,
 {"model", "block", "metrics": {...}, "timings": {...}, ...}.
 """
 
@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from diffsynth.errors import UserError
-from diffsynth.files import read_json
+from diffsynth.runs.files import read_json
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a cell: its key in the file, its short and long name, which way is better."""
+    """One number of a score: its key in the file, its short and long name, which way is better."""
 
     key: str
     heading: str
@@ -56,7 +56,7 @@ MEASURES = QUALITY + TIMINGS
 
 
 @dataclass(frozen=True)
-class Cell:
+class Scores:
     """What was measured of `model` at `block` samples, by key of the measure."""
 
     model: str
@@ -64,8 +64,8 @@ class Cell:
     values: dict[str, float]
 
 
-def read_cell(path: str | Path) -> Cell:
-    """One cell from a file of `evaluate`.
+def read_scores(path: str | Path) -> Scores:
+    """One score from a file of `evaluate`.
 
     Raises:
         UserError: the file is missing, or a measure in it is missing or not a number.
@@ -74,28 +74,28 @@ def read_cell(path: str | Path) -> Cell:
     try:
         groups = (("metrics", QUALITY), ("timings", TIMINGS))
         values = {m.key: float(report[group][m.key]) for group, measures in groups for m in measures}
-        return Cell(str(report["model"]), int(report["block"]), values)
+        return Scores(str(report["model"]), int(report["block"]), values)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{path} is not a report of `diffsynth evaluate`: {reason}") from error
 
 
-def to_csv(cells: Iterable[Cell]) -> str:
-    """The table, one row per cell, in full precision."""
+def to_csv(scores: Iterable[Scores]) -> str:
+    """The table, one row per score, in full precision."""
     header = ["model", "block", *(m.key for m in MEASURES)]
-    return _csv(header, ([c.model, c.block, *(c.values[m.key] for m in MEASURES)] for c in cells))
+    return _csv(header, ([c.model, c.block, *(c.values[m.key] for m in MEASURES)] for c in scores))
 
 
-def to_curves(cells: Sequence[Cell]) -> str:
+def to_curves(scores: Sequence[Scores]) -> str:
     """The same numbers as CSV with one number per row, which plots of DVC need."""
-    rows = ([m.title, c.model, c.block, c.values[m.key]] for m in MEASURES for c in cells)
+    rows = ([m.title, c.model, c.block, c.values[m.key]] for m in MEASURES for c in scores)
     return _csv(["measure", "model", "block", "value"], rows)
 
 
-def to_markdown(cells: Iterable[Cell]) -> str:
+def to_markdown(scores: Iterable[Scores]) -> str:
     """The table for people, three decimals, columns aligned."""
     rows = [["model", "block", *(m.heading for m in MEASURES)]]
-    rows += [[c.model, str(c.block), *(_number(c.values[m.key]) for m in MEASURES)] for c in cells]
+    rows += [[c.model, str(c.block), *(_number(c.values[m.key]) for m in MEASURES)] for c in scores]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # The model is text and stands on the left; numbers stand on the right.
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -107,35 +107,35 @@ def _number(value: float) -> str:
     return f"{value:.1e}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
 
 
-def plot_rtf(cells: Sequence[Cell]) -> Figure:
+def plot_rtf(scores: Sequence[Scores]) -> Figure:
     """Real-time factor against block size, one line per model."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    _curves(axes, cells, RTF)
+    _curves(axes, scores, RTF)
     axes.axhline(1.0, color="0.5", linestyle="--", linewidth=1, label="real time")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     return figure
 
 
-def plot_quality(cells: Sequence[Cell]) -> Figure:
+def plot_quality(scores: Sequence[Scores]) -> Figure:
     """Each quality measure against block size, one panel per measure, one line per model."""
     columns = 3
     rows = math.ceil(len(QUALITY) / columns)
     figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
     for axes, measure in zip(figure.subplots(rows, columns).flat, QUALITY, strict=True):
-        _curves(axes, cells, measure)
+        _curves(axes, scores, measure)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
 
 
-def _curves(axes: Axes, cells: Sequence[Cell], measure: Measure) -> None:
-    for model in dict.fromkeys(c.model for c in cells):
-        points = sorted((c.block, c.values[measure.key]) for c in cells if c.model == model)
+def _curves(axes: Axes, scores: Sequence[Scores], measure: Measure) -> None:
+    for model in dict.fromkeys(c.model for c in scores):
+        points = sorted((c.block, c.values[measure.key]) for c in scores if c.model == model)
         axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=model)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sorted({c.block for c in cells})))
+    axes.xaxis.set_major_locator(FixedLocator(sorted({c.block for c in scores})))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set(title=measure.label, xlabel="block size in samples")
@@ -144,7 +144,7 @@ def _curves(axes: Axes, cells: Sequence[Cell], measure: Measure) -> None:
 
 
 def _markdown_row(row: list[str], widths: list[int]) -> str:
-    numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    numbers = (score.rjust(width) for score, width in zip(row[1:], widths[1:], strict=True))
     return f"| {' | '.join([row[0].ljust(widths[0]), *numbers])} |\n"
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from diffsynth.audio import Audio, read_audio
+from diffsynth.audio.files import Audio, read_audio
 from diffsynth.config import Evaluate
 from diffsynth.errors import UserError
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
 from diffsynth.evaluation.metrics import evaluate_pair
-from diffsynth.files import atomic_folder, read_json, write_json
+from diffsynth.runs.files import atomic_folder, read_json, write_json
 
 SPLIT = "test"
 DIGITS = 5  # significant; beyond them sums differ with the number of threads

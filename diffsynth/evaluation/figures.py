@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from diffsynth.evaluation.compiled import librosa
 from diffsynth.evaluation.metrics import Array
-from diffsynth.files import atomic_path
+from diffsynth.runs.files import atomic_path
 
 LOWEST = 27.5  # Hz, of the lowest key of a piano
 WINDOW, FFT = 4096, 8192  # samples; the longer FFT interpolates where rows lie closer than bins

@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 
-from diffsynth.events import SAMPLE_EVENT, Events
 from diffsynth.live.clock import Clock, now
 from diffsynth.live.messages import KEYS_UP, PEDALS_UP
 from diffsynth.live.meter import Meter
@@ -13,7 +12,8 @@ from diffsynth.live.ring import Tap
 from diffsynth.live.sinks import POLL
 from diffsynth.live.sources import Source
 from diffsynth.live.upsampling import Upsampler
-from diffsynth.synthesizer import NO_EVENTS, Synthesizer
+from diffsynth.midi.events import SAMPLE_EVENT, Events
+from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer
 
 WARM_UP = 8  # blocks played before the sound starts
 RELEASE = 0.5  # s in which what still sounds dies away at the end

@@ -4,9 +4,9 @@ from collections import deque
 
 import numpy as np
 
-from diffsynth.events import SAMPLE_EVENT, Events
 from diffsynth.live.clock import Clock, now
 from diffsynth.live.messages import Decoder, Row
+from diffsynth.midi.events import SAMPLE_EVENT, Events
 
 
 class Inbox:

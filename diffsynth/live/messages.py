@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import mido
 
-from diffsynth.events import (
+from diffsynth.midi.events import (
     CONTROL,
     HIGHEST_KEY,
     LOWEST_KEY,
@@ -19,7 +19,7 @@ ALL_SOUND_OFF, RESET_CONTROLLERS = 120, 121
 ALL_NOTES_OFF = range(123, 128)  # and changes of mode, which imply it
 DRUMS = 9  # channel 10 as users count
 
-Row = tuple[int, int, int]  # kind, number, value: see diffsynth.events
+Row = tuple[int, int, int]  # kind, number, value: see diffsynth.midi.events
 
 KEYS_UP: list[Row] = [(NOTE_OFF, key, 0) for key in range(LOWEST_KEY, HIGHEST_KEY + 1)]
 PEDALS_UP: list[Row] = [(CONTROL, pedal, 0) for pedal in PEDALS]

@@ -15,7 +15,7 @@ from diffsynth.live.meter import Display, Summary
 from diffsynth.live.ring import Ring, Tap
 from diffsynth.live.sinks import POLL, Sink
 from diffsynth.live.sources import Source
-from diffsynth.synthesizer import Synthesizer
+from diffsynth.synthesis.synthesizer import Synthesizer
 
 LOOK = 0.05  # s between two looks at how it goes
 SHOW = 1.0  # s between two lines of the meter

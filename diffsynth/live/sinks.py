@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
-from diffsynth.audio import Audio
-from diffsynth.files import atomic_path
+from diffsynth.audio.files import Audio
 from diffsynth.live.clock import Clock, now
 from diffsynth.live.ring import Tap
+from diffsynth.runs.files import atomic_path
 
 POLL = 0.0005  # s between two looks at a ring
 
@@ -121,7 +121,7 @@ class PacedSink:
         return True
 
 
-class Recording:
+class RecordingFile:
     """A sound file that grows block by block, and appears under its name when it is complete.
 
     Use as a context manager; an exception leaves nothing behind.
@@ -132,7 +132,7 @@ class Recording:
         self._atomic = atomic_path(path)
         self._rate = rate
 
-    def __enter__(self) -> "Recording":
+    def __enter__(self) -> "RecordingFile":
         temporary = self._atomic.__enter__()
         self._file = soundfile.SoundFile(temporary, "w", self._rate, 1, "PCM_16")
         return self

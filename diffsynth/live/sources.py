@@ -4,9 +4,9 @@ from typing import Protocol
 
 import numpy as np
 
-from diffsynth.events import Events, to_samples
 from diffsynth.live.clock import Clock
-from diffsynth.synthesizer import length_of
+from diffsynth.midi.events import Events, to_samples
+from diffsynth.synthesis.synthesizer import length_of
 
 
 class Source(Protocol):

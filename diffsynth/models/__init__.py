@@ -1,8 +1,8 @@
 """The networks: one interface, `Denoiser`, and what implements it."""
 
 from diffsynth.config import S6, Lstm, Unet
-from diffsynth.models.denoiser import Denoiser, State
 from diffsynth.models.lstm import LstmDenoiser
+from diffsynth.models.parts.denoiser import Denoiser, State
 from diffsynth.models.s6 import S6Denoiser
 from diffsynth.models.unet import UnetDenoiser
 

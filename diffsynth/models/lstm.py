@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from diffsynth.config import Lstm
-from diffsynth.models.denoiser import RecurrentDenoiser, State
+from diffsynth.models.parts.denoiser import RecurrentDenoiser, State
 
 # Memory of the cells at initialisation, in frames: from hardly any to about one and a half seconds.
 SHORTEST, LONGEST = 2.0, 300.0

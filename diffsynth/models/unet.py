@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from diffsynth.config import Unet
 from diffsynth.errors import UserError
-from diffsynth.models.denoiser import Denoiser, State
+from diffsynth.models.parts.denoiser import Denoiser, State
 
 FRAMES = 5  # f: STFT frames of a block, centred, with a hop of a quarter block
 TIME = 128  # width of the embedded noise level

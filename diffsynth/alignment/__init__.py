@@ -1,0 +1,1 @@
+"""MIDI and audio of a performance on one clock: onsets, matching, offset and drift, tuning."""

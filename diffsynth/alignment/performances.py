@@ -1,0 +1,184 @@
+"""The job of the align stage: every performance measured, corrected or set aside, and a report.
+
+Corrections are made to the times of the events, not to the audio: moving numbers is exact, resampling
+sound by some parts per million is not. What the measurement cannot tell from zero is left alone, so
+that exact data stay exact.
+
+A recording is read, mixed down and resampled in a stream into an unnamed file, and looked at there piece
+by piece, so that memory does not depend on its length.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffsynth.alignment.line_fit import Alignment, measure
+from diffsynth.alignment.tuning import measure_pitch
+from diffsynth.audio.files import SampleRange, Samples, Spool, stream_audio, write_audio
+from diffsynth.audio.levels import Levels, measure_levels, performance_part
+from diffsynth.config import Align, AudioFormat
+from diffsynth.datasets.manifest import Performance, read_manifest
+from diffsynth.errors import UserError
+from diffsynth.midi.events import Events
+from diffsynth.midi.files import read_midi
+from diffsynth.runs.files import atomic_path, write_json
+from diffsynth.runs.parallel import parallel_map
+from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one performance.
+
+    Attributes:
+        name: as in the manifest, like `split`.
+        duration: of the aligned audio, s.
+        offset: s of audio time at MIDI time 0.
+        drift: ppm by which the audio's clock is slower than that of the MIDI file.
+        confidence: from 0 to 1, see `diffsynth.alignment.line_fit.Alignment`, like the next two.
+        residual_ms: median distance of a MIDI onset to its attack.
+        matched: share of MIDI notes that are heard.
+        corrected: whether the events were moved.
+        trimmed_start: s of audio cut off before the performance; negative where silence was put there.
+        trimmed_end: s cut off after it had died away.
+        peak_dbfs: of what is left, like the next two.
+        rms_dbfs: root of the mean square.
+        noise_dbfs: level that is exceeded nineteen twentieths of the time.
+        tuning_cents: of the piano above 440 Hz; None if no note could tell, like `stretch_cents`.
+        stretch_cents: what that gains per octave.
+        status: "ok" or "rejected".
+        reason: why it was rejected.
+    """
+
+    name: str
+    split: str
+    duration: float = 0.0
+    offset: float = 0.0
+    drift: float = 0.0
+    confidence: float = 0.0
+    residual_ms: float = 0.0
+    matched: float = 0.0
+    corrected: bool = False
+    trimmed_start: float = 0.0
+    trimmed_end: float = 0.0
+    peak_dbfs: float | None = None
+    rms_dbfs: float | None = None
+    noise_dbfs: float | None = None
+    tuning_cents: float | None = None
+    stretch_cents: float | None = None
+    status: str = "ok"
+    reason: str = ""
+
+
+def correct(events: Events, alignment: Alignment) -> Events:
+    """Events in audio time; unchanged where the clocks do not differ by more than the error."""
+    moved = events.copy()
+    if alignment.differs(float(events["time"][0]), float(events["time"][-1])):
+        moved["time"] = alignment.audio_time(events["time"])
+    return moved
+
+
+def trim(events: Events, audio: Samples, rate: int, levels: Levels) -> tuple[Events, SampleRange]:
+    """Events and audio from shortly before the first event to when the last has died away.
+
+    Events that happen before the recording begins get silence put in front of it. Whole samples are
+    cut or added, so that the audio itself is not touched.
+    """
+    begin, end = performance_part(events, levels)
+    start = round(begin * rate) if begin > 0 else int(np.floor(begin * rate))
+    stop = max(int(min(end * rate, len(audio))), start + 1)
+    moved = events.copy()
+    moved["time"] -= start / rate
+    return moved, SampleRange(audio, start, stop)
+
+
+def align_performance(
+    performance: Performance, raw: Path, out: Path, audio_format: AudioFormat, config: Align
+) -> Entry:
+    """Align one performance and write its audio and events to `out`, unless it is rejected.
+
+    What an interrupted run has left there is taken over if it would be the same.
+    """
+    stamp = _stamp(performance, raw, audio_format, config)
+    known = recall(out, performance.name, stamp)
+    if known is not None:
+        return Entry(**known)
+    entry = _align(performance, raw, out, audio_format.sample_rate, config)
+    record(out, performance.name, stamp, asdict(entry), _files(entry))
+    return entry
+
+
+def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align) -> list[Entry]:
+    """Align all performances of a manifest into the folder `out`, with an index.
+
+    Raises:
+        UserError: there is no manifest, or no performance could be aligned.
+    """
+    manifest = read_manifest(raw)
+    with resumable_folder(out) as folder:
+        job = partial(align_performance, raw=raw, out=folder, audio_format=audio_format, config=config)
+        entries = list(parallel_map(job, manifest.performances, config.workers, "aligning"))
+        if not entries:
+            raise UserError(f"{raw / 'manifest.json'} lists no performances")
+        if not any(entry.status == "ok" for entry in entries):
+            raise UserError(f"no performance could be aligned; the first: {entries[0].reason}")
+        rows: list[dict[str, Any]] = [asdict(entry) for entry in entries]
+        write_json(folder / "index.json", {"sample_rate": audio_format.sample_rate, "performances": rows})
+        tidy(folder, {"index.json", *(file for entry in entries for file in _files(entry))})
+    return entries
+
+
+def _stamp(performance: Performance, raw: Path, audio_format: AudioFormat, config: Align) -> str:
+    """All that decides what becomes of a performance; its files by the manifest, size and time."""
+    files = [raw / performance.midi, raw / performance.audio]
+    states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+    limits = asdict(replace(config, workers=0))
+    return make_stamp(asdict(performance), states, audio_format.sample_rate, limits)
+
+
+def _files(entry: Entry) -> list[str]:
+    return [f"{entry.name}.flac", f"{entry.name}.npy"] if entry.status == "ok" else []
+
+
+def _align(performance: Performance, raw: Path, out: Path, rate: int, config: Align) -> Entry:
+    entry = Entry(performance.name, performance.split)
+    audio = Spool(out)
+    try:
+        events = read_midi(raw / performance.midi)
+        for block in stream_audio(raw / performance.audio, rate):
+            audio.append(block)
+    except UserError as error:
+        return replace(entry, status="rejected", reason=str(error))
+    found = measure(events, audio, rate, config)
+    levels = measure_levels(audio, rate)
+    facts = {**_rounded(found), **levels.summary(), "duration": round(len(audio) / rate, 6)}
+    entry = replace(entry, **facts)
+    if found.status != "ok":
+        return entry
+    in_audio = correct(events, found)
+    moved, kept = trim(in_audio, audio, rate, levels)
+    write_audio(out / f"{entry.name}.flac", kept, rate)
+    with atomic_path(out / f"{entry.name}.npy") as path:
+        np.save(path, moved, allow_pickle=False)
+    pitch = measure_pitch(in_audio, audio, rate)
+    facts = levels.part(kept.start / rate, kept.stop / rate).summary()
+    return replace(
+        entry,
+        **facts,
+        duration=round(len(kept) / rate, 6),
+        corrected=bool((in_audio["time"] != events["time"]).any()),
+        trimmed_start=round(kept.start / rate, 6),
+        trimmed_end=round((len(audio) - kept.stop) / rate, 6),
+        tuning_cents=pitch.cents,
+        stretch_cents=pitch.stretch,
+    )
+
+
+def _rounded(found: Alignment) -> dict[str, Any]:
+    """The part of an alignment that is reported."""
+    digits = {"offset": 6, "drift": 3, "confidence": 4, "residual_ms": 3, "matched": 4}
+    numbers = {name: round(float(getattr(found, name)), places) for name, places in digits.items()}
+    return {**numbers, "status": found.status, "reason": found.reason}

@@ -1,0 +1,200 @@
+"""Audio files in and out, mono float32, through `soundfile`; resampling through `soxr`."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from diffsynth.errors import UserError
+from diffsynth.runs.files import atomic_path
+
+Audio = NDArray[np.float32]
+
+BLOCK = 1 << 18  # samples read at a time
+
+
+class Samples(Protocol):
+    """Mono samples, in memory or not: as much of an array as it takes to read them piece by piece."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> Audio: ...
+
+
+class Spool:
+    """Samples in an unnamed file: however many there are, only those asked for are in memory.
+
+    The file vanishes with the process, however that ends.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, closed with the object
+        self._length = 0
+
+    def append(self, samples: Audio) -> None:
+        """Add float32 samples, [time], at the end."""
+        self._file.write(samples.tobytes())
+        self._file.flush()
+        self._length += len(samples)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> Audio:
+        start, stop, _ = part.indices(self._length)
+        content = os.pread(self._file.fileno(), 4 * max(stop - start, 0), 4 * start)
+        return np.frombuffer(content, np.float32)
+
+
+class AudioFile:
+    """A mono file of which only the samples asked for are read.
+
+    Raises:
+        UserError: as `read_audio`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._stack = path, ExitStack()
+        self._file = self._stack.enter_context(_opened(path))
+
+    def __enter__(self) -> "AudioFile":
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def __len__(self) -> int:
+        return int(self._file.frames)
+
+    @property
+    def rate(self) -> int:
+        """Samples per second."""
+        return int(self._file.samplerate)
+
+    def __getitem__(self, part: slice) -> Audio:
+        start, stop, _ = part.indices(len(self))
+        if self._file.tell() != start:
+            self._file.seek(start)
+        return self._file.read(max(stop - start, 0), dtype="float32")
+
+
+class SampleRange:
+    """Samples from `start` to `stop` of others; where these do not exist, 0."""
+
+    def __init__(self, samples: Samples, start: int, stop: int) -> None:
+        self._samples, self.start, self.stop = samples, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, part: slice) -> Audio:
+        first, last, _ = part.indices(len(self))
+        return padded(self._samples, self.start + first, max(last - first, 0))
+
+
+def padded(samples: Samples, start: int, count: int) -> Audio:
+    """`count` samples from `start`, which may lie outside; samples that do not exist are 0."""
+    part = samples[max(start, 0) : max(start + count, 0)]
+    if len(part) == count:
+        return part
+    result = np.zeros(count, np.float32)
+    first = max(-start, 0)
+    result[first : first + len(part)] = part
+    return result
+
+
+def read_audio(path: str | Path) -> tuple[Audio, int]:
+    """Samples of a file, [time] in -1..1, channels averaged, and its sample rate in Hz.
+
+    Raises:
+        UserError: the file is missing, unreadable, empty, or holds samples that are not numbers.
+    """
+    with _opened(path) as file:
+        mono = np.empty(file.frames, np.float32)
+        length = 0
+        for block in _mono(file, path):
+            mono[length : length + len(block)] = block
+            length += len(block)
+        return mono[:length], file.samplerate
+
+
+def audio_length(path: str | Path) -> int:
+    """Samples per channel in a file.
+
+    Raises:
+        UserError: it is missing or unreadable.
+    """
+    with AudioFile(path) as audio:
+        return len(audio)
+
+
+def stream_audio(path: str | Path, rate: int) -> Iterator[Audio]:
+    """What `read_audio` and `resample` to `rate` Hz make of a file, in blocks of a few seconds.
+
+    Raises:
+        UserError: as `read_audio`; what is wrong may show only after some blocks.
+    """
+    with _opened(path) as file:
+        if file.samplerate == rate:
+            yield from _mono(file, path)
+            return
+        resampler = soxr.ResampleStream(file.samplerate, rate, 1, quality="HQ")
+        for block in _mono(file, path):
+            yield resampler.resample_chunk(block)
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def write_audio(path: str | Path, samples: Samples, rate: int, subtype: str = "PCM_16") -> None:
+    """Write mono samples to a WAV or FLAC file, atomically; beyond -1..1 they are clipped."""
+    with (
+        atomic_path(path) as temporary,
+        soundfile.SoundFile(temporary, "w", rate, channels=1, subtype=subtype) as file,
+    ):
+        for start in range(0, len(samples), BLOCK):
+            file.write(np.clip(samples[start : start + BLOCK], -1.0, 1.0))
+
+
+def resample(samples: Audio, rate: int, new_rate: int) -> Audio:
+    """Samples at `rate` Hz converted to `new_rate` Hz, linear phase, no delay."""
+    if rate == new_rate:
+        return samples
+    return soxr.resample(samples, rate, new_rate, quality="HQ").astype(np.float32)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """A file to read, errors of `soundfile` made readable.
+
+    Raises:
+        UserError: the file is missing or unreadable.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist")
+    try:
+        with soundfile.SoundFile(path) as file:
+            yield file
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise UserError(f"{path} is not a readable audio file: {error}") from error
+
+
+def _mono(file: soundfile.SoundFile, path: str | Path) -> Iterator[Audio]:
+    """Blocks of a file, channels averaged, so that all channels of it are never in memory together.
+
+    Raises:
+        UserError: it is empty, or holds samples that are not numbers.
+    """
+    length = 0
+    for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+        mono = sum(block.T[1:], start=block.T[0]) / np.float32(file.channels)
+        if not np.isfinite(mono).all():
+            raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
+        length += len(mono)
+        yield mono
+    if not length:
+        raise UserError(f"{path} holds no samples")

@@ -1,1 +1,0 @@
-"""Data sources: generated and typed-in performances, the SoundFont renderer, the datasets."""

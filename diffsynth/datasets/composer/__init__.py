@@ -1,0 +1,1 @@
+"""Seeded performances: scores, textures, expression and pedalling for rendered training data."""

@@ -1,0 +1,95 @@
+"""The committed demo dataset and how it was made.
+
+`python -m diffsynth.datasets.demo`, run in the repository, makes data/demo again, byte for byte on the
+same versions of FluidSynth, soxr and libFLAC. It needs FluidSynth and the SoundFont.
+"""
+
+from pathlib import Path
+
+from diffsynth.datasets.composer.generator import every_key, generate
+from diffsynth.datasets.composer.score import HELD_BACK, PIECES, play, read_piece
+from diffsynth.datasets.composer.textures import DENSE
+from diffsynth.datasets.manifest import Manifest, write_manifest
+from diffsynth.datasets.rendered import Instrument, Job, render_all
+from diffsynth.runs.files import atomic_folder
+
+FOLDER = Path("data/demo")
+SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
+LICENSE_FILE = "LICENSE.md"
+
+# Seeds were chosen by note rate, range and loudness: see the titles.
+_MUSIC = (
+    (7, 40, "train", "fast and full"),
+    (10, 40, "train", "loud, with sostenuto pedal"),
+    (3, 28, "validation", "mixed"),
+    (12, 28, "test", "very soft to very loud, over the whole keyboard"),
+)
+_DENSE_MUSIC = ((39, 22, "train", "loud"), (21, 22, "test", "with una corda"))
+
+
+def demo_jobs() -> list[Job]:
+    """The performances of the demo dataset; no piece and no seed is in two splits."""
+    jobs = [Job("keys", "train", every_key(0), "Every key by itself at three velocities")]
+    for seed, seconds, split, what in _MUSIC:
+        jobs.append(
+            Job(f"music_{seed}", split, generate(seed, seconds), f"Generated music, seed {seed}: {what}")
+        )
+    for seed, seconds, split, what in _DENSE_MUSIC:
+        events = generate(seed, seconds, DENSE)
+        jobs.append(Job(f"dense_{seed}", split, events, f"Generated dense music, seed {seed}: {what}"))
+    for name in PIECES:
+        score = read_piece(name)
+        jobs.append(Job(name, HELD_BACK.get(name, "train"), play(score, seed=0), score.title))
+    return sorted(jobs, key=lambda job: job.name)
+
+
+def build_demo(folder: Path = FOLDER, soundfont: str = SOUNDFONT, workers: int = 2) -> Manifest:
+    """Render the demo dataset into a folder, replacing what is there.
+
+    Raises:
+        UserError: FluidSynth or the SoundFont is missing.
+    """
+    with atomic_folder(folder) as temporary:
+        manifest = Manifest("demo", render_all(demo_jobs(), temporary, Instrument(soundfont), workers), [])
+        write_manifest(temporary, manifest)
+        (temporary / LICENSE_FILE).write_text(LICENSE, encoding="utf8")
+    return manifest
+
+
+LICENSE = """\
+# Where this data comes from
+
+**Performances** (`*.mid`). `keys`, `music_*` and `dense_*` were made by the seeded generator of this
+project. The other files are openings of pieces whose composers died before 1926 (J. S. Bach,
+L. van Beethoven, F. Chopin, E. Satie) and which are in the public domain; their notes were typed in
+for this project (`diffsynth/datasets/composer/scores/`) and tempo, dynamics and pedal were added by a seeded
+function. All of them are part of this project and under its MIT licence.
+
+**Audio** (`*.flac`). The performances played by FluidSynth through the program "Yamaha Grand Piano"
+of the SoundFont FluidR3 GM, version 3.1, which is under the MIT licence:
+
+> Copyright © 2000-2002, 2008 Frank Wen
+>
+> Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+> associated documentation files (the "Software"), to deal in the Software without restriction,
+> including without limitation the rights to use, copy, modify, merge, publish, distribute,
+> sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+> furnished to do so, subject to the following conditions:
+>
+> The above copyright notice and this permission notice shall be included in all copies or
+> substantial portions of the Software.
+>
+> THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+> NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+> NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
+> DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
+> OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+24 kHz, mono (mean of both channels), 16 bits, reverb and chorus off, synthesizer gain 0.6, not
+normalised. FluidSynth ignores the una corda pedal, so it is in the MIDI and not in the audio.
+
+`python -m diffsynth.datasets.demo` makes this folder again.
+"""
+
+if __name__ == "__main__":
+    build_demo()

@@ -1,0 +1,1 @@
+"""MAESTRO, by byte ranges out of its archive or from a local copy."""

@@ -1,0 +1,56 @@
+"""Many performances through a SoundFont, in several processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffsynth.audio.files import write_audio
+from diffsynth.datasets.manifest import Performance, clipped, describe
+from diffsynth.datasets.soundfont import GAIN, GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
+from diffsynth.midi.events import Events
+from diffsynth.midi.files import write_midi
+from diffsynth.runs.parallel import parallel_map
+
+
+@dataclass(frozen=True)
+class Job:
+    """A performance to render."""
+
+    name: str
+    split: str
+    events: Events
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What plays: a SoundFont's path, the General MIDI program in it, the output rate in Hz, a gain."""
+
+    soundfont: str
+    program: int = 0
+    sample_rate: int = 24000
+    gain: float = GAIN
+
+
+def render_all(
+    jobs: Sequence[Job], folder: Path, instrument: Instrument, workers: int = 1, progress: bool = True
+) -> list[Performance]:
+    """Write `<name>.mid` and `<name>.flac` for every job; the result does not depend on `workers`.
+
+    Raises:
+        UserError: FluidSynth, the SoundFont or the program in it is missing.
+    """
+    check(instrument.soundfont, instrument.program)
+    tasks = [(job, folder, instrument) for job in jobs]
+    return list(parallel_map(_render, tasks, workers, "rendering", progress))
+
+
+def _render(task: tuple[Job, Path, Instrument]) -> Performance:
+    job, folder, instrument = task
+    events = snap(job.events)
+    rate, program, gain = instrument.sample_rate, instrument.program, instrument.gain
+    audio = render_soundfont(events, instrument.soundfont, rate, program, gain)
+    midi, flac = f"{job.name}.mid", f"{job.name}.flac"
+    write_midi(folder / midi, events, GRID_RESOLUTION, GRID_TEMPO)
+    write_audio(folder / flac, audio, instrument.sample_rate)
+    return describe(folder, job.name, job.split, midi, flac, job.title, clipped(audio))

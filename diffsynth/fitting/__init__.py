@@ -1,0 +1,1 @@
+"""Measuring a modal piano from aligned recordings."""

@@ -1,0 +1,1 @@
+"""MIDI files, events, and what dampers and pedals make of them."""

@@ -1,0 +1,1 @@
+"""What the denoisers are made of: their interface, layers and the selective scan."""

@@ -1,0 +1,106 @@
+"""What every denoiser is, and what those have in common that carry a recurrent state.
+
+Beside the letters of `diffsynth`, shapes use t blocks of f frames each (l = t f frames in a row) and
+a context of width h per frame. `encode` runs once over the condition; only `denoise` runs again at
+every sampling step.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from diffsynth.diffusion import clean
+from diffsynth.models.parts.layers import Head
+
+State = tuple[Tensor, ...]
+"""All memory between blocks; every tensor has the batch as its first axis."""
+
+
+class Denoiser(nn.Module, ABC):
+    """Predicts v of blocks of frames of k values."""
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """Zeros: the state before the first block of `batch` sequences."""
+
+    @abstractmethod
+    def encode(self, cond: Tensor, state: State) -> tuple[Tensor, State]:
+        """Context of each block.
+
+        Args:
+            cond: Condition [b, t, ..], of whatever shape the model wants for a block.
+            state: State before the first of these blocks.
+
+        Returns:
+            Context [b, t, ..], block i depending on blocks up to i only, and the state after the last.
+        """
+
+    @abstractmethod
+    def denoise(self, x_t: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
+        """Predicted v [b, t, f, k] of noisy blocks, each block by itself.
+
+        Args:
+            x_t: Noisy data [b, t, f, k].
+            sigma: Noise level of each block [b, t].
+            context: From `encode`.
+        """
+
+    def feed_back(self, state: State, x: Tensor) -> State:  # noqa: ARG002
+        """The state once the blocks have been sampled as x [b, t, f, k]; as it was if x does not matter."""
+        return state
+
+    def forward(self, x_t: Tensor, sigma: Tensor, cond: Tensor, state: State) -> tuple[Tensor, State]:
+        """All in one: v [b, t, f, k] and the state after the last block, if x is what v makes of x_t."""
+        context, state = self.encode(cond, state)
+        v = self.denoise(x_t, sigma, context)
+        return v, self.feed_back(state, clean(x_t, v, sigma))
+
+
+class RecurrentDenoiser(Denoiser):
+    """A recurrent trunk over the condition, which carries all memory, and a diffusion head per block.
+
+    Subclasses differ in the trunk only.
+
+    Args:
+        bands: k.
+        cond: c.
+        units: Width of the trunk and of the head.
+        cond_units: Width of the embedded condition, e.
+    """
+
+    def __init__(self, bands: int, cond: int, units: int, cond_units: int) -> None:
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(cond, cond_units), nn.SiLU(), nn.LayerNorm(cond_units))
+        self.head = Head(bands, cond_units + units, units)
+
+    @abstractmethod
+    def trunk(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """The recurrence over frames.
+
+        Args:
+            features: Embedded condition [b, l, e].
+            state: State before the first of these frames.
+
+        Returns:
+            Output [b, l, units], frame i depending on frames up to i only, and the state after the last.
+        """
+
+    def encode(self, cond: Tensor, state: State) -> tuple[Tensor, State]:
+        """Context of each frame.
+
+        Args:
+            cond: Condition [b, t, f, c].
+            state: State before the first of these blocks.
+
+        Returns:
+            Context [b, t, f, h], frame i depending on frames up to i only, and the state after the last.
+        """
+        features = self.embed(cond)
+        b, t, f, e = features.shape
+        hidden, state = self.trunk(features.reshape(b, t * f, e), state)
+        return torch.cat([features, hidden.reshape(b, t, f, -1)], -1), state
+
+    def denoise(self, x_t: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
+        """Predicted v [b, t, f, k], see `Denoiser`; the context is [b, t, f, h]."""
+        return self.head(x_t, sigma, context)

@@ -1,0 +1,1 @@
+"""The excitation: a bank of decaying sinusoids per key, played from MIDI."""

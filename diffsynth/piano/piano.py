@@ -1,0 +1,127 @@
+"""The modal piano: what a key sounds like, as a sum of decaying sinusoids (modes).
+
+A key struck at velocity v sounds as
+
+    s(t) = (v / 64) ** exponent * Re sum_p amplitude_p exp((2 pi i frequency_p - decay_p) t)
+
+for t >= 0 until its damper falls, and from then on every mode decays by `release` more. A partial
+of a string may own two modes: their sum beats and decays in two stages, as piano partials do
+(Weinreich, "Coupled piano strings", 1977). Nothing here is learned by gradient descent;
+`diffsynth.fitting.fit` measures it from aligned performances.
+
+The sustain pedal knocks when it moves (`diffsynth.fitting.pedal_noise`): that, too, is a sum of modes, of
+two more sources beside the 88 keys, which are always struck alike and never damped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from diffsynth.errors import UserError
+from diffsynth.midi.dampers import SOURCES
+from diffsynth.midi.events import KEYS
+from diffsynth.runs.files import atomic_path
+
+REFERENCE_VELOCITY = 64
+QUIETEST = 3e-4  # amplitude at velocity 127 below which a mode is left out (-70 dB)
+
+
+@dataclass(frozen=True)
+class Piano:
+    """Modes of all keys, ordered by key; `key` counts from 0 (MIDI number 21).
+
+    Attributes:
+        key: [p] key that owns the mode, 0 to 87, or `PEDAL_FALLS` or `PEDAL_RISES`.
+        frequency: [p] Hz.
+        decay: [p] 1/s, amplitude.
+        amplitude: [p] complex, full scale 1, at velocity 64 and the moment of the onset.
+        release: [88] 1/s, added to the decay once the damper has fallen.
+        exponent: [88] of velocity.
+        sampled: whether every strike is a voice of its own (`diffsynth.midi.dampers`).
+        jitter: s, standard deviation of the moments of strikes, which decides how older sound and a new
+            strike of a key add up (`diffsynth.piano.interference`); 0 for the exact sum.
+    """
+
+    key: NDArray[np.int64]
+    frequency: NDArray[np.float64]
+    decay: NDArray[np.float64]
+    amplitude: NDArray[np.complex128]
+    release: NDArray[np.float64]
+    exponent: NDArray[np.float64]
+    sampled: bool = False
+    jitter: float = 0.0
+
+    def gain(self, key: int, velocity: int) -> float:
+        """Factor by which a strike of `key` at `velocity` differs from one at velocity 64."""
+        if key >= KEYS:
+            return 1.0
+        return float((velocity / REFERENCE_VELOCITY) ** self.exponent[key])
+
+    @property
+    def releases(self) -> NDArray[np.float64]:
+        """[90] release of every source, in 1/s."""
+        return np.concatenate([self.release, np.zeros(SOURCES - KEYS)])
+
+    @property
+    def knocks(self) -> bool:
+        """Whether moves of the sustain pedal are heard."""
+        return bool((self.key >= KEYS).any())
+
+    def tensors(self) -> dict[str, NDArray[np.float64]]:
+        """The piano as float64 arrays that any safetensors file can hold (amplitude as two rows)."""
+        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        arrays["amplitude"] = np.stack([self.amplitude.real, self.amplitude.imag])
+        return {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in arrays.items()}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, NDArray[np.float64]]) -> "Piano":
+        """Inverse of `tensors`.
+
+        Raises:
+            UserError: an array is missing, does not fit the others, or holds what no piano has.
+        """
+        try:
+            # Older files lack what was told apart later.
+            given = {"sampled": np.asarray(False), "jitter": np.asarray(0.0), **tensors}
+            arrays = {field.name: np.asarray(given[field.name]) for field in fields(Piano)}
+            real, imaginary = arrays.pop("amplitude")
+            key, sampled = arrays.pop("key").astype(np.int64), bool(arrays.pop("sampled"))
+            jitter = float(arrays.pop("jitter").item())
+            piano = Piano(key=key, amplitude=real + 1j * imaginary, sampled=sampled, jitter=jitter, **arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"not a modal piano: {error}") from error
+        modes = {piano.key.shape, piano.frequency.shape, piano.decay.shape, piano.amplitude.shape}
+        if modes != {(piano.key.size,)} or {piano.release.shape, piano.exponent.shape} != {(KEYS,)}:
+            raise UserError("not a modal piano: its arrays do not fit together")
+        if not all(np.isfinite(value).all() for value in vars(piano).values()):
+            raise UserError("not a modal piano: it holds values that are not finite")
+        if (np.diff(piano.key, prepend=0, append=SOURCES - 1) < 0).any():
+            raise UserError("not a modal piano: its keys are not in order")
+        return piano
+
+
+def save_piano(path: str | Path, piano: Piano) -> None:
+    """Write a piano as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        save_file(piano.tensors(), str(temporary))
+
+
+def load_piano(path: str | Path) -> Piano:
+    """Read a piano written by `save_piano`.
+
+    Raises:
+        UserError: the file is missing or is not a modal piano.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist; run `diffsynth fit` first")
+    try:
+        return Piano.from_tensors(load_file(str(path)))
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a safetensors file: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path} is {error}") from error

@@ -1,0 +1,1 @@
+"""What the networks see and predict: gain fields, STFT frames and piano rolls."""

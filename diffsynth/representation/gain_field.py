@@ -1,0 +1,165 @@
+"""What is diffused, and how audio is rebuilt from it: log band gains of a modal excitation.
+
+The excitation (`diffsynth.piano`) plays the right notes with the phases of strings; what it
+does not know is left to a gain field: at the end of every frame, in each of k bands, how far the
+recording is above or below the excitation. This module defines the bands, the condition vector
+that the network sees, the gains that it learns, and how gains act on modes. Replace it to diffuse
+something else.
+
+Levels are mean squares: a sinusoid of amplitude a has the level a^2 / 2 in its band.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torchaudio
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from diffsynth.config import AudioFormat, Features
+from diffsynth.midi.events import KEYS, PEDALS
+from diffsynth.piano.modal_bank import Excitation
+from diffsynth.piano.piano import Piano
+
+LOWEST_BAND = 40.0  # Hz, centre of the first band
+MAX_GAIN = 2.3  # nepers (20 dB): further than that, excitation and recording do not belong together
+MIN_SCALE = 0.05  # nepers: bands that never move must not turn rounding noise into large inputs
+PROMINENCE = 0.5  # power by which a band's share of the loudest level counts: as its amplitude
+AUDIBLE = 4.0  # factor 10 ** 4 above the floor (40 dB) where a band counts fully
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Mean and scale of log gains in each band, [k], in nepers."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    @staticmethod
+    def measure(gains: NDArray[np.float32], weight: NDArray[np.float32]) -> "Normaliser":
+        """Weighted moments of `gains` [..., k]; the scale never falls below a floor."""
+        total = weight.reshape(-1, weight.shape[-1]).sum(axis=0, dtype=np.float64) + 1e-3
+        flat, w = gains.reshape(-1, gains.shape[-1]), weight.reshape(-1, gains.shape[-1])
+        mean = (flat * w).sum(axis=0, dtype=np.float64) / total
+        variance = ((flat - mean) ** 2 * w).sum(axis=0, dtype=np.float64) / total
+        return Normaliser(mean.astype(np.float32), np.sqrt(variance).clip(MIN_SCALE).astype(np.float32))
+
+    def forward(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Gains in nepers to data of about unit variance."""
+        return (gains - self.mean) / self.scale
+
+    def inverse(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Data back to gains in nepers, limited to what gains may be."""
+        return np.clip(x * self.scale + self.mean, -MAX_GAIN, MAX_GAIN)
+
+
+class GainField:
+    """Bands, conditions and gains for one piano at one audio format.
+
+    Attributes:
+        band: [p] lower one of the two bands that a mode lies in.
+        share: [p] how far the mode is on its way to the next band, 0..1.
+    """
+
+    def __init__(self, piano: Piano, audio: AudioFormat, features: Features) -> None:
+        self.audio, self.features = audio, features
+        self._floor = 10.0 ** (features.floor / 10)
+        bins = np.arange(features.window // 2 + 1) * audio.sample_rate / features.window
+        self._bin_weights = torch.from_numpy(band_weights(bins, features)).float()
+        # A mode lies in two neighbouring bands and belongs to one key: few products for many modes.
+        place = band_places(piano.frequency, features)
+        self.band = np.minimum(place.astype(np.intp), features.bands - 2)
+        self.share = (place - self.band).astype(np.float32)
+        shares = [band_weights(piano.frequency, features), piano.key == np.arange(KEYS)[:, None]]
+        self._shares_of_levels = csr_array(np.concatenate(shares), dtype=np.float32)
+
+    @staticmethod
+    def width(features: Features) -> int:
+        """Length c of the condition vector."""
+        return features.bands + 2 * KEYS + len(PEDALS)
+
+    def condition(self, excitation: Excitation) -> NDArray[np.float32]:
+        """What the network sees of a block, [f, c].
+
+        Per frame, as it ends: levels of the excitation in bands and in keys (0 at the floor, 1 at
+        40 dB above it), velocities of the keys struck within it, pedal positions. It is made of the
+        past and the present only.
+        """
+        power = 0.5 * (excitation.end.real**2 + excitation.end.imag**2)
+        levels = np.stack([self._shares_of_levels @ frame for frame in power])
+        strikes = np.zeros((len(power), KEYS), dtype=np.float32)
+        for strike in excitation.strikes:
+            if strike.key < KEYS:
+                strikes[strike.frame, strike.key] = strike.velocity / 127
+        return np.concatenate([self._above_floor(levels), strikes, excitation.pedals / 127], axis=1)
+
+    def gains(
+        self, recording: NDArray[np.float32], excitation: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Log gains in nepers that turn the excitation into the recording, and how much each counts.
+
+        Args:
+            recording: [time] samples.
+            excitation: [time] samples, all gains at 1.
+
+        Returns:
+            Gains [l, k] at the end of each whole frame, and their weights in 0..1: bands near the
+            floor cannot be heard and do not count, bands far below the loudest one count little.
+        """
+        wanted, given = self._band_levels(recording), self._band_levels(excitation)
+        gains = 0.5 * np.log((wanted + self._floor) / (given + self._floor))
+        level = np.maximum(wanted, given)
+        loudest = level.max(axis=1, keepdims=True) + self._floor
+        weight = self._above_floor(level).clip(0, 1) * (level / loudest) ** PROMINENCE
+        return gains.clip(-MAX_GAIN, MAX_GAIN), weight
+
+    def mode_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Linear gain of every mode, [.., p], from log gains in bands, [.., k]."""
+        steps = np.diff(gains, axis=-1)
+        own = np.take(steps, self.band, axis=-1, mode="clip")
+        own *= self.share
+        own += np.take(gains, self.band, axis=-1, mode="clip")
+        return np.exp(own, out=own)
+
+    def _above_floor(self, level: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Level on a logarithmic scale: 0 at the floor, 1 at 40 dB above it."""
+        return (np.log10(level / self._floor + 1) / AUDIBLE).astype(np.float32)
+
+    def _band_levels(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean square in each band, [l, k], in windows centred on the end of each frame."""
+        size, frame = self.features.window, self.audio.frame
+        frames = len(samples) // frame
+        # The window of frame i is centred on sample (i + 1) * frame.
+        padded = torch.nn.functional.pad(torch.from_numpy(samples), (size // 2 - frame, size))
+        window = torch.hann_window(size)
+        power = torchaudio.functional.spectrogram(
+            padded, 0, window, size, frame, size, power=2.0, normalized=False, center=False
+        )
+        level = self._bin_weights @ power[:, :frames] * (2 / (size * float(window.square().sum())))
+        return level.T.numpy()
+
+
+def band_centres(features: Features) -> NDArray[np.float64]:
+    """Centre frequencies of the bands in Hz, equally spaced in mel."""
+    return _from_mel(np.linspace(_mel(LOWEST_BAND), _mel(features.highest), features.bands))
+
+
+def band_weights(frequency: NDArray[np.float64], features: Features) -> NDArray[np.float64]:
+    """[k, n] share of each band in each frequency (Hz): triangles in mel that sum to one."""
+    place = band_places(frequency, features)
+    return np.maximum(0.0, 1.0 - np.abs(place - np.arange(features.bands)[:, None]))
+
+
+def band_places(frequency: NDArray[np.float64], features: Features) -> NDArray[np.float64]:
+    """[n] where frequencies (Hz) lie among the band centres: 2.5 is half way from band 2 to band 3."""
+    centres = _mel(band_centres(features))
+    return np.interp(_mel(np.asarray(frequency)), centres, np.arange(len(centres)))
+
+
+def _mel(frequency: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    return 2595.0 * np.log10(1.0 + np.asarray(frequency) / 700.0)
+
+
+def _from_mel(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)

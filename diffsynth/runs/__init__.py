@@ -1,0 +1,1 @@
+"""What keeps long work safe: atomic files, processes, resuming, and MLflow runs."""

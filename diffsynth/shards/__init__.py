@@ -1,0 +1,1 @@
+"""Aligned performances as webdataset shards."""

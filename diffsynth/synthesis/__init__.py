@@ -1,0 +1,1 @@
+"""Voices, the streaming engine, rendering and export."""

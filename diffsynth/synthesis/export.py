@@ -1,0 +1,142 @@
+"""A voice as one ONNX file: the network as graph, everything else that a host needs as metadata.
+
+The graph is `diffsynth.synthesis.block_step.BlockStep`: its memory goes in and comes out, so that a host
+only has to carry arrays. The metadata entry "diffsynth" is JSON: names and shapes of the tensors, sample
+rate and latency, the modes of the piano and how bands of gains act on them. `examples/onnx_host.py`
+plays such a file with NumPy and ONNX Runtime alone; it is the specification of what happens around the
+graph. For the published network that is a piano roll and an inverse STFT (`diffsynth.synthesis.frame_voice`).
+"""
+
+import base64
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from diffsynth.errors import UserError
+from diffsynth.piano.interference import BESIDE, NOTHING
+from diffsynth.piano.modal_bank import SILENCE
+from diffsynth.piano.piano import REFERENCE_VELOCITY
+from diffsynth.representation.gain_field import AUDIBLE, MAX_GAIN
+from diffsynth.runs.files import atomic_path
+from diffsynth.synthesis.block_step import BlockStep
+from diffsynth.synthesis.gain_voice import Voice
+from diffsynth.synthesis.weights import AnyVoice
+
+FORMAT = "diffsynth network 2"
+ENTRY = "diffsynth"  # name of the metadata entry
+
+
+def export_onnx(voice: AnyVoice, path: str | Path, steps: int = 1) -> dict[str, Any]:
+    """Write a voice as an ONNX file, atomically; returns its description without the arrays.
+
+    Raises:
+        UserError: the packages that exporting takes are not installed.
+    """
+    onnx = _onnx()
+    player, memory = voice.player(), voice.denoiser.initial_state(1)
+    example = torch.zeros(player.condition_shape), torch.zeros(player.shape), *memory
+    inputs = ["condition", "noise", *(f"memory_{i}" for i in range(len(memory)))]
+    outputs = ["x", *(f"next_memory_{i}" for i in range(len(memory)))]
+    shapes = [list(tensor.shape) for tensor in example]
+    about = describe(voice, steps)
+    about["inputs"] = dict(zip(inputs, shapes, strict=True))
+    about["outputs"] = dict(zip(outputs, shapes[1:], strict=True))
+    with atomic_path(path) as temporary:
+        _export(BlockStep(voice.denoiser, steps).eval(), example, temporary, inputs, outputs)
+        model = onnx.load(temporary)
+        onnx.helper.set_model_props(model, {ENTRY: json.dumps({**about, **_arrays(voice)})})
+        onnx.save(model, temporary)
+    return about
+
+
+def describe(voice: AnyVoice, steps: int) -> dict[str, Any]:
+    """The numbers of a voice that a host needs beside arrays."""
+    config = voice.config
+    about = {
+        "format": FORMAT,
+        "model": config.model,
+        "block": config.block,
+        "sample_rate": config.audio.sample_rate,
+        "latency_samples": config.block,
+        "steps": steps,
+    }
+    if not isinstance(voice, Voice):
+        return about
+    return about | {
+        "frame": config.audio.frame,
+        "bands": voice.config.features.bands,
+        "floor_db": voice.config.features.floor,
+        "audible_decades": AUDIBLE,
+        "max_gain": MAX_GAIN,
+        "reference_velocity": REFERENCE_VELOCITY,
+        "sampled": voice.piano.sampled,
+        "jitter": voice.piano.jitter,
+        "beside": BESIDE,
+        "nothing": NOTHING,
+        "silence": SILENCE,
+    }
+
+
+def _arrays(voice: AnyVoice) -> dict[str, Any]:
+    """The normaliser and, where gains are diffused, the piano and its bands, encoded for JSON."""
+    if not isinstance(voice, Voice):
+        return {"arrays": {"scale": _encode(voice.normaliser.scale.astype("<f4"))}}
+    piano, field = voice.piano, voice.field()
+    arrays: dict[str, NDArray[Any]] = {
+        "key": piano.key.astype("<i2"),
+        "frequency": piano.frequency.astype("<f8"),
+        "decay": piano.decay.astype("<f8"),
+        "amplitude_real": piano.amplitude.real.astype("<f4"),
+        "amplitude_imaginary": piano.amplitude.imag.astype("<f4"),
+        "release": piano.release.astype("<f8"),
+        "exponent": piano.exponent.astype("<f8"),
+        "mean": voice.normaliser.mean.astype("<f4"),
+        "scale": voice.normaliser.scale.astype("<f4"),
+        "band": field.band.astype("<i2"),
+        "share": field.share.astype("<f4"),
+    }
+    return {"arrays": {name: _encode(array) for name, array in arrays.items()}}
+
+
+def _encode(array: NDArray[Any]) -> dict[str, Any]:
+    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "base64": data}
+
+
+def _export(
+    module: BlockStep, example: tuple[torch.Tensor, ...], path: Path, inputs: list[str], outputs: list[str]
+) -> None:
+    """The graph alone; what the exporter has to say about its own workings is left out."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                example,
+                path,
+                input_names=inputs,
+                output_names=outputs,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  what the exporter of PyTorch is written in
+    except ImportError as error:
+        raise UserError(f"exporting needs {error.name}: pip install 'diffsynth[onnx]'") from error
+    return onnx

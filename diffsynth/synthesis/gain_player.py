@@ -1,0 +1,53 @@
+"""Gains around the network: the bank of modes takes the events, gains act on the modes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffsynth.midi.events import Events
+from diffsynth.piano.modal_bank import Bank
+from diffsynth.representation.gain_field import GainField, Normaliser
+from diffsynth.synthesis.player import Player
+
+
+class GainPlayer(Player):
+    """The bank of a piano, and the gains that it plays with.
+
+    Args:
+        field: bands, conditions and gains of a piano at an audio format.
+        bank: of the same piano.
+        normaliser: of the gains.
+        frames: in a block, f.
+    """
+
+    def __init__(self, field: GainField, bank: Bank, normaliser: Normaliser, frames: int) -> None:
+        self._field, self._bank, self._normaliser = field, bank, normaliser
+        self.shape = frames, field.features.bands
+        self.condition_shape = frames, field.width(field.features)
+        self.reset()
+
+    def reset(self) -> None:
+        """Silence, all keys and pedals up."""
+        self._bank.reset()
+        self._gains = np.zeros((1, self.shape[1]), dtype=np.float32)
+
+    def state(self) -> dict[str, Any]:
+        """A copy of everything that the next block depends on."""
+        return {"bank": self._bank.state(), "gains": self._gains.copy()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a state taken with `state`."""
+        self._bank.restore(state["bank"])
+        self._gains = state["gains"].copy()
+
+    def condition(self, events: Events) -> NDArray[np.float32]:
+        """What the network sees of the next block, [f, c]."""
+        self._excitation = self._bank.process(events, self.shape[0])
+        return self._field.condition(self._excitation)
+
+    def audio(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Audio [block] of the excitation with the gains that x [f, k] stands for."""
+        gains = np.concatenate([self._gains, self._normaliser.inverse(x)])
+        self._gains = gains[-1:]
+        return self._bank.play(self._excitation, self._field.mode_gains(gains))

@@ -1,0 +1,88 @@
+"""The job of the infer stage: render performances through the streaming engine and time it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from diffsynth.audio.files import write_audio
+from diffsynth.errors import UserError
+from diffsynth.midi.events import Events
+from diffsynth.runs.files import atomic_folder, read_json, write_json
+from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, length_of
+
+WARM_UP = 8  # blocks played before the clock starts
+
+
+def render_timed(
+    synthesizer: Synthesizer, events: Events, seconds: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Audio of `seconds` from a fresh start, and the seconds that each block took."""
+    synthesizer.reset()
+    length = int(seconds * synthesizer.rate)
+    audio, times = [], []
+    for part in blocks_of(events, synthesizer.rate, synthesizer.block, length):
+        begin = time.perf_counter()
+        audio.append(synthesizer.process(part))
+        times.append(time.perf_counter() - begin)
+    return np.concatenate(audio)[:length], np.array(times)
+
+
+def render_with_progress(synthesizer: Synthesizer, events: Events) -> tuple[NDArray[np.float32], float]:
+    """A whole performance with a progress bar, [time] samples, and the real-time factor."""
+    begin = time.perf_counter()
+    synthesizer.reset()
+    length = length_of(events, synthesizer.rate)
+    parts = blocks_of(events, synthesizer.rate, synthesizer.block, length)
+    blocks = [synthesizer.process(part) for part in tqdm(parts, "rendering", unit="block", disable=None)]
+    audio = np.concatenate(blocks)[:length]
+    spent = time.perf_counter() - begin
+    return audio, spent * synthesizer.rate / len(audio)
+
+
+def render_split(aligned: Path, out: Path, synthesizer: Synthesizer, split: str = "test") -> dict[str, float]:
+    """Render every performance of a split into the folder `out`; returns and writes the timings.
+
+    RTF is compute time over audio time; p50 and p99 are milliseconds per block.
+
+    Raises:
+        UserError: there is no aligned data, or no performance in the split.
+    """
+    performances = [p for p in _index(aligned) if p["split"] == split and p["status"] == "ok"]
+    if not performances:
+        raise UserError(f"{aligned} holds no performance of the {split} split")
+    for _ in range(WARM_UP):
+        synthesizer.process(NO_EVENTS)
+    times, seconds = [], 0.0
+    with atomic_folder(out) as folder:
+        for performance in performances:
+            events = np.load(aligned / f"{performance['name']}.npy", allow_pickle=False)
+            audio, spent = render_timed(synthesizer, events, performance["duration"])
+            write_audio(folder / f"{performance['name']}.wav", audio, synthesizer.rate)
+            times.append(spent)
+            seconds += len(spent) * synthesizer.block / synthesizer.rate
+        timings = _timings(synthesizer, np.concatenate(times), seconds)
+        write_json(folder / "timings.json", timings)
+    return timings
+
+
+def _index(aligned: Path) -> Iterator[dict]:
+    path = aligned / "index.json"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; run `diffsynth align` first")
+    yield from read_json(path)["performances"]
+
+
+def _timings(synthesizer: Synthesizer, times: NDArray[np.float64], seconds: float) -> dict:
+    return {
+        "rtf": round(float(times.sum()) / seconds, 4),
+        "p50_ms": round(1000 * float(np.quantile(times, 0.5)), 3),
+        "p99_ms": round(1000 * float(np.quantile(times, 0.99)), 3),
+        "block": synthesizer.block,
+        "model": synthesizer.voice.config.model,
+        "sample_rate": synthesizer.rate,
+        "seconds": round(seconds, 3),
+    }

@@ -1,0 +1,1 @@
+"""The trainer, its batches, checkpoints and streamed validation."""

@@ -1,0 +1,192 @@
+"""Training of a denoiser: v-diffusion on sequences of blocks, with an averaged copy of the weights.
+
+Every random number of step i comes from a generator seeded with (seed, i), so that a run that was
+interrupted and resumed goes the same way as one that was not.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffsynth.config import Diffusion, Train
+from diffsynth.diffusion import Denoise, loss, sample
+from diffsynth.errors import UserError
+from diffsynth.models import Denoiser
+from diffsynth.training.batches import Batch, Examples
+
+WARM_UP = 0.05  # share of all steps in which the learning rate rises
+VALIDATION = 32  # sequences
+DROPOUT = 1 << 40  # sets the random numbers of layers apart from those of batches
+
+
+@dataclass
+class Progress:
+    """What a run has come to: everything but the tensors that a checkpoint needs.
+
+    Attributes:
+        step: steps done.
+        best: lowest validation error so far, `one_step_db`.
+        history: one row per validation.
+    """
+
+    step: int = 0
+    best: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """One training run; `steps` advances it, `tensors` and `restore` carry it over an interruption.
+
+    Args:
+        denoiser: network to train, in place.
+        data: training examples.
+        validation: validation examples.
+        train: optimisation.
+        diffusion: averaging and validation noise levels.
+        listen: called at every validation with the averaged network; its numbers join the row.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        data: Examples,
+        validation: Examples,
+        train: Train,
+        diffusion: Diffusion,
+        listen: Callable[[Denoiser], dict[str, float]] = lambda _: {},
+    ) -> None:
+        _check(train)
+        self.denoiser, self.config, self.diffusion = denoiser, train, diffusion
+        self.listen = listen
+        self._data, self._validation = data, validation
+        self._averaged = {name: value.clone() for name, value in denoiser.state_dict().items()}
+        self.best = {name: value.clone() for name, value in self._averaged.items()}
+        self._optimiser = torch.optim.AdamW(
+            denoiser.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, foreach=True
+        )
+        self.progress = Progress()
+
+    def steps(self) -> Iterator[dict[str, float]]:
+        """Train to the last step; yields the numbers of each step, and of validations among them."""
+        while self.progress.step < self.config.steps:
+            row = {"loss": self._step(self.progress.step), "learning_rate": self._rate(self.progress.step)}
+            self.progress.step += 1
+            step = self.progress.step
+            if step % self.config.validate_every == 0 or step == self.config.steps:
+                row |= self._validate()
+            yield row
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of the run under flat names."""
+        named = {"denoiser": self.denoiser.state_dict(), "averaged": self._averaged, "best": self.best}
+        result = {f"{group}.{name}": value for group, state in named.items() for name, value in state.items()}
+        for index, state in self._optimiser.state_dict()["state"].items():
+            result |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+        return {name: value.detach().clone() for name, value in result.items()}
+
+    def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        """Go on from `tensors` and the fields of a `Progress`."""
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            group, _, rest = name.partition(".")
+            groups.setdefault(group, {})[rest] = value
+        self.denoiser.load_state_dict(groups["denoiser"])
+        self._averaged, self.best = groups["averaged"], groups["best"]
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups.get("optimiser", {}).items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = value
+        whole = self._optimiser.state_dict()
+        self._optimiser.load_state_dict({**whole, "state": state})
+        self.progress = Progress(**progress)
+
+    def _rate(self, step: int) -> float:
+        """Learning rate: a short rise, then a cosine to zero over all steps."""
+        rise = max(1, round(WARM_UP * self.config.steps))
+        fall = 0.5 * (1 + math.cos(math.pi * step / self.config.steps))
+        return self.config.learning_rate * min(1.0, (step + 1) / rise) * fall
+
+    def _step(self, step: int) -> float:
+        """One optimiser step over `batch_size` sequences, `mini_batch_size` at a time."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate(step)
+        self.denoiser.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        total = self._gradients(self.config.seed * 1_000_003 + step)
+        if not math.isfinite(total):
+            raise UserError(f"training diverged in step {step + 1}; lower train.learning_rate")
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.clip)
+        self._optimiser.step()
+        self._average(step)
+        return total
+
+    def _gradients(self, seed: int) -> float:
+        """Gradients of all mini-batches of a step, added up, and its loss."""
+        generator = torch.Generator().manual_seed(seed)
+        parts = self.config.batch_size // self.config.mini_batch_size
+        total = 0.0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + DROPOUT)
+            for _ in range(parts):
+                batch = self._data.draw(self.config.mini_batch_size, generator)
+                sigma = torch.rand(batch.x.shape[:2], generator=generator)
+                noise = torch.randn(batch.x.shape, generator=generator)
+                value = loss(self._denoise(batch), batch.x, noise, sigma, batch.weight) / parts
+                value.backward()
+                total += float(value.detach())
+        return total
+
+    def _denoise(self, batch: Batch) -> Denoise:
+        """The network as the diffusion sees it, for the sequences of a batch."""
+        state = batch.state or self.denoiser.initial_state(len(batch.cond))
+        context, _ = self.denoiser.encode(batch.cond, state)
+        return lambda x_t, sigma: self.denoiser.denoise(x_t, sigma, context)
+
+    def _average(self, step: int) -> None:
+        """Exponential moving average of the weights, faster at the beginning."""
+        decay = min(self.diffusion.ema, (1 + step) / (10 + step))
+        for name, value in self.denoiser.state_dict().items():
+            self._averaged[name].lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Errors of the averaged network; keeps its weights if they are the best so far.
+
+        The best is what renders best in one step, because that is how it will be used.
+        """
+        trained = {name: value.clone() for name, value in self.denoiser.state_dict().items()}
+        self.denoiser.load_state_dict(self._averaged)
+        self.denoiser.eval()
+        row = self._errors() | self.listen(self.denoiser)
+        if row["one_step_db"] < self.progress.best:
+            self.progress.best = row["one_step_db"]
+            self.best = {name: value.clone() for name, value in self._averaged.items()}
+        self.denoiser.load_state_dict(trained)
+        self.progress.history.append({"step": self.progress.step, **row})
+        return row
+
+    def _errors(self) -> dict[str, float]:
+        """Loss at fixed noise levels and the error of one-step sampling in dB, on fixed sequences."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        batch = self._validation.draw(VALIDATION, generator)
+        noise = torch.randn(batch.x.shape, generator=generator)
+        denoise = self._denoise(batch)
+        row = {}
+        for level in self.diffusion.validation_sigmas:
+            sigma = torch.full(batch.x.shape[:2], level)
+            row[f"validation_loss_{level:g}"] = float(loss(denoise, batch.x, noise, sigma, batch.weight))
+        row["validation_loss"] = sum(row.values()) / max(len(row), 1)
+        row["one_step_db"] = self._validation.error_db(sample(denoise, noise, 1), batch)
+        return row
+
+
+def _check(train: Train) -> None:
+    for name in ("steps", "batch_size", "mini_batch_size", "validate_every", "checkpoint_every"):
+        if getattr(train, name) < 1:
+            raise UserError(f"train.{name} must be at least 1")
+    if train.batch_size % train.mini_batch_size:
+        raise UserError("train.batch_size must be a multiple of train.mini_batch_size")

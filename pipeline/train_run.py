@@ -1,0 +1,149 @@
+"""What `diffsynth train` does once its input is known: the run, its checkpoints and its records."""
+
+import csv
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from tqdm import tqdm
+
+from diffsynth.config import Params
+from diffsynth.runs.files import atomic_path, sha256
+from diffsynth.runs.tracking import Run
+from diffsynth.shards.segments import read_shards
+from diffsynth.synthesis.weights import new_denoiser, save_voice
+from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_checkpoint
+from diffsynth.training.trainer import Trainer
+from diffsynth.training.validation import Excerpt
+from pipeline import paths
+from pipeline.stage import stage
+from pipeline.train_task import Task, make_task
+
+LIBRARY = Path(__file__).parent.parent / "diffsynth"
+CODE = ("diffusion", "models", "representation", "training")
+
+
+def run_training(
+    params: Params, model: str, block: int, data: Path, out: Path, epochs: int | None, restart: bool
+) -> None:
+    """Train, or go on with, one model at one block size and write it to `out`."""
+    torch.set_num_threads(params.train.threads)
+    torch.use_deterministic_algorithms(True)
+    task = make_task(params, model, block, data)
+    if epochs is not None:
+        steps = task.train.steps(epochs, params.train.batch_size)
+        params = replace(params, train=replace(params.train, steps=steps))
+    trainer = _trainer(params, task)
+    stamp = run_stamp(
+        {
+            "config": asdict(task.config),
+            "train": asdict(params.train),
+            "diffusion": asdict(params.diffusion),
+        },
+        [*task.sources, *_code()],
+    )
+    path = paths.of_variant(paths.CHECKPOINTS, model, block, ".safetensors")
+    run_id = None
+    if not restart and (found := load_checkpoint(path, stamp)) is not None:
+        tensors, numbers = found
+        run_id = numbers["run_id"]
+        trainer.restore(tensors, numbers["progress"])
+        typer.echo(f"continuing {model}-{block} after step {trainer.progress.step}")
+    with stage(
+        "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
+    ) as run:
+        _loop(trainer, params, path, stamp, run)
+        trainer.denoiser.load_state_dict(trainer.best)
+        card = _card(params, task.sources, trainer)
+        weights = paths.of_variant(out, model, block, ".safetensors")
+        save_voice(weights, task.voice(trainer.denoiser), card)
+        curve = _write_curve(paths.of_variant(paths.TRAIN_RESULTS, model, block) / "loss.csv", trainer)
+        run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters())})
+        run.artifact(weights)
+        run.artifact(curve)
+    path.unlink(missing_ok=True)
+    typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
+
+
+def _trainer(params: Params, task: Task) -> Trainer:
+    """A trainer at its first step, that listens to the beginning of the validation split."""
+    first = next(iter(read_shards(task.sources[-1].parent, "validation")))
+    excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
+    torch.manual_seed(params.train.seed)
+    return Trainer(
+        new_denoiser(task.config),
+        task.train,
+        task.validation,
+        params.train,
+        params.diffusion,
+        listen=lambda averaged: excerpt.listen(task.voice(averaged)),
+    )
+
+
+def _loop(trainer: Trainer, params: Params, path: Path, stamp: str, run: Run) -> None:
+    """All steps that are left, with progress, metrics and checkpoints, also when interrupted."""
+    progress = trainer.progress
+    bar = tqdm(total=params.train.steps, initial=progress.step, desc=path.stem, unit="step", disable=None)
+
+    def save() -> None:
+        numbers = {"progress": asdict(progress), "run_id": run.id}
+        save_checkpoint(path, stamp, trainer.tensors(), numbers)
+
+    with bar, _signals() as received:
+        for row in trainer.steps():
+            run.metrics(row, progress.step)
+            bar.update()
+            if "one_step_db" in row:
+                bar.set_postfix(dB=f"{row['one_step_db']:.2f}")
+            if received or progress.step % params.train.checkpoint_every == 0:
+                save()
+            if received:
+                break
+    for number in received[:1]:
+        signal.raise_signal(number)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect signals to stop, which in the middle of a step would leave what no checkpoint may hold."""
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _code() -> list[Path]:
+    """Library files that decide what a checkpoint means."""
+    parts = [LIBRARY / name for name in CODE]
+    return [file for part in parts for file in (sorted(part.rglob("*.py")) if part.is_dir() else [part])]
+
+
+def _card(params: Params, sources: list[Path], trainer: Trainer) -> dict[str, Any]:
+    """Where the weights come from. Nothing in it may differ between two identical runs."""
+    return {
+        "data": {path.name: sha256(path) for path in sources},
+        "train": asdict(params.train),
+        "diffusion": asdict(params.diffusion),
+        "validation": trainer.progress.history[-1],
+    }
+
+
+def _write_curve(path: Path, trainer: Trainer) -> Path:
+    """Validation history as CSV, one row per validation."""
+    rows = trainer.progress.history
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
+    return path

@@ -1,0 +1,161 @@
+"""The demo was made with labels exact to the sample, so whatever is imposed on it must be found again."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.signal
+from support.displaced import CONFIG, RATE, displaced, performance
+
+from diffsynth.alignment.line_fit import Alignment, measure
+from diffsynth.audio.files import resample
+from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events
+
+
+def noisy(audio):
+    """White noise 20 dB below the music."""
+    noise = np.random.default_rng(0).standard_normal(len(audio))
+    return (audio + 0.1 * audio.std() * noise).astype(np.float32)
+
+
+def reverberant(audio):
+    """A room: noise that falls by 60 dB in 0.8 s, as loud as half of the direct sound."""
+    rng, time = np.random.default_rng(1), np.arange(RATE) / RATE
+    room = rng.standard_normal(RATE) * 10 ** (-3 * time / 0.8) * np.minimum(time / 0.004, 1)
+    room *= 0.7 / np.linalg.norm(room)
+    room[0] = 1
+    return scipy.signal.fftconvolve(audio, room)[: len(audio)].astype(np.float32)
+
+
+def untouched(audio):
+    return audio
+
+
+@pytest.mark.parametrize("name", ["music_3", "chopin_prelude_4", "dense_39", "satie_gymnopedie_1"])
+def test_exact_data_are_found_exact(name):
+    events, audio = performance(name)
+    found = measure(events, audio, RATE, CONFIG)
+    assert found.status == "ok"
+    assert abs(found.offset) < 1.5e-3
+    assert abs(found.drift) < 3 * max(found.drift_error, 1)
+    assert not found.differs(0, float(events["time"][-1]))
+
+
+@pytest.mark.parametrize("change", [untouched, noisy, reverberant])
+@pytest.mark.parametrize(
+    ("name", "offset", "drift"), [("music_10", 1.7, 90.0), ("bach_prelude_c", -0.4, -100.0)]
+)
+def test_an_imposed_offset_is_found_within_3_ms_everywhere(name, offset, drift, change):
+    events, audio = performance(name)
+    moved = displaced(events, offset, drift)
+    found = measure(moved, change(audio), RATE, CONFIG)
+    assert found.status == "ok", found.reason
+    ends = moved["time"][[0, -1]]
+    assert found.audio_time(ends) == pytest.approx(events["time"][[0, -1]], abs=5e-3)
+    assert found.audio_time(ends).mean() == pytest.approx(events["time"][[0, -1]].mean(), abs=3e-3)
+    assert found.differs(*ends)
+
+
+@pytest.mark.parametrize("drift", [-100.0, 7.0, 100.0])
+def test_drift_of_five_minutes_is_found_within_5_ppm(drift):
+    events, audio = performance("keys")
+    found = measure(displaced(events, 0.8, drift), audio, RATE, CONFIG)
+    assert found.status == "ok", found.reason
+    assert found.drift == pytest.approx(drift, abs=5)
+    assert found.offset == pytest.approx(0.8, abs=3e-3)
+
+
+def test_a_piano_half_a_semitone_sharp():
+    events, audio = performance("music_3")
+    # Played faster by half a semitone, with events that keep up.
+    factor = 2 ** (0.5 / 12)
+    sharp = resample(audio, round(RATE * factor), RATE)
+    faster = events.copy()
+    faster["time"] /= round(RATE * factor) / RATE
+    found = measure(displaced(faster, -1.2, 0), sharp, RATE, CONFIG)
+    assert found.status == "ok", found.reason
+    assert found.offset == pytest.approx(-1.2, abs=3e-3)
+
+
+def test_any_sample_rate():
+    events, audio = performance("music_12")
+    for rate in (16000, 37123):
+        found = measure(displaced(events, 0.5, 0), resample(audio, RATE, rate), rate, CONFIG)
+        assert found.status == "ok", found.reason
+        assert found.audio_time(np.array([14.0]))[0] == pytest.approx(14.5, abs=3e-3)
+
+
+def test_wrong_pairs_are_rejected_by_what_is_heard():
+    names = ["music_3", "music_10", "chopin_prelude_7", "dense_21"]
+    for name, other in zip(names, names[1:] + names[:1], strict=True):
+        found = measure(performance(other)[0], performance(name)[1], RATE, CONFIG)
+        assert found.status == "rejected"
+        assert found.matched < 0.4
+        assert "of the notes are heard" in found.reason
+
+
+def test_the_limits_reject():
+    events, audio = performance("music_3")
+
+    def reason(offset=0.0, **limits):
+        found = measure(displaced(events, offset, 0), audio, RATE, replace(CONFIG, **limits))
+        assert (found.status == "ok") == (found.reason == "")
+        return found.reason
+
+    assert reason() == ""
+    assert "ms off (align.max_residual 0.1)" in reason(max_residual=0.1)
+    assert "are heard in the audio (align.min_matched 100%)" in reason(min_matched=1.0)
+    assert reason(2.5) == ""
+    assert "are heard" in reason(2.5, max_offset=1.0)
+
+
+def test_the_limit_of_drift_rejects():
+    events, audio = performance("keys")
+    found = measure(displaced(events, 0, 100), audio, RATE, replace(CONFIG, max_drift=50.0))
+    assert found.status == "rejected"
+    assert "drift by 100 ppm (align.max_drift 50)" in found.reason
+
+
+@pytest.mark.parametrize("key", [30, 57, 81, 102])
+def test_one_note_has_an_offset_and_no_drift(key):
+    events, audio = performance("keys")
+    on = events[(events["kind"] == NOTE_ON) & (events["number"] == key)][-1]
+    begin = round((on["time"] - 0.3) * RATE)
+    note = make_events([(2.0, NOTE_ON, key, int(on["value"])), (2.5, NOTE_OFF, key, 0)])
+    found = measure(note, audio[begin : begin + RATE], RATE, CONFIG)
+    assert found.status == "ok", found.reason
+    assert found.drift == found.drift_error == 0
+    assert found.offset == pytest.approx(0.3 - 2.0, abs=4e-3)
+
+
+def test_audio_without_music():
+    events, _ = performance("music_3")
+    assert measure(events, np.zeros(5 * RATE, np.float32), RATE, CONFIG).reason == "the audio is silent"
+    noise = np.random.default_rng(0).standard_normal(30 * RATE).astype(np.float32)
+    for audio in (noise, noise[:1], noise[:100], np.ones(RATE, np.float32)):
+        assert measure(events, audio, RATE, CONFIG).status == "rejected"
+
+
+@pytest.mark.parametrize("seconds", [1.0, 15.0, 22.0, 41.5])
+def test_notes_far_beyond_the_end_of_the_audio(seconds):
+    events, audio = performance("keys")
+    found = measure(events, audio[: round(seconds * RATE)], RATE, CONFIG)
+    assert found.status == "rejected"
+    assert "of the notes are heard" in found.reason
+
+
+def test_no_notes_to_align():
+    with pytest.raises(ValueError, match="no notes"):
+        measure(make_events([(0.0, NOTE_OFF, 60, 0)]), np.ones(RATE, np.float32), RATE, CONFIG)
+
+
+def test_a_difference_counts_only_beyond_three_errors():
+    def line(offset, drift):
+        return Alignment(offset, drift, 1.0, 1.0, 1.0, offset_error=1e-3, drift_error=10.0)
+
+    assert line(0.5, 100).audio_time(np.array([10.0]))[0] == pytest.approx(10.501)
+    # At the ends of 100 s the error is sqrt(1² + (10e-6 * 50 s)²) = 1.118 ms, three of it 3.354 ms.
+    assert not line(3.3e-3, 0).differs(0, 100)
+    assert line(3.4e-3, 0).differs(0, 100)
+    assert not line(0, 33).differs(0, 100)
+    assert line(0, 34).differs(0, 100)

@@ -1,0 +1,233 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from mlflow import MlflowClient
+
+from diffsynth.config import load_params
+from diffsynth.errors import UserError
+from diffsynth.evaluation.comparison import (
+    MEASURES,
+    QUALITY,
+    RTF,
+    Scores,
+    plot_quality,
+    plot_rtf,
+    read_scores,
+    to_csv,
+    to_curves,
+    to_markdown,
+)
+from pipeline.app import run
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+METRICS = [
+    "onset_f1",
+    "onset_precision",
+    "onset_recall",
+    "pitch_accuracy",
+    "polyphony_accuracy",
+    "l1",
+    "l2",
+    "spectral_convergence",
+    "log_spectral_distance",
+]
+TIMINGS = ["rtf", "p50_ms", "p99_ms"]
+CELLS = [(model, block) for model in ("lstm", "s6") for block in (512, 1024, 2048, 4096)]
+
+
+def values(model, block):
+    """Numbers that differ in every score and measure: tenths of a row number and hundredths of a column."""
+    row = CELLS.index((model, block))
+    return {name: round(row / 10 + column / 1000, 6) for column, name in enumerate(METRICS + TIMINGS, 1)}
+
+
+def report(model, block):
+    numbers = values(model, block)
+    return {
+        "model": model,
+        "block": block,
+        "sample_rate": 24000,
+        "metrics": {name: numbers[name] for name in METRICS},
+        "timings": {name: numbers[name] for name in TIMINGS},
+    }
+
+
+@pytest.fixture
+def reports(tmp_path):
+    for model, block in CELLS:
+        path = tmp_path / "metrics" / str(block) / f"{model}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report(model, block)))
+    return tmp_path / "metrics"
+
+
+@pytest.fixture
+def scores():
+    # Not sorted by block: curves have to be, whatever the order of the scores.
+    return [Scores(model, block, values(model, block)) for model, block in reversed(CELLS)]
+
+
+def compare(reports, *more):
+    folders = ["--metrics", str(reports), "--output", str(reports.parent / "out")]
+    return run(["compare", "--params", str(PARAMS), *folders, *more])
+
+
+def test_a_report_is_read(reports):
+    assert read_scores(reports / "2048" / "s6.json") == Scores("s6", 2048, values("s6", 2048))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r["metrics"].pop("l1"), "'l1' is missing"),
+        (lambda r: r.pop("timings"), "'timings' is missing"),
+        (lambda r: r["metrics"].update(l2=None), "NoneType"),
+        (lambda r: r["metrics"].update(l2="loud"), "loud"),
+        (lambda r: r.update(block="all"), "all"),
+        (lambda r: r.update(metrics=[]), "list"),
+    ],
+)
+def test_a_report_that_lacks_something_is_named(reports, change, message):
+    path = reports / "512" / "lstm.json"
+    broken = report("lstm", 512)
+    change(broken)
+    path.write_text(json.dumps(broken))
+    with pytest.raises(UserError, match=message) as error:
+        read_scores(path)
+    assert str(error.value).startswith(f"{path} is not a report of `diffsynth evaluate`: ")
+
+
+def test_a_report_that_is_no_object_is_named(reports):
+    path = reports / "512" / "lstm.json"
+    path.write_text("[1, 2]")
+    with pytest.raises(UserError, match="is not a report"):
+        read_scores(path)
+
+
+def test_the_csv_table_keeps_every_number(scores):
+    rows = list(csv.DictReader(to_csv(scores).splitlines()))
+    assert list(rows[0]) == ["model", "block", *METRICS, *TIMINGS]
+    assert len(rows) == len(CELLS)
+    for row in rows:
+        score = values(row.pop("model"), int(row.pop("block")))
+        assert {name: float(value) for name, value in row.items()} == score
+
+
+def test_the_curves_hold_one_number_a_row(scores):
+    rows = list(csv.DictReader(to_curves(scores).splitlines()))
+    assert len(rows) == len(CELLS) * len(MEASURES)
+    assert {"measure": "Real-time factor", "model": "s6", "block": "1024", "value": "0.51"} in rows
+    assert rows[0] == {"measure": "Onset F1", "model": "s6", "block": "4096", "value": "0.701"}
+
+
+def test_the_markdown_table_is_exact_and_aligned():
+    numbers = dict.fromkeys(METRICS + TIMINGS, 0.5) | {"onset_f1": 0.98765, "p99_ms": 1234.5}
+    lines = to_markdown([Scores("lstm", 512, numbers), Scores("s6", 4096, numbers)]).splitlines()
+    row = ["lstm", "512", "0.988", *["0.500"] * 10, "1234.500"]
+    assert [score.strip() for score in lines[2].strip("|").split("|")] == row
+    assert [score.strip() for score in lines[3].strip("|").split("|")][:2] == ["s6", "4096"]
+    columns = [[i for i, c in enumerate(line) if c == "|"] for line in lines]
+    assert columns == [columns[0]] * 4
+    assert lines[1].startswith("| :---- | ----: |")
+
+
+def lines_of(axes):
+    return {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+
+
+def curve(model, key):
+    return [[block, values(model, block)[key]] for block in (512, 1024, 2048, 4096)]
+
+
+def test_the_rtf_is_drawn_over_the_block_size(scores):
+    (axes,) = plot_rtf(scores).axes
+    drawn = lines_of(axes)
+    assert {model: drawn[model] for model in ("lstm", "s6")} == {m: curve(m, "rtf") for m in ("lstm", "s6")}
+    assert [y for _, y in drawn["real time"]] == [1.0, 1.0]
+    assert axes.get_title() == "Real-time factor ↓"
+
+
+def test_every_quality_measure_has_a_panel(scores):
+    figure = plot_quality(scores)
+    assert [axes.get_title() for axes in figure.axes] == [m.label for m in QUALITY]
+    for axes, key in zip(figure.axes, METRICS, strict=True):
+        assert lines_of(axes) == {model: curve(model, key) for model in ("lstm", "s6")}
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {"lstm", "s6"}
+
+
+def test_block_sizes_are_ticks_at_equal_distances(scores):
+    (axes,) = plot_rtf(scores).axes
+    pixels = axes.transData.transform([(block, 1) for block in (512, 1024, 2048, 4096)])[:, 0]
+    np.testing.assert_allclose(np.diff(pixels), np.diff(pixels)[0])
+    assert axes.get_xticks().tolist() == [512, 1024, 2048, 4096]
+    axes.figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["512", "1024", "2048", "4096"]
+
+
+def test_arrows_say_which_way_is_better():
+    assert RTF.label.endswith("↓")
+    higher = {m.key for m in QUALITY if m.label.endswith("↑")}
+    assert higher == set(METRICS[:5])
+
+
+def test_the_command_writes_and_prints_all_cells(reports, capsys):
+    assert compare(reports) == 0
+    out = reports.parent / "out"
+    expected = to_markdown([Scores(m, b, values(m, b)) for m, b in CELLS])
+    assert capsys.readouterr().out == expected == (out / "table.md").read_text()
+    files = {"table.csv", "table.md", "curves.csv", "rtf.png", "quality.png"}
+    assert {path.name for path in out.iterdir()} == files
+    for name in ("rtf.png", "quality.png"):
+        picture = imread(out / name)[..., :3]
+        assert picture.mean() > 0.8  # mostly paper
+        assert picture.min() < 0.2  # with ink on it
+
+
+def test_the_command_writes_the_same_bytes_again(reports):
+    def written():
+        assert compare(reports) == 0
+        return {path.name: path.read_bytes() for path in (reports.parent / "out").iterdir()}
+
+    assert written() == written()
+
+
+def test_the_run_holds_the_curves_and_the_files(reports, mlflow_store, monkeypatch):
+    monkeypatch.setenv("DIFFSYNTH_PIPELINE_RUN", f"compare in {reports}")
+    assert compare(reports) == 0
+    client = MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name("diffsynth").experiment_id
+    (stored,) = client.search_runs([experiment], f"tags.pipeline_run = 'compare in {reports}'")
+    curve_of_rtf = [[m.step, m.value] for m in client.get_metric_history(stored.info.run_id, "rtf/s6")]
+    assert curve_of_rtf == curve("s6", "rtf")
+    assert stored.data.params == {
+        "models": str(load_params(PARAMS).models),
+        "blocks": str(load_params(PARAMS).blocks),
+    }
+    assert len(client.list_artifacts(stored.info.run_id)) == 5
+
+
+def test_cells_without_a_report_are_left_out_and_named(reports, capsys):
+    (reports / "1024" / "s6.json").unlink()
+    assert compare(reports) == 0
+    output = capsys.readouterr()
+    assert output.err == "diffsynth: not evaluated and left out: s6-1024\n"
+    assert len(output.out.splitlines()) == 2 + len(CELLS) - 1
+
+
+def test_reports_that_the_parameters_do_not_name_are_left_out(reports, tmp_path, capsys):
+    source = PARAMS.read_text()
+    (tmp_path / "p.yaml").write_text(source.replace("models: [lstm, s6]", "models: [s6]"))
+    assert compare(reports, "--params", str(tmp_path / "p.yaml")) == 0
+    assert {line.split()[1] for line in capsys.readouterr().out.splitlines()[2:]} == {"s6"}
+
+
+def test_nothing_to_compare_names_the_command(tmp_path, capsys):
+    (tmp_path / "metrics").mkdir()
+    assert compare(tmp_path / "metrics") == 2
+    assert "run `diffsynth evaluate" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,216 @@
+"""`fit`, `features`, `train` and `infer` on a small part of the demo, from end to end."""
+
+import csv
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from diffsynth.audio.files import read_audio
+from diffsynth.midi.events import to_notes
+from diffsynth.piano.piano import load_piano
+from diffsynth.representation.features import load_features
+from diffsynth.runs.files import read_json, sha256
+from diffsynth.synthesis.synthesizer import Synthesizer, render
+from diffsynth.synthesis.weights import load_voice, read_card
+
+RATE = 24000
+CELL = ["--model", "lstm", "--block", 1024]
+
+
+def weights_of(folder, model="lstm"):
+    return folder / "models" / "1024" / f"{model}.safetensors"
+
+
+def test_the_fit_has_a_voice_for_every_key_and_tunes_those_it_heard(project):
+    piano = load_piano(project.data / "fit" / "piano.safetensors")
+    assert set(piano.key) == set(range(88))
+    assert piano.frequency.max() < 10500
+    heard = [np.load(project.data / "aligned" / f"{name}.npy") for name in ("bach_prelude_c", "music_10")]
+    notes = to_notes(np.concatenate(heard))["key"]
+    for key in np.flatnonzero(np.bincount(notes) >= 3):
+        partials = piano.frequency[piano.key == key - 21]
+        cents = 1200 * np.log2(partials / (440 * 2 ** ((key - 69) / 12)))
+        assert np.abs(cents).min() < 10
+
+
+def test_features_are_those_of_the_shards(project):
+    index = read_json(project.data / "shards" / "index.json")["splits"]
+    for split in ("train", "validation"):
+        features = load_features(project.data / "features" / f"{split}.safetensors")
+        assert features.gains.shape == (index[split]["samples"], 750, 20)
+        assert (features.weight.float().sum((1, 2)) > 0).all()
+    assert features.gains.float().abs().max() <= 2.301  # 20 dB, in half precision
+
+
+def test_training_writes_a_voice_that_says_where_it_comes_from(project, trained):
+    for model in ("lstm", "s6"):
+        path = weights_of(trained, model)
+        voice, card = load_voice(path), read_card(path)
+        assert (voice.config.model, voice.config.block, voice.config.frames) == (model, 1024, 8)
+        assert voice.config.network.units == 12
+        normaliser = load_features(project.data / "features" / "train.safetensors").normaliser()
+        np.testing.assert_array_equal(voice.normaliser.scale, normaliser.scale)
+        assert card["data"] == {
+            "train.safetensors": sha256(project.data / "features" / "train.safetensors"),
+            "validation.safetensors": sha256(project.data / "features" / "validation.safetensors"),
+            "piano.safetensors": sha256(project.data / "fit" / "piano.safetensors"),
+            "index.json": sha256(project.data / "shards" / "index.json"),
+        }
+        assert card["train"]["steps"] == 8
+        with (trained / "results" / "train" / "1024" / model / "loss.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["step"] for row in rows] == ["4", "8"]
+        assert {name: f"{value:.6g}" for name, value in card["validation"].items()} == rows[-1]
+        assert float(rows[-1]["streamed_lsd"]) > 0
+        assert not list((trained / "checkpoints").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("model", ["lstm", "s6"])
+def test_two_runs_from_scratch_are_the_same_bytes(project, trained, tmp_path, model):
+    cell = ["--model", model, "--block", 1024]
+    assert project.run("train", *cell, "--data-dir", project.data, folder=tmp_path) == 0
+    assert weights_of(tmp_path, model).read_bytes() == weights_of(trained, model).read_bytes()
+    curve = os.path.join("results", "train", "1024", model, "loss.csv")
+    assert (tmp_path / curve).read_bytes() == (trained / curve).read_bytes()
+
+
+@pytest.mark.parametrize("model", ["lstm", "s6"])
+def test_infer_renders_the_test_split_through_the_engine(project, trained, model):
+    folder = trained / "results" / "renders" / "1024" / model
+    assert sorted(path.name for path in folder.iterdir()) == ["music_12.wav", "timings.json"]
+    audio, rate = read_audio(folder / "music_12.wav")
+    assert (len(audio), rate) == (5 * RATE, RATE)
+    assert soundfile.info(folder / "music_12.wav").subtype == "PCM_16"
+    events = np.load(project.data / "aligned" / "music_12.npy")
+    expected = render(Synthesizer(load_voice(weights_of(trained, model))), events)[: 5 * RATE]
+    np.testing.assert_allclose(audio, expected.clip(-1, 1), atol=1.01 / 32768)
+    timings = read_json(folder / "timings.json")
+    assert timings.keys() == {"rtf", "p50_ms", "p99_ms", "block", "model", "sample_rate", "seconds"}
+    assert (timings["block"], timings["model"], timings["sample_rate"]) == (1024, model, RATE)
+    assert timings["seconds"] == pytest.approx(-(-5 * RATE // 1024) * 1024 / RATE, abs=1e-3)
+    assert 0 < timings["p50_ms"] <= timings["p99_ms"]
+    assert timings["rtf"] > 0
+
+
+def test_infer_takes_steps_and_seed(project, trained, tmp_path):
+    folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
+    assert project.run("infer", *CELL, *folders, "--steps", 2, "--seed", 3, folder=tmp_path) == 0
+    audio, _ = read_audio(tmp_path / "results" / "renders" / "1024" / "lstm" / "music_12.wav")
+    events = np.load(project.data / "aligned" / "music_12.npy")
+    expected = render(Synthesizer(load_voice(weights_of(trained)), 2, 3), events)[: 5 * RATE]
+    np.testing.assert_allclose(audio, expected.clip(-1, 1), atol=1.01 / 32768)
+
+
+def test_the_options_of_the_published_starter_work(project, tmp_path):
+    options = ["--units", 10, "--cond-dim", 6, "--batch-size", 6, "--mini-batch-size", 3]
+    options += ["--learning-rate", 0.01, "--epochs", 1, "--datasets", "demo"]
+    folders = ["--model-save-dir", "my models", "--data-dir", project.data]
+    assert project.run("train", "--model", "lstm", *options, *folders, folder=tmp_path) == 0
+    path = tmp_path / "my models" / "512" / "lstm.safetensors"
+    network, train = load_voice(path).config.network, read_card(path)["train"]
+    assert (network.units, network.cond_units, network.layers) == (10, 6, 1)
+    assert (train["batch_size"], train["mini_batch_size"], train["learning_rate"]) == (6, 3, 0.01)
+    # 5 segments of 750 frames, 6 sequences of 64 frames a step: 9.8.
+    assert train["steps"] == 10
+    assert project.run("train", "--model", "lstm", "--only-inference", *folders, folder=tmp_path) == 0
+    assert (tmp_path / "results" / "renders" / "512" / "lstm" / "music_12.wav").is_file()
+
+
+def test_a_batch_smaller_than_the_mini_batches_is_one(project, tmp_path):
+    options = ["--batch-size", 2, "--steps", 1, "--data-dir", project.data]
+    assert project.run("train", *CELL, *options, folder=tmp_path) == 0
+    train = read_card(weights_of(tmp_path))["train"]
+    assert (train["batch_size"], train["mini_batch_size"], train["steps"]) == (2, 2, 1)
+
+
+def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
+    shutil.copytree(project.data, tmp_path / "data")
+    for path, command in (
+        ("features/validation.safetensors", "features"),
+        ("fit/piano.safetensors", "fit"),
+        ("shards/index.json", "shard"),
+        ("features/train.safetensors", "features"),
+    ):
+        moved = tmp_path / "data" / path
+        content = moved.read_bytes()
+        moved.unlink()
+        assert refuse("train", *CELL) == f"data/{path} does not exist; run `diffsynth {command}` first"
+        moved.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--datasets", "maestro"], "holds the dataset demo; run `diffsynth download --name maestro` first"),
+        (["--mini-batch-size", 3], "train.batch_size must be a multiple of train.mini_batch_size"),
+        (["--steps", 0], "Invalid value for '--steps': Input should be greater than or equal to 1"),
+        (["--epochs", "many"], "Invalid value for '--epochs': Input should be a valid integer"),
+        (["--learning-rate", "nan"], "Invalid value for '--learning-rate': "),
+        (["--learning-rate", "inf"], "train: learning_rate must be finite, not inf"),
+        (["--block", 500], "unknown block 500: choose one of 512, 1024, 2048, 4096"),
+        (["--model", "gru"], "unknown model 'gru': choose one of lstm, s6, unet"),
+        (["--params", "nothing.yaml"], "nothing.yaml does not exist; run this in the repository"),
+        (["--only-inference"], "models/1024/lstm.safetensors does not exist; run `diffsynth train --model"),
+    ],
+)
+def test_training_that_cannot_be_is_refused(project, refuse, options, message):
+    assert message in refuse("train", *CELL, "--data-dir", project.data, *options)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("sequence: 64", "sequence: 800", "train.sequence is longer than a segment, which has 750 frames"),
+        ("warmup: 16", "warmup: 64", "train.sequence, in whole blocks of 8 frames, must exceed train.warmup"),
+        ("validate_every: 4", "validate_every: 0", "train: validate_every must be at least 1, not 0"),
+        ("steps: 8", "steps: eight", "train: steps must be of type int, not 'eight'"),
+        ("frame: 128", "frame: 100", "a block of 1024 samples does not hold whole frames of 100"),
+    ],
+)
+def test_params_that_cannot_be_are_refused(project, refuse, tmp_path, old, new, message):
+    text = (project.folder / "params.yaml").read_text()
+    assert text.count(old) == 1
+    (tmp_path / "params.yaml").write_text(text.replace(old, new))
+    assert message in refuse("train", *CELL, "--data-dir", project.data)
+
+
+def test_a_split_without_performances_is_named(project, refuse, tmp_path, capsys):
+    shutil.copytree(project.data / "aligned", tmp_path / "data" / "aligned")
+    path = tmp_path / "data" / "aligned" / "index.json"
+    path.write_text(path.read_text().replace('"validation"', '"train"'))
+    assert project.run("shard", folder=tmp_path) == 0
+    assert capsys.readouterr().out == "data/shards: 7 train, 0 validation, 2 test\n"
+    error = refuse("features", "--fit", project.data / "fit" / "piano.safetensors")
+    assert error == "there is nothing to compute features of: each split needs a performance"
+    path.write_text(path.read_text().replace('"train"', '"validation"'))
+    assert "holds no performance of the train split" in refuse("fit")
+
+
+def test_features_of_damaged_shards_are_refused(project, refuse, tmp_path):
+    shutil.copytree(project.data / "shards", tmp_path / "data" / "shards")
+    path = tmp_path / "data" / "shards" / "train-000001.tar"
+    path.write_bytes(path.read_bytes()[:-2000])
+    error = refuse("features", "--fit", project.data / "fit" / "piano.safetensors")
+    assert error == "data/shards/train-000001.tar is missing or damaged; run `diffsynth shard` again"
+
+
+def test_infer_without_its_input_names_it(project, trained, refuse, tmp_path):
+    error = refuse("infer", "--model", "s6", "--block", 512, "--aligned", project.data / "aligned")
+    assert error == (
+        "models/512/s6.safetensors does not exist; run `diffsynth train --model s6 --block 512` first"
+    )
+    error = refuse("infer", *CELL, "--models", trained / "models")
+    assert error == "data/aligned/index.json does not exist; run `diffsynth align` first"
+    weights_of(tmp_path).parent.mkdir(parents=True)
+    weights_of(tmp_path).write_text("no weights")
+    assert "is not a safetensors file" in refuse("infer", *CELL, "--aligned", project.data / "aligned")
+
+
+def test_infer_writes_nothing_where_it_cannot(project, trained, refuse, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
+    error = refuse("infer", *CELL, *folders, "--out", tmp_path / "file")
+    assert error == f"cannot write {tmp_path}/file/1024/lstm: Not a directory"

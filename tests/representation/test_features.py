@@ -1,0 +1,209 @@
+"""Features: what a network learns does not depend on how a performance was cut, or by whom it is computed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from diffsynth.config import AudioFormat, Features, Shard
+from diffsynth.errors import UserError
+from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA, make_events, to_samples
+from diffsynth.piano.modal_bank import play_whole
+from diffsynth.representation.features import (
+    FeatureSet,
+    build_features,
+    load_features,
+    save_features,
+    segment_features,
+)
+from diffsynth.shards.segments import Segment, cut_segments
+
+RATE, FRAME = 24000, 128
+AUDIO = AudioFormat(RATE, FRAME)
+FEATURES = Features(workers=1, bands=16, highest=10500.0, window=1024, floor=-80.0)
+BANDS, KEYS = 16, 88
+
+
+def performance(seconds=6.0):
+    """Long and short notes, pedalled and not, repeated keys."""
+    rng = np.random.default_rng(3)
+    rows = [(0.0, NOTE_ON, 33, 90), (5.5, NOTE_OFF, 33, 0)]
+    rows += [(1.0, CONTROL, SUSTAIN, 127), (4.1, CONTROL, SUSTAIN, 0), (2.2, CONTROL, UNA_CORDA, 50)]
+    for _ in range(50):
+        onset, key = rng.uniform(0, seconds - 0.5), int(rng.integers(40, 90))
+        rows += [(onset, NOTE_ON, key, int(rng.integers(30, 110))), (onset + 0.3, NOTE_OFF, key, 0)]
+    return make_events(rows)
+
+
+def played(piano, events, seconds, gain=1.0):
+    """A recording of the piano itself, louder by a factor."""
+    length = int(seconds * RATE)
+    return gain * play_whole(piano, to_samples(events, RATE), RATE, FRAME, length)
+
+
+def features_of(piano, segment):
+    return [values.astype(np.float32) for values in segment_features(segment, piano, AUDIO, FEATURES)]
+
+
+def test_features_do_not_depend_on_where_a_performance_is_cut(piano):
+    events = performance()
+    audio = played(piano, events, 6.0) + 1e-3 * np.random.default_rng(1).standard_normal(144000)
+    audio = audio.astype(np.float32)
+    whole = features_of(piano, Segment("x", 0, 0.0, 6.0, audio, events))
+    assert whole[0].shape == (1125, BANDS + 2 * KEYS + 3)
+    # 1.6 s are 300 frames, no multiple of what is played at a time; 0.5 s of context leave notes behind.
+    segments = list(cut_segments("x", audio, events, RATE, Shard(1.6, 0.5, 1, 1)))
+    assert [len(segment.audio) for segment in segments] == [38400] * 4
+    for segment in segments:
+        place = slice(300 * segment.index, min(300 * (segment.index + 1), 1125))
+        cond, gains, weight = features_of(piano, segment)
+        frames = place.stop - place.start
+        np.testing.assert_allclose(cond[:frames], whole[0][place], atol=2e-3)
+        # At its ends the analysis window sees what lies outside of a segment as silence.
+        inner = slice(4, frames - 4)
+        np.testing.assert_allclose(gains[inner], whole[1][place][inner], atol=5e-3)
+        np.testing.assert_allclose(weight[inner], whole[2][place][inner], atol=2e-3)
+        assert weight[inner].max() > 0.9
+
+
+def test_recordings_are_explained_by_exact_sums_of_strikes(piano):
+    rows = [(0.0, CONTROL, SUSTAIN, 127), *((0.3 * i, NOTE_ON, 76, 60 + i) for i in range(9))]
+    events = make_events(rows)
+    segment = Segment("x", 0, 0.0, 3.0, played(piano, events, 3.0), events)
+    exact, scattered = (features_of(replace(piano, jitter=jitter), segment) for jitter in (0.0, 4e-4))
+    for one, other in zip(exact, scattered, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(exact[1][exact[2] > 0.5]).max() < 2e-3
+
+
+@pytest.mark.parametrize("gain", [0.5, 2.0])
+def test_a_recording_of_the_piano_has_its_gain_everywhere(piano, gain):
+    events = performance()
+    audio = played(piano, events, 4.0, gain)
+    _, gains, weight = features_of(piano, Segment("x", 0, 0.0, 4.0, audio, events))
+    assert (weight > 0.5).mean() > 0.1
+    np.testing.assert_allclose(gains[weight > 0.5], np.log(gain), atol=2e-3)
+
+
+def test_the_condition_says_what_is_struck_and_how_the_pedals_stand(piano):
+    rows = [(0.5, CONTROL, SUSTAIN, 127), (0.7, NOTE_ON, 60, 100), (0.9, CONTROL, SUSTAIN, 64)]
+    audio = np.zeros(RATE, np.float32)
+    cond, _, _ = features_of(piano, Segment("x", 0, 0.0, 1.0, audio, make_events(rows)))
+    strikes, pedals = cond[:, BANDS + KEYS : -3], cond[:, -3:]
+    frame = int(0.7 * RATE) // FRAME
+    assert np.argwhere(strikes).tolist() == [[frame, 39]]
+    assert strikes[frame, 39] == pytest.approx(100 / 127, abs=1e-3)
+    expected = np.zeros(187)
+    expected[int(0.5 * RATE) // FRAME :] = 1
+    expected[int(0.9 * RATE) // FRAME :] = 64 / 127
+    np.testing.assert_allclose(pedals[:, 0], expected, atol=1e-3)
+    assert not pedals[:, 1:].any()
+    assert not cond[:frame, : BANDS + KEYS].any()
+    level = cond[:, BANDS + 39]
+    assert level[frame] > 0.9
+    assert (np.diff(level[frame:]) < 0).all()  # a struck string only dies away
+
+
+def test_pedals_long_before_the_segment_are_known_at_its_start(piano):
+    audio = np.zeros(RATE, np.float32)
+    notes = [(-0.4, NOTE_ON, 60, 90), (-0.3, NOTE_OFF, 60, 0)]
+    found = [
+        features_of(piano, Segment("x", 0, 0.0, 1.0, audio, make_events([*pedal, *notes])))[0]
+        for pedal in (
+            [(-1e5, CONTROL, SUSTAIN, 127), (-1e5, CONTROL, UNA_CORDA, 30)],
+            [(-0.5, CONTROL, SUSTAIN, 127), (-0.5, CONTROL, UNA_CORDA, 30)],
+            [],
+        )
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0][:, [-3, -1]], [[1, 30 / 127]] * 187, atol=1e-3)
+    assert found[0][100, BANDS + 39] > 0.5 > 0.1 > found[2][100, BANDS + 39]
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(0.7, 131), (1.0, 187), (0.128, 24), (0.125, 23)])
+def test_padding_has_no_weight(piano, seconds, frames):
+    events = make_events([(0.0, NOTE_ON, 45, 120)])
+    audio = np.zeros(RATE, np.float32)
+    length = round(seconds * RATE)
+    audio[:length] = played(piano, events, 1.0)[:length]
+    _, _, weight = features_of(piano, Segment("x", 0, 0.0, length / RATE, audio, events))
+    assert weight.shape == (187, BANDS)
+    assert not weight[frames:].any()
+    assert (weight[:frames].max(axis=1) > 0.5).all()
+
+
+def test_any_number_of_processes_computes_the_same(piano, monkeypatch):
+    # Sums depend on the number of threads, so both sides get one.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        check_processes(piano)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def check_processes(piano):
+    events = performance(3.0)
+    segments = list(cut_segments("x", played(piano, events, 3.0, 1.5), events, RATE, Shard(1.0, 1.0, 1, 1)))
+    one, two = (
+        build_features(segments, piano, AUDIO, Features(workers, 16, 10500.0, 1024, -80.0), progress=False)
+        for workers in (1, 2)
+    )
+    assert one.gains.shape == (3, 187, BANDS)
+    for i, segment in enumerate(segments):
+        for values, expected in zip(vars(one).values(), features_of(piano, segment), strict=True):
+            np.testing.assert_array_equal(values[i].float().numpy(), expected)
+    for name, value in vars(one).items():
+        assert value.dtype == torch.float16
+        assert torch.equal(getattr(two, name), value)
+
+
+def test_without_segments_there_are_no_features(piano):
+    with pytest.raises(UserError, match="nothing to compute features of"):
+        build_features([], piano, AUDIO, FEATURES, progress=False)
+
+
+def some_features():
+    generator = torch.Generator().manual_seed(0)
+    cond, gains = (torch.randn(2, 3, width, generator=generator).half() for width in (5, 4))
+    return FeatureSet(cond, gains, torch.ones(2, 3, 4).half())
+
+
+def test_features_come_back_as_they_were(tmp_path):
+    path, features = tmp_path / "features" / "train.safetensors", some_features()
+    save_features(path, features)
+    again = load_features(path)
+    for name, value in vars(features).items():
+        assert torch.equal(getattr(again, name), value)
+    before = path.read_bytes()
+    save_features(path, features)
+    assert path.read_bytes() == before
+
+
+def test_the_normaliser_has_the_moments_of_what_counts():
+    features = some_features()
+    features.weight[0] = 0
+    normaliser = features.normaliser()
+    counted = features.gains[1].float().numpy()
+    np.testing.assert_allclose(normaliser.mean, counted.mean(axis=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(normaliser.scale, counted.std(axis=0), rtol=1e-3)
+
+
+def test_a_damaged_or_missing_set_names_the_command_to_run(tmp_path):
+    path = tmp_path / "train.safetensors"
+    with pytest.raises(UserError, match="does not exist; run `diffsynth features` first"):
+        load_features(path)
+    save_features(path, some_features())
+    whole = path.read_bytes()
+    for content in (whole[:-1], whole[:20], b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"is not a feature set: .*; run `diffsynth features` again"):
+            load_features(path)
+    for tensors in ({"cond": torch.ones(1)}, {**vars(some_features()), "more": torch.ones(1)}):
+        save_file(tensors, str(path))
+        with pytest.raises(UserError, match=r"is not a feature set: .*; run `diffsynth features` again"):
+            load_features(path)

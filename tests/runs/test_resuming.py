@@ -1,0 +1,176 @@
+"""Work that was interrupted, by SIGKILL too, goes on; work that changed is done again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.displaced import CONFIG, FORMAT, add
+
+from diffsynth.alignment.performances import align_all
+from diffsynth.config import Shard
+from diffsynth.datasets.manifest import Manifest, write_manifest
+from diffsynth.errors import UserError
+from diffsynth.runs.files import sha256
+from diffsynth.runs.resuming import RECORDS, make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.shards.segments import write_shards
+
+ROOT = Path(__file__).parents[2]
+SHARD = Shard(segment=2.0, context=2.0, samples_per_shard=2, workers=1)
+# Runs a stage whose process is killed, with no chance to clean up, after so many items.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import diffsynth.{module} as module
+from diffsynth.config import Align, AudioFormat, Shard
+left, record = [{items}], module.record
+def record_and_die(*arguments):
+    record(*arguments)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+module.record = record_and_die
+module.{function}(*(Path(path) for path in sys.argv[1:]), *{options})
+"""
+
+
+def stage(name, folder):
+    """Runs align or shard in a folder."""
+    if name == "align":
+        align_all(folder / "raw", folder / "aligned", FORMAT, CONFIG)
+    else:
+        write_shards(folder / "aligned", folder / "shards", SHARD)
+
+
+def kill(name, folder, items):
+    """Runs it in a process that is killed."""
+    if name == "align":
+        values = {
+            "module": "alignment.performances",
+            "function": "align_all",
+            "options": f"[{FORMAT!r}, {CONFIG!r}]",
+        }
+        folders = [folder / "raw", folder / "aligned"]
+    else:
+        values = {"module": "shards.segments", "function": "write_shards", "options": f"[{SHARD!r}]"}
+        folders = [folder / "aligned", folder / "shards"]
+    script = KILLED.format(items=items, **values)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.run([sys.executable, "-c", script, *folders], env=environment, check=False)
+    assert child.returncode == -signal.SIGKILL
+
+
+def contents(folder):
+    return {path.name: sha256(path) for path in folder.iterdir()}
+
+
+def states(folder):
+    return {path.name: path.stat().st_ino for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Both stages, never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "raw").mkdir()
+    offsets = {"a": 0.0, "b": -0.7, "c": 0.4}
+    pairs = [add(folder / "raw", name, offset, seconds=6) for name, offset in offsets.items()]
+    write_manifest(folder / "raw", Manifest("folder", pairs, []))
+    for name in ("align", "shard"):
+        stage(name, folder)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "out"), [("align", "aligned"), ("shard", "shards")])
+def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(whole, tmp_path, name, out):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / out)  # as DVC does before it runs a stage
+    kill(name, tmp_path, 2)
+    assert not (tmp_path / out).exists()
+    done = states(tmp_path / f".part-{out}")
+    assert len(done) >= 2
+    stage(name, tmp_path)
+    assert contents(tmp_path / out) == contents(whole / out)
+    # What was done is the same file, not written again.
+    assert done.items() <= states(tmp_path / out).items()
+    assert not (tmp_path / f".part-{out}").exists()
+
+
+def test_what_has_changed_is_done_again(whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "aligned")
+    kill("align", tmp_path, 2)
+    work = tmp_path / ".part-aligned"
+    (work / "a.flac").write_bytes(b"damaged")
+    os.utime(tmp_path / "raw" / "b.mid", (1, 1))
+    (work / "stale").write_text("left by something else")
+    before = states(work)
+    stage("align", tmp_path)
+    after = states(tmp_path / "aligned")
+    assert contents(tmp_path / "aligned") == contents(whole / "aligned")
+    assert after["b.flac"] != before["b.flac"]
+
+
+def test_a_record_holds_for_its_stamp_and_files_alone(tmp_path):
+    with resumable_folder(tmp_path / "out") as work:
+        (work / "x").write_text("content")
+        stamp = make_stamp({"limit": 1})
+        record(work, "item", stamp, {"answer": 42}, ["x"])
+        assert recall(work, "item", stamp) == {"answer": 42}
+        assert recall(work, "item", make_stamp({"limit": 2})) is None
+        assert recall(work, "other", stamp) is None
+        (work / "x").write_text("changed")
+        assert recall(work, "item", stamp) is None
+        (work / RECORDS / "item.json").write_text("[1]")
+        assert recall(work, "item", stamp) is None
+        tidy(work, {"x"})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x"]
+
+
+def test_interruption_keeps_the_work_and_wrong_input_does_not(tmp_path):
+    for error, kept in ((KeyboardInterrupt, True), (OSError, True), (UserError, False)):
+        with pytest.raises(error), resumable_folder(tmp_path / "out") as work:
+            raise error
+        assert work.exists() == kept
+        assert not (tmp_path / "out").exists()
+
+
+def test_two_processes_do_not_write_one_output(tmp_path):
+    with resumable_folder(tmp_path / "out") as work:
+        with (
+            pytest.raises(UserError, match="out is being written by another process"),
+            resumable_folder(tmp_path / "out"),
+        ):
+            pass
+        tidy(work, set())
+    assert (tmp_path / "out").is_dir()
+
+
+WORKERS = """
+import os, sys, time
+from diffsynth.runs.parallel import parallel_map
+def job(path):
+    open(path, "w").write(str(os.getpid()))
+    time.sleep(60)
+if __name__ == "__main__":
+    list(parallel_map(job, sys.argv[1:], 2, "", progress=False))
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    import psutil
+
+    (tmp_path / "main.py").write_text(WORKERS)
+    files = [tmp_path / "1", tmp_path / "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = psutil.Popen([sys.executable, tmp_path / "main.py", *map(str, files)], env=environment)
+    while not all(file.is_file() and file.read_text() for file in files):
+        assert parent.poll() is None
+    workers = [psutil.Process(int(file.read_text())) for file in files]
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert alive == []

@@ -1,0 +1,338 @@
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.request
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from diffsynth.errors import UserError
+from diffsynth.runs.tracking import pipeline_run, track
+
+ROOT = Path(__file__).parents[2]
+PIPELINE_RUN = r"\d{8}-\d{6}-\d+"
+
+
+@pytest.fixture
+def client(mlflow_store):
+    return MlflowClient(mlflow_store)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """The current folder: a git repository with one commit."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code.py").write_text("a = 1\n")
+    git("init", "-q")
+    git("add", "code.py")
+    git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "first")
+    return tmp_path
+
+
+def git(*words):
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def start_python(code, folder, **environment):
+    """Run `code` in a process of its own, with its output and errors in one pipe."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**known, "PYTHONPATH": str(ROOT), **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def python(code, folder, **environment):
+    """What `code` prints in a process of its own."""
+    output, _ = start_python(code, folder, **environment).communicate(timeout=120)
+    return output
+
+
+def history(client, run, key):
+    return [(m.step, m.value) for m in client.get_metric_history(run.id, key)]
+
+
+def interrupted(error):
+    """A run of five steps that `error` stops after the first."""
+    with pytest.raises(error), track("train", {"steps": 5}, {"try": 1}) as run:  # noqa: PT012
+        run.metrics({"loss": 3.0}, 1)
+        raise error("stop")
+    return run
+
+
+def test_a_run_holds_what_was_logged(client, tmp_path):
+    (tmp_path / "a.txt").write_text("alpha")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "b.txt").write_text("beta")
+    params = {"train": {"steps": 3, "inner": {"sizes": [1, 2]}}, "block": 512}
+    with track("train", params, {"model": "s6", "block": 512}) as run:
+        run.metrics({"loss": 2.5, "rate": 1}, step=4)
+        run.metrics({"loss": 1.5}, step=5)
+        run.params({"late": "x" * 7000})
+        run.tags({"note": "n"})
+        run.artifact(tmp_path / "a.txt")
+        run.artifact(tmp_path / "folder")
+        assert client.get_run(run.id).info.status == "RUNNING"
+    stored = client.get_run(run.id)
+    assert (stored.info.status, stored.info.run_name) == ("FINISHED", "train s6-512")
+    assert client.get_experiment(stored.info.experiment_id).name == "diffsynth"
+    assert stored.data.params == {
+        "train.steps": "3",
+        "train.inner.sizes": "[1, 2]",
+        "block": "512",
+        "late": "x" * 6000,
+    }
+    expected = {"stage": "train", "model": "s6", "block": "512", "note": "n"}
+    assert {name: stored.data.tags[name] for name in expected} == expected
+    assert history(client, run, "loss") == [(4, 2.5), (5, 1.5)]
+    assert history(client, run, "rate") == [(4, 1.0)]
+    for artifact, text in (("a.txt", "alpha"), ("folder/b.txt", "beta")):
+        copy = client.download_artifacts(run.id, artifact, str(tmp_path))
+        assert Path(copy).read_text() == text
+
+
+def test_metrics_are_buffered_and_arrive_in_full_beyond_the_limits_of_one_call(client):
+    with track("train", {f"p{i}": i for i in range(250)}, {}) as run:
+        for step in range(2300):
+            run.metrics({"loss": step / 2}, step)
+            if step == 998:
+                assert history(client, run, "loss") == []
+    assert history(client, run, "loss") == [(step, step / 2) for step in range(2300)]
+    assert client.get_run(run.id).data.params == {f"p{i}": str(i) for i in range(250)}
+
+
+def test_old_metrics_are_sent_before_the_buffer_is_full(client, monkeypatch):
+    monkeypatch.setattr("diffsynth.runs.tracking.FLUSH_SECONDS", 0.0)
+    with track("train", {}, {}) as run:
+        run.metrics({"loss": 7.0}, 1)
+        assert history(client, run, "loss") == [(1, 7.0)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError, "FAILED"), (UserError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
+def test_an_error_ends_the_run_and_keeps_its_metrics(client, error, status):
+    run = interrupted(error)
+    assert client.get_run(run.id).info.status == status
+    assert history(client, run, "loss") == [(1, 3.0)]
+
+
+def test_a_run_is_continued_under_its_id(client):
+    first = interrupted(RuntimeError)
+    with track("train", {"steps": 6}, {"try": 2}, run_id=first.id) as second:
+        second.metrics({"loss": 1.0}, 2)
+    stored = client.get_run(first.id)
+    assert second.id == first.id
+    assert stored.info.status == "FINISHED"
+    assert history(client, first, "loss") == [(1, 3.0), (2, 1.0)]
+    assert stored.data.tags["try"] == "2"
+    assert stored.data.params == {"steps": "5"}  # the run keeps what it was started with
+
+
+def test_an_unknown_run_is_replaced_by_a_new_one(client):
+    with track("train", {"steps": 5}, {}, run_id="0" * 32) as run:
+        pass
+    assert run.id != "0" * 32
+    assert client.get_run(run.id).data.params == {"steps": "5"}
+
+
+def test_an_exported_run_id_does_not_capture_a_stage(client, monkeypatch):
+    with track("train", {}, {}) as other:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", other.id)
+    with track("infer", {}, {}) as run:
+        run.metrics({"loss": 1.0}, 1)
+    assert run.id != other.id
+    assert history(client, other, "loss") == []
+
+
+def test_the_commit_is_a_tag_and_changes_make_it_dirty(client, repository):
+    def tags():
+        with track("align", {}, {}) as run:
+            pass
+        return client.get_run(run.id).data.tags
+
+    (repository / "dvc.lock").write_text("x")
+    (repository / "results").mkdir()
+    (repository / "results" / "a.json").write_text("x")
+    clean = tags()
+    (repository / "code.py").write_text("a = 2\n")
+    dirty = tags()
+    assert clean["commit"] == dirty["commit"] == clean["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
+    assert (clean["dirty"], dirty["dirty"]) == ("false", "true")
+
+
+def test_a_folder_outside_git_has_no_commit(client, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with track("align", {}, {}) as run:
+        pass
+    assert not {"commit", "dirty", "mlflow.source.git.commit"} & set(client.get_run(run.id).data.tags)
+
+
+def test_the_default_store_is_made_without_a_word_by_several_processes_at_once(tmp_path):
+    code = (
+        "from diffsynth.runs.tracking import track\nwith track('align', {}, {}) as run: run.artifact('a.txt')"
+    )
+    (tmp_path / "a.txt").write_text("alpha")
+    processes = [start_python(code, tmp_path) for _ in range(2)]
+    assert [process.communicate(timeout=120)[0] for process in processes] == ["", ""]
+    runs = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
+    assert [run.data.tags["stage"] for run in runs] == ["align", "align"]
+    for run in runs:
+        assert (tmp_path / "mlruns" / run.info.run_id / "artifacts" / "a.txt").read_text() == "alpha"
+
+
+def test_telemetry_is_off(mlflow_store, tmp_path):
+    # MLflow turns it off by itself where the environment has signs of a test or of a CI system.
+    code = (
+        "import os\nfor name in set(os.environ) - {'PATH', 'MLFLOW_TRACKING_URI'}: del os.environ[name]\n"
+        "from diffsynth.runs.tracking import track\nwith track('align', {}, {}): pass\n"
+        "from mlflow.telemetry.utils import is_telemetry_disabled; print(is_telemetry_disabled())"
+    )
+    assert python(code, tmp_path, MLFLOW_TRACKING_URI=mlflow_store) == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("http://user:secret@127.0.0.1:9", "Connection refused"),
+        ("sqlite:///FOLDER/file/x.db", "Not a directory|File exists"),
+        ("sqlite:///FOLDER/file", "file is not a database"),
+        ("nonsense://x", "unsupported URI"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_line_before_work_starts(uri, message, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a database, but long enough to have the header of one" * 9)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("FOLDER", str(tmp_path)))
+    start = time.monotonic()
+    worked = False
+    with pytest.raises(UserError, match=message) as error, track("align", {}, {}):
+        worked = True
+    assert not worked
+    assert time.monotonic() - start < 15
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+def test_a_missing_artifact_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nothing\.png does not exist"), track("align", {}, {}) as run:
+        run.artifact(tmp_path / "nothing.png")
+
+
+def test_pipeline_run_is_what_the_environment_says_or_names_this_process(monkeypatch):
+    monkeypatch.setenv("DIFFSYNTH_PIPELINE_RUN", "mine")
+    assert pipeline_run() == "mine"
+    monkeypatch.delenv("DIFFSYNTH_PIPELINE_RUN")
+    start, _, pid = pipeline_run().rpartition("-")
+    assert int(pid) == os.getpid()
+    assert datetime.strptime(start, "%Y%m%d-%H%M%S") == datetime.fromtimestamp(
+        int(psutil.Process().create_time())
+    )
+
+
+@pytest.mark.parametrize(
+    "dvc", [["-m", "dvc"], [str(Path(sysconfig.get_path("scripts"), "dvc"))]], ids=["module", "script"]
+)
+def test_all_stages_of_one_repro_share_their_pipeline_run(tmp_path, dvc):
+    stage = "    cmd: python stage.py {0}\n    deps: [stage.py]\n    outs: [{0}]\n"
+    names = "ab"
+    (tmp_path / "dvc.yaml").write_text("stages:\n" + "".join(f"  {n}:\n{stage.format(n)}" for n in names))
+    (tmp_path / "stage.py").write_text(
+        "import sys\nfrom diffsynth.runs.tracking import pipeline_run\n"
+        "open(sys.argv[1], 'w').write(pipeline_run() + ' ')\n"
+    )
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(
+        "[core]\n no_scm = true\n analytics = false\n check_update = false\n"
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    seen = []
+    for force in ([], ["--force"]):
+        subprocess.run(
+            [sys.executable, *dvc, "repro", *force],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
+            check=True,
+            capture_output=True,
+        )
+        seen.append({(tmp_path / name).read_text().strip() for name in names})
+    assert [len(found) for found in seen] == [1, 1]
+    assert seen[0] != seen[1]
+    assert all(re.fullmatch(PIPELINE_RUN, found) for found in seen[0] | seen[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, mlflow_store):
+    """Address of an MLflow server of its own on this machine, without an experiment."""
+    folder = tmp_path_factory.mktemp("server")
+    with track("align", {}, {}):  # a copy of a store is there at once, a new one takes seconds
+        shutil.copy(mlflow_store.removeprefix("sqlite:///"), folder / "mlflow.db")
+    copy = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    copy.rename_experiment(copy.get_experiment_by_name("diffsynth").experiment_id, "another")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), *store]
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(
+            [*command, "--workers", "1"], env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def wait_for(address, process, log, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                assert answer.read() == b"OK"
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
+def test_a_server_receives_runs_without_a_word(server, tmp_path):
+    code = (
+        "from diffsynth.runs.tracking import track\n"
+        "with track('train', {'train': {'steps': 3}}, {'model': 'lstm', 'block': 1024}) as run:\n"
+        "    run.metrics({'loss': 0.25}, 7)\n    run.artifact('a.txt')"
+    )
+    (tmp_path / "a.txt").write_text("alpha")
+    assert python(code, tmp_path, MLFLOW_TRACKING_URI=server, DIFFSYNTH_PIPELINE_RUN="r1") == ""
+    client = MlflowClient(server)
+    experiment = client.get_experiment_by_name("diffsynth")
+    (run,) = client.search_runs([experiment.experiment_id], "tags.pipeline_run = 'r1'")
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "train lstm-1024")
+    assert run.data.metrics == {"loss": 0.25}
+    assert run.data.params == {"train.steps": "3"}
+    copy = client.download_artifacts(run.info.run_id, "a.txt", str(tmp_path / ".."))
+    assert Path(copy).read_text() == "alpha"
+    assert not (tmp_path / "mlruns").exists()
+    assert not (tmp_path / "mlflow.db").exists()

@@ -1,0 +1,289 @@
+"""The published system around its network: frames, piano roll, examples, training and voice."""
+
+import dataclasses
+import json
+from dataclasses import asdict
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffsynth.config import Diffusion, Train, Unet
+from diffsynth.errors import UserError
+from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, make_events, to_samples
+from diffsynth.models import build_denoiser
+from diffsynth.representation.piano_roll import RecordedRoll, StreamedRoll
+from diffsynth.representation.stft_frames import Frames, FrameScale
+from diffsynth.shards.segments import Segment
+from diffsynth.synthesis.weights import load_voice, save_voice
+from diffsynth.training.frame_batches import FrameExamples, RecordedBlocks
+from diffsynth.training.trainer import Trainer
+
+RATE, N = 24000, 64  # a block is short here; nothing depends on its size
+HANN = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N) / N)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, shape).astype(np.float32)
+
+
+def reflected_frames(block):
+    """The five windowed frames of a block, [5, N], centred a quarter block apart."""
+    padded = np.pad(block.astype(np.float64), N // 2, mode="reflect")
+    return np.stack([padded[i * N // 4 :][:N] * HANN for i in range(5)])
+
+
+def test_frames_are_the_real_part_of_the_transform_of_windowed_pieces():
+    audio = noise(3, N)
+    frames = Frames(N).analyse(torch.from_numpy(audio))
+    expected = np.stack([np.fft.rfft(reflected_frames(block)).real[:, :-1] for block in audio])
+    assert frames.shape == (3, *Frames(N).shape) == (3, 5, N // 2)
+    np.testing.assert_allclose(frames, expected, atol=1e-5)
+
+
+def test_rebuilding_mirrors_every_frame_in_time():
+    """The defect of the published system: half of what is heard runs backwards within its frame."""
+    audio = noise(N)
+    pieces = reflected_frames(audio)
+    mirrored = (pieces + np.roll(pieces[:, ::-1], 1, axis=1)) / 2  # about the centre of the frame
+    # And the bin at the Nyquist frequency is gone.
+    sign = (-1.0) ** np.arange(N)
+    mirrored -= (mirrored @ sign / N)[:, None] * sign
+    total, weight = np.zeros((2, 2 * N))
+    for i, piece in enumerate(mirrored):
+        total[i * N // 4 :][:N] += piece * HANN
+        weight[i * N // 4 :][:N] += HANN**2
+    frames = Frames(N)
+    rebuilt = frames.rebuild(frames.analyse(torch.from_numpy(audio)[None]))[0]
+    expected = (total / np.maximum(weight, 1e-9))[N // 2 :][:N]
+    np.testing.assert_allclose(rebuilt, expected, atol=1e-5)
+    assert np.abs(expected - audio).mean() > 0.3 * np.abs(audio).mean()
+
+
+def test_the_scale_is_the_root_mean_square_with_a_floor():
+    frames = torch.zeros(6, 5, N // 2)
+    frames[:, 2, 7] = torch.tensor([3.0, -3, 3, -3, 5, -5])
+    scale = FrameScale.measure(frames.split(2), N)
+    floor = 1e-4 * N / 4
+    expected = np.full((5, N // 2), floor, np.float32)
+    expected[2, 7] = np.sqrt(86 / 6)
+    np.testing.assert_allclose(scale.scale, expected, rtol=1e-6)
+    assert scale.scale.dtype == np.float32
+    assert scale.forward(frames)[0, 2, 7] == pytest.approx(3 / np.sqrt(86 / 6))
+    torch.testing.assert_close(scale.inverse(scale.forward(frames)), frames)
+
+
+def test_rounding_of_silence_stays_small():
+    rounding = torch.from_numpy(np.round(noise(200, 512)) / 32768 + noise(200, 512) / 32768)
+    frames = Frames(512).analyse(rounding)
+    assert FrameScale.measure([0 * frames], 512).forward(frames).abs().max() < 0.1
+
+
+# Piano roll.
+
+
+def test_a_roll_by_hand():
+    rows = [
+        (3, NOTE_ON, 60, 127),
+        (9, NOTE_OFF, 60, 0),
+        (10, NOTE_ON, 62, 64),
+        (12, CONTROL, SUSTAIN, 100),
+        (14, NOTE_OFF, 62, 0),
+        (20, CONTROL, SUSTAIN, 0),
+        (22, NOTE_ON, 20, 64),  # no key of a piano
+        (70, NOTE_ON, 21, 1),  # beyond the block
+    ]
+    roll = StreamedRoll(32)
+    found = roll.process(np.array(rows, SAMPLE_EVENT))
+    expected = np.zeros((88, 16))
+    expected[60 - 21, 1:4] = 1  # samples 3 to 8: columns 1 to 3
+    expected[62 - 21, 5:10] = 64 / 127  # until the pedal rises
+    expected[0, 15] = 1 / 127
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    following = roll.process(np.zeros(0, SAMPLE_EVENT))
+    np.testing.assert_allclose(following[0], 1 / 127, rtol=1e-6)
+    assert not following[1:].any()
+    roll.reset()
+    assert not roll.process(np.zeros(0, SAMPLE_EVENT)).any()
+
+
+moves = st.lists(
+    st.tuples(
+        st.integers(-60, 400),
+        st.sampled_from([NOTE_OFF, CONTROL, NOTE_ON]),
+        st.integers(58, 68),
+        st.sampled_from([0, 30, 100]),
+    ),
+    max_size=40,
+)
+
+
+@settings(deadline=None)
+@given(moves)
+def test_a_stream_of_rolls_is_the_roll_of_the_recording(rows):
+    events = np.array(sorted(rows, key=lambda row: row[0]), SAMPLE_EVENT)
+    recorded, streamed = RecordedRoll(events), StreamedRoll(N)
+    for begin in range(0, 320, N):
+        last = begin + N == 320
+        now = (events["position"] < begin + N) & ((events["position"] >= begin) | (begin == 0))
+        part = events[now]
+        part["position"] -= begin
+        state = streamed.state()
+        found = streamed.process(part)
+        np.testing.assert_array_equal(found, recorded.window(begin, N))
+        streamed.restore(state)
+        np.testing.assert_array_equal(streamed.process(part), found)
+        assert not last or streamed.state()["standing"].tolist() == found[:, -1].tolist()
+
+
+# Examples.
+
+
+def segment(start=0.0, samples=4 * N, padding=0, seed=0):
+    audio = np.round(noise(samples, seed=seed) * 32768) / np.float32(32768)
+    events = make_events(
+        [(-0.001, NOTE_ON, 50, 90), (N / RATE, NOTE_ON, 60, 64), (2.5 * N / RATE, NOTE_OFF, 60, 0)]
+    )
+    return Segment("a", 0, start, samples / RATE, np.pad(audio, (0, padding)), events)
+
+
+def test_pairs_are_neighbours_with_the_roll_of_the_later_block():
+    part = segment(start=8.0)
+    recordings = RecordedBlocks([part], N, RATE)
+    assert len(recordings) == 2 * N + 1  # a block begins at sample N at the earliest, at 3 N at the latest
+    assert recordings.samples == 4 * N
+    roll = RecordedRoll(to_samples(part.events, RATE))
+    for begin in (0, 1, 37, 2 * N):
+        audio, found = recordings.pair(begin)
+        np.testing.assert_array_equal(audio.flatten(), part.audio[begin : begin + 2 * N])
+        np.testing.assert_array_equal(found, roll.window(begin + N, N))
+    assert recordings.pair(0)[1][60 - 21].min() == pytest.approx(64 / 127)
+    assert recordings.pair(0)[1][50 - 21].min() == pytest.approx(90 / 127)
+
+
+def test_a_performance_begins_after_silence_and_padding_is_not_learned():
+    first, later = segment(samples=3 * N, padding=500), segment(start=8.0, samples=3 * N, seed=1)
+    recordings = RecordedBlocks([first, later, segment(start=8.0, samples=2 * N - 1)], N, RATE)
+    assert len(recordings) == (2 * N + 1) + (N + 1)
+    audio, roll = recordings.pair(0)
+    assert not audio[0].any()
+    np.testing.assert_array_equal(audio[1], first.audio[:N])
+    assert not roll[60 - 21].any()
+    np.testing.assert_array_equal(recordings.pair(2 * N)[0][1], first.audio[2 * N : 3 * N])
+    np.testing.assert_array_equal(recordings.pair(2 * N + 1)[0].flatten(), later.audio[: 2 * N])
+    np.testing.assert_array_equal(recordings.pair(3 * N + 1)[0].flatten(), later.audio[N:])
+    frames = torch.cat(list(recordings.batches(Frames(N))))
+    assert len(frames) == 4 + 3
+
+
+def test_recordings_without_a_block_are_refused():
+    with pytest.raises(UserError, match="no recording holds a block of 64 samples with one before it"):
+        RecordedBlocks([segment(samples=N - 1)], N, RATE)
+    with pytest.raises(UserError, match="no recording holds a block of 64 samples"):
+        RecordedBlocks([], N, RATE)
+
+
+def examples(seed=0):
+    recordings = RecordedBlocks([segment(seed=seed), segment(start=8.0, seed=seed + 1)], N, RATE)
+    return FrameExamples(recordings, FrameScale.measure(recordings.batches(Frames(N)), N))
+
+
+def test_examples_are_normalised_frames():
+    recordings = RecordedBlocks([segment(samples=N)], N, RATE)  # of which there is one block
+    scale = FrameScale(np.random.default_rng(1).uniform(1, 2, (5, N // 2)).astype(np.float32))
+    batch = FrameExamples(recordings, scale).draw(3, torch.Generator())
+    frames = Frames(N).analyse(torch.from_numpy(segment(samples=N).audio)[None])[0]
+    frames = scale.forward(frames)
+    for x in batch.x:
+        torch.testing.assert_close(x, frames[None])
+    (before,) = batch.state
+    assert before.shape == batch.x.shape == batch.weight.shape == (3, 1, 5, N // 2)
+    assert not before.any()
+    assert (batch.weight == 1).all()
+    torch.testing.assert_close(batch.cond, recordings.pair(0)[1].expand(3, 1, 88, N // 2))
+
+
+def test_the_generator_decides_the_draw():
+    data = examples()
+    one, same, other = (data.draw(8, torch.Generator().manual_seed(i)) for i in (1, 1, 2))
+    assert torch.equal(one.x, same.x)
+    assert torch.equal(one.cond, same.cond)
+    assert not torch.equal(one.x, other.x)
+
+
+def test_the_error_is_relative_to_the_energy():
+    data = examples()
+    batch = data.draw(4, torch.Generator().manual_seed(0))
+    assert data.error_db(torch.zeros_like(batch.x), batch) == pytest.approx(0, abs=1e-4)
+    assert data.error_db(1.1 * batch.x, batch) == pytest.approx(-20, abs=1e-3)
+    assert data.error_db(3 * batch.x, batch) == pytest.approx(6.0206, abs=1e-3)
+    assert data.error_db(batch.x, batch) < -60
+
+
+@pytest.mark.parametrize(("epochs", "batch", "steps"), [(1, 4, 3), (2, 4, 5), (1, 100, 1), (3, 1, 27)])
+def test_epochs_are_steps_that_see_as_many_samples(epochs, batch, steps):
+    assert examples().steps(epochs, batch) == steps  # 4 blocks, 1 of silence before, and 4
+
+
+# Training and voice.
+
+TRAIN = Train(
+    steps=3,
+    batch_size=4,
+    mini_batch_size=2,
+    sequence=1,
+    warmup=0,
+    learning_rate=3e-3,
+    weight_decay=1e-2,
+    clip=1.0,
+    validate_every=2,
+    checkpoint_every=2,
+    stream_seconds=1.0,
+    seed=3,
+    threads=1,
+)
+
+
+def make_trainer(weights=0):
+    torch.manual_seed(weights)
+    network = build_denoiser(Unet(8), N // 2, 88)
+    return Trainer(network, examples(), examples(seed=7), TRAIN, Diffusion(0.9, [0.5]))
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been():
+    """Also with dropout, whose random numbers belong to their step."""
+    whole = make_trainer()
+    torch.manual_seed(1)
+    rows = list(whole.steps())
+    first = make_trainer()
+    torch.manual_seed(2)
+    early = list(islice(first.steps(), 2))
+    tensors, progress = first.tensors(), json.loads(json.dumps(asdict(first.progress)))
+    resumed = make_trainer(weights=99)
+    resumed.restore(tensors, progress)
+    assert [*early, *resumed.steps()] == rows
+    found, expected = resumed.tensors(), whole.tensors()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert resumed.progress == whole.progress
+    assert whole.denoiser.middle.attention.dropout.p == 0.1
+
+
+def test_a_voice_that_does_not_fit_is_refused(tmp_path, make_voice):
+    voice, path = make_voice("unet"), tmp_path / "voice.safetensors"
+    assert voice.config.network == Unet(8)
+    for part, message in (
+        ({"network": Unet(16)}, "size mismatch"),
+        ({"network": Unet(12)}, "unet.width must be a multiple of 8, not 12"),
+        ({"block": 1024}, "its normaliser does not fit"),
+        ({"model": "s6"}, "unknown parameter in"),
+    ):
+        wrong = dataclasses.replace(voice, config=dataclasses.replace(voice.config, **part))
+        save_voice(path, wrong, {})
+        with pytest.raises(UserError) as error:
+            load_voice(path)
+        assert message in str(error.value)
+        assert str(path) in str(error.value)

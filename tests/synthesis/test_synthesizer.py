@@ -1,0 +1,321 @@
+"""The streaming engine: the same samples however it is driven, silence where nothing sounds."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffsynth.errors import UserError
+from diffsynth.midi.events import (
+    CONTROL,
+    EVENT,
+    HIGHEST_KEY,
+    LOWEST_KEY,
+    NOTE_OFF,
+    NOTE_ON,
+    PEDALS,
+    SAMPLE_EVENT,
+    SOSTENUTO,
+    SUSTAIN,
+    make_events,
+    to_samples,
+)
+from diffsynth.midi.files import read_midi
+from diffsynth.piano.modal_bank import play_whole
+from diffsynth.representation.gain_field import Normaliser
+from diffsynth.synthesis.rendering import render_timed, render_with_progress
+from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, length_of, render
+
+ROOT = Path(__file__).parents[2]
+RATE = 24000
+MODELS, BLOCKS = ("lstm", "s6"), (512, 1024, 2048, 4096)
+cells = pytest.mark.parametrize(("model", "block"), [(m, b) for m in MODELS for b in BLOCKS])
+models = pytest.mark.parametrize("model", MODELS)
+
+
+def music(seed=1, seconds=1.5, notes=12):
+    """Notes at random, some under the pedal, all released by `seconds`."""
+    rng = np.random.default_rng(seed)
+    rows = [(0.3, CONTROL, SUSTAIN, 100), (0.8 * seconds, CONTROL, SUSTAIN, 0)]
+    for _ in range(notes):
+        onset, key = rng.uniform(0, 0.7 * seconds), int(rng.integers(LOWEST_KEY, HIGHEST_KEY + 1))
+        rows.append((onset, NOTE_ON, key, int(rng.integers(20, 120))))
+        rows.append((rng.uniform(onset, seconds), NOTE_OFF, key, 0))
+    return make_events(rows)
+
+
+def sample_events(*rows):
+    """`SAMPLE_EVENT` array from rows (position, kind, number, value), in the order given."""
+    return np.array(list(rows), dtype=SAMPLE_EVENT)
+
+
+def play(synthesizer, parts):
+    return np.concatenate([synthesizer.process(part) for part in parts])
+
+
+def silence(synthesizer, blocks):
+    return play(synthesizer, [NO_EVENTS] * blocks)
+
+
+@cells
+def test_offline_equals_block_by_block(make_voice, model, block):
+    events, synthesizer = music(), Synthesizer(make_voice(model, block))
+    whole = render(synthesizer, events, tail=0.5)
+    assert len(whole) == int((events["time"][-1] + 0.5) * RATE)
+    assert np.abs(whole).max() > 0.01
+    other, audio = Synthesizer(make_voice(model, block)), []
+    position = np.rint(events["time"] * RATE).astype(int)
+    for begin in range(0, len(whole), block):
+        inside = (position >= begin) & (position < begin + block)
+        part = to_samples(events[inside], RATE)
+        part["position"] -= begin
+        audio.append(other.process(part))
+        assert audio[-1].dtype == np.float32
+        assert audio[-1].shape == (block,)
+    np.testing.assert_array_equal(np.concatenate(audio)[: len(whole)], whole)
+
+
+@models
+def test_every_way_to_render_gives_the_same_samples(make_voice, model):
+    events, synthesizer = music(), Synthesizer(make_voice(model, 1024))
+    whole = render(synthesizer, events)
+    again, rtf = render_with_progress(synthesizer, events)
+    np.testing.assert_array_equal(again, whole)
+    assert 0 < rtf < 100
+    timed, times = render_timed(synthesizer, events, 1.1)
+    np.testing.assert_array_equal(timed, whole[: int(1.1 * RATE)])
+    assert len(times) == -(-int(1.1 * RATE) // 1024)
+    assert (times > 0).all()
+
+
+@cells
+def test_future_events_never_change_past_audio(make_voice, model, block):
+    past, border = music(2, 2.0), RATE // block * block
+    synthesizer = Synthesizer(make_voice(model, block))
+    earlier = past[np.rint(past["time"] * RATE) < border]
+    assert len(earlier) > 3
+    shifted = music(3, 2.0)
+    later = shifted[np.rint(shifted["time"] * RATE) >= border]
+    rendered = [
+        render(synthesizer, events, tail=0.5) for events in (past, earlier, np.concatenate([earlier, later]))
+    ]
+    for audio in rendered[1:]:
+        np.testing.assert_array_equal(audio[:border], rendered[0][:border])
+    assert not np.array_equal(rendered[2][border : border + 9600], rendered[0][border : border + 9600])
+
+
+@cells
+def test_a_saved_state_resumes_identically_also_elsewhere(make_voice, model, block):
+    parts = blocks_of(music(4, 2.0, 30), RATE, block, 2 * RATE)
+    half = len(parts) // 2
+    first, second = (Synthesizer(make_voice(model, block), steps=2, seed=5) for _ in range(2))
+    play(first, parts[:half])
+    state = first.state()
+    rest = play(first, parts[half:])
+    assert np.abs(rest).max() > 0.01
+    for synthesizer in (first, second, first):
+        synthesizer.restore(state)
+        np.testing.assert_array_equal(play(synthesizer, parts[half:]), rest)
+
+
+@models
+def test_a_reset_forgets_everything(make_voice, model):
+    synthesizer, parts = Synthesizer(make_voice(model)), blocks_of(music(), RATE, 512, RATE)
+    first = play(synthesizer, parts)
+    synthesizer.reset()
+    np.testing.assert_array_equal(play(synthesizer, parts), first)
+
+
+@models
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_seed_decides_the_noise(make_voice, model, steps):
+    voice = make_voice(model)
+    one, same, other = (render(Synthesizer(voice, steps, seed), music(), 0.2) for seed in (7, 7, 8))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1e-4
+
+
+def test_there_is_no_sampler_without_steps(make_voice):
+    with pytest.raises(UserError, match="at least one step, not 0"):
+        Synthesizer(make_voice(), steps=0).process(NO_EVENTS)
+
+
+@cells
+def test_nothing_sounds_without_an_onset(make_voice, model, block):
+    synthesizer = Synthesizer(make_voice(model, block))
+    assert not silence(synthesizer, 20).any()
+    pedals = [(3, CONTROL, SUSTAIN, 127), (9, CONTROL, SOSTENUTO, 127), (20, NOTE_OFF, 60, 0)]
+    assert not synthesizer.process(sample_events(*pedals, (30, NOTE_ON, 60, 0))).any()
+    assert not silence(synthesizer, 5).any()
+    assert not render(synthesizer, np.zeros(0, dtype=EVENT), 0.3).any()
+
+
+@cells
+def test_the_end_is_exactly_silent(make_voice, model, block):
+    events = music()
+    audio = render(Synthesizer(make_voice(model, block)), events, tail=1.0)
+    # Every mode falls by exp(-41 t) at least: from 0.5 to 1e-8, where it is set to nothing, in 0.44 s.
+    end = int((events["time"][-1] + 0.44) * RATE) + 2 * block
+    assert np.abs(audio[: end - RATE]).max() > 0.01
+    assert not audio[end:].any()
+
+
+def test_a_note_begins_at_its_sample_and_not_before(make_voice):
+    for block in BLOCKS:
+        synthesizer = Synthesizer(make_voice("lstm", block))
+        audio = synthesizer.process(sample_events((block - 200, NOTE_ON, 69, 90)))
+        assert np.flatnonzero(audio)[0] == block - 200
+        assert np.abs(audio[block - 200 : block - 150]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("block", "ms"), [(512, 64 / 3), (1024, 128 / 3), (2048, 256 / 3), (4096, 512 / 3)])
+def test_latency_is_one_block(make_voice, block, ms):
+    assert Synthesizer(make_voice("s6", block)).latency == {
+        "buffer_samples": block,
+        "model_samples": 0,
+        "total_samples": block,
+        "total_ms": pytest.approx(ms),
+    }
+
+
+@models
+@pytest.mark.parametrize("gain", [-0.7, 0.4])
+def test_a_network_that_answers_zero_plays_the_piano_with_the_mean_gain(make_voice, piano, model, gain):
+    voice = make_voice(model, 512, level=0.0)
+    mean = np.full(16, gain, np.float32)
+    voice = dataclasses.replace(voice, normaliser=Normaliser(mean, voice.normaliser.scale))
+    events = music()
+    audio = render(Synthesizer(voice), events, 0.3)
+    plain = play_whole(piano, to_samples(events, RATE), RATE, 128, len(audio))
+    # In the first frame the gain rises from that of silence, which is 1.
+    np.testing.assert_allclose(audio[128:], np.exp(gain) * plain[128:], atol=2e-6)
+
+
+@cells
+def test_a_note_that_stands_still_stays_as_loud_as_it_is(make_voice, piano, model, block):
+    still = dataclasses.replace(piano, decay=np.zeros(len(piano.key)))
+    synthesizer = Synthesizer(make_voice(model, block, still, level=0.1))
+    play(synthesizer, [sample_events((0, NOTE_ON, 45, 80))])
+    silence(synthesizer, RATE // block)  # the memory of the network settles
+    audio = silence(synthesizer, 4 * RATE // block)
+    parts = audio[: len(audio) // 8 * 8].reshape(8, -1)
+    level = 10 * np.log10(np.square(parts, dtype=np.float64).mean(axis=1))
+    assert level.max() - level.min() < 0.5
+    assert np.abs(level[:4].mean() - level[4:].mean()) < 0.15
+
+
+@cells
+def test_no_clicks_at_block_borders(make_voice, model, block):
+    events = read_midi(ROOT / "data" / "demo" / "music_12.mid")
+    parts = blocks_of(events[events["time"] > 0.5], RATE, block, 14 * RATE)[RATE // block :][:150]
+    step = np.abs(np.diff(play(Synthesizer(make_voice(model, block)), parts)))
+    borders = np.arange(block, len(step) - 300, block) - 1
+    assert step[borders].max() < step.max()
+    # Among the steps around it, one at a border is as often small as large.
+    ranks = np.array([np.mean(step[i - 300 : i + 300] < step[i]) for i in borders])
+    assert abs(ranks.mean() - 0.5) < 3.5 * 0.289 / np.sqrt(len(ranks))
+    assert np.mean(ranks > 0.9) < 0.1 + 3.5 * 0.3 / np.sqrt(len(ranks))
+
+
+anything = st.tuples(
+    st.integers(-3000, 6000),
+    st.integers(0, 4),
+    st.integers(0, 255) | st.sampled_from(PEDALS),
+    st.integers(0, 255),
+)
+ALL_OFF = sample_events(
+    *((0, NOTE_OFF, key, 0) for key in range(LOWEST_KEY, HIGHEST_KEY + 1)),
+    *((0, CONTROL, pedal, 0) for pedal in PEDALS),
+)
+
+
+@pytest.fixture(scope="module")
+def both(make_voice):
+    """A synthesizer of each model, to be reset before use."""
+    return {model: Synthesizer(make_voice(model, 1024)) for model in MODELS}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    blocks=st.lists(st.lists(anything, max_size=40), min_size=1, max_size=4), model=st.sampled_from(MODELS)
+)
+def test_any_events_give_finite_audio_and_leave_no_note_behind(both, blocks, model):
+    synthesizer = both[model]
+    synthesizer.reset()
+    for rows in blocks:
+        assert np.isfinite(synthesizer.process(sample_events(*rows))).all()
+    synthesizer.process(ALL_OFF)
+    assert np.isfinite(silence(synthesizer, 16)).all()
+    assert not silence(synthesizer, 2).any()
+
+
+@models
+def test_thousands_of_events_in_a_block(make_voice, model):
+    rng = np.random.default_rng(0)
+    events = np.zeros(5000, dtype=SAMPLE_EVENT)
+    events["position"] = rng.integers(-600, 1200, 5000)
+    events["kind"] = rng.integers(0, 3, 5000)
+    events["number"], events["value"] = rng.integers(0, 128, (2, 5000))
+    synthesizer = Synthesizer(make_voice(model))
+    audio = play(synthesizer, [events, events, ALL_OFF])
+    assert np.isfinite(audio).all()
+    assert np.abs(audio).max() > 1
+    silence(synthesizer, 30)
+    assert not silence(synthesizer, 2).any()
+
+
+@models
+def test_the_order_of_events_at_different_samples_does_not_matter(make_voice, model):
+    events = to_samples(music(6, 0.05, 40), RATE)
+    _, first = np.unique(events["position"], return_index=True)
+    events = events[first]
+    shuffled = np.random.default_rng(1).permutation(events)
+    audio = [play(Synthesizer(make_voice(model, 2048)), [e, NO_EVENTS]) for e in (events, shuffled)]
+    assert np.abs(audio[0]).max() > 0.01
+    np.testing.assert_array_equal(audio[1], audio[0])
+
+
+def test_events_outside_the_block_move_to_its_nearest_sample(make_voice):
+    def audio(first, last):
+        rows = [(first, NOTE_ON, 50, 70), (last, NOTE_ON, 60, 70)]
+        return play(Synthesizer(make_voice()), [sample_events(*rows), NO_EVENTS])
+
+    np.testing.assert_array_equal(audio(-900, 10**9), audio(0, 511))
+    assert not np.array_equal(audio(0, 511), audio(1, 511))
+
+
+@settings(deadline=None)
+@given(
+    times=st.lists(st.floats(-1, 3), max_size=30),
+    block=st.sampled_from(BLOCKS),
+    length=st.integers(1, 4 * RATE),
+)
+def test_blocks_hold_every_event_once(times, block, length):
+    events = make_events([(time, NOTE_ON, 60, 1 + i) for i, time in enumerate(times)])
+    parts = blocks_of(events, RATE, block, length)
+    assert len(parts) == -(-length // block)
+    found = {row["value"]: row["position"] + i * block for i, part in enumerate(parts) for row in part}
+    position = {row["value"]: round(row["time"] * RATE) for row in events}
+    assert found == {value: p for value, p in position.items() if p < len(parts) * block}
+    for part in parts[1:]:
+        assert ((part["position"] >= 0) & (part["position"] < block)).all()
+
+
+def test_a_pedal_that_is_down_before_the_start_holds(make_voice):
+    rows = [(0.1, NOTE_ON, 60, 80), (0.2, NOTE_OFF, 60, 0)]
+    audio = [
+        render(Synthesizer(make_voice()), make_events([*pedal, *rows]), 1.0)
+        for pedal in ([(-0.5, CONTROL, SUSTAIN, 127)], [])
+    ]
+    level = [np.abs(samples[int(0.5 * RATE) : int(0.6 * RATE)]).max() for samples in audio]
+    assert level[0] > 1e-3 > 1e-4 > level[1]
+
+
+def test_a_performance_lasts_until_its_last_notes_have_died():
+    events = make_events([(0.25, NOTE_ON, 60, 80), (2.0, NOTE_OFF, 60, 0)])
+    assert length_of(events, RATE) == 5 * RATE
+    assert length_of(events, RATE, tail=0.5) == 2.5 * RATE
+    assert length_of(events[:0], RATE) == 3 * RATE
