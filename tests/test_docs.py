@@ -34,6 +34,27 @@ def test_every_link_leads_somewhere(page):
     assert list(broken(page)) == []
 
 
+def named_code(text):
+    """Files, folders and modules of this project that a text names, as paths."""
+    top = "(?:diffsynth|pipeline|tests|benchmarks|examples|docs)"
+    files = re.findall(rf"(?<![\w/.-]){top}/[\w./-]*\w", text)
+    modules = re.findall(r"(?<![\w/.-])(?:diffsynth|pipeline)(?:\.[a-z_]\w*)+", text)
+    return {*files, *(name.replace(".", "/") for name in modules if not name.endswith((".flac", ".db")))}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_modules_that_pages_name_exist(page):
+    paths = sorted(ROOT / name for name in named_code(page.read_text()))
+    assert [path for path in paths if not path.exists() and not path.with_suffix(".py").exists()] == []
+
+
+def test_a_name_of_code_is_found():
+    text = "(`diffsynth/midi/`, `tests/test_docs.py`) `diffsynth.midi.events` docs/diffsynth.flac data/demo"
+    assert named_code(text) == {
+        *("diffsynth/midi", "tests/test_docs.py", "diffsynth/midi/events", "docs/diffsynth.flac")
+    }
+
+
 def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
