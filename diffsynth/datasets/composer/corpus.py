@@ -1,7 +1,7 @@
 """What `dataset.name: rendered` plays where no MIDI files are given: music, scores and single keys.
 
-Hours of it are one endless list, cut where the time is over: more minutes with the same seed add
-performances and leave those there are as they are, whatever is rendered in parallel.
+The corpus is an endless list of performances, cut after the wanted time. More minutes with the same seed add
+performances and do not change the others; the number of processes changes nothing.
 """
 
 from collections.abc import Iterator
@@ -16,17 +16,18 @@ from diffsynth.datasets.splits import assign_splits
 from diffsynth.errors import UserError
 
 PERFORMANCE = 60.0  # s of generated music in one performance
-SAMPLER = 300.0  # s that a performance of single keys takes, about
+SINGLE_KEYS = 300.0  # s that a performance of single keys takes, about
 SHORTEST = 10.0  # s of a performance worth rendering
-ROUND = 45  # performances of generated music for every round of scores and single keys
-SEEDS = 1_000_000  # performances of one `dataset.seed`, so that those of the next are others
+ROUND = 45  # performances of generated music between two rounds of scores and single keys
+SEEDS = 1_000_000  # performances of one `dataset.seed`: the next seed shares none with it
 
 
 def generated_jobs(dataset: Dataset) -> list[Job]:
     """Performances that last `dataset.minutes` in all, or somewhat longer, by name.
 
-    From ten minutes on every key by itself comes first, in train, and about every hour holds single
-    keys in another way and each of the public-domain scores in a new manner, about 5 minutes of each.
+    From ten minutes on, the first performance plays every key by itself, in the training split. About every
+    hour holds single keys, played in another way, and all public-domain scores, played in a new manner: about
+    5 minutes of each.
 
     Raises:
         UserError: the time is too short for three performances.
@@ -34,7 +35,7 @@ def generated_jobs(dataset: Dataset) -> list[Job]:
     seconds = dataset.minutes * 60
     if seconds < 3 * SHORTEST:
         raise UserError(f"dataset.minutes must be at least {3 * SHORTEST / 60:g}, not {dataset.minutes:g}")
-    if seconds < 2 * SAMPLER:
+    if seconds < 2 * SINGLE_KEYS:
         count = max(3, round(seconds / PERFORMANCE))
         jobs = [_music(dataset.seed, i, min(PERFORMANCE, seconds / count)) for i in range(count)]
     else:
@@ -48,7 +49,7 @@ def generated_jobs(dataset: Dataset) -> list[Job]:
 
 
 def _cut(jobs: Iterator[Job], seconds: float) -> Iterator[Job]:
-    """The first jobs, until they last that long in all."""
+    """The first jobs, until their total length is reached."""
     while seconds > PERFORMANCE / 2:
         job = next(jobs)
         seconds -= float(job.events["time"][-1]) + TAIL
