@@ -1,7 +1,7 @@
 """What networks are trained on: conditions, gains and weights of all segments of a split.
 
-Frames do not depend on block size or model, so one set serves every training run. Arrays are kept
-in half precision: gains and levels need three digits, and hours of data have to fit in memory.
+Frames do not depend on block size or model, so one set serves every training run. Arrays are in half
+precision: gains and levels need three digits, and hours of data must fit in memory.
 """
 
 from collections.abc import Iterable

@@ -16,7 +16,7 @@ from diffsynth.datasets.splits import assign_splits
 from diffsynth.errors import UserError
 
 PERFORMANCE = 60.0  # s of generated music in one performance
-SINGLE_KEYS = 300.0  # s that a performance of single keys takes, about
+SAMPLER = 300.0  # s that a performance of single keys takes, about
 SHORTEST = 10.0  # s of a performance worth rendering
 ROUND = 45  # performances of generated music between two rounds of scores and single keys
 SEEDS = 1_000_000  # performances of one `dataset.seed`: the next seed shares none with it
@@ -25,9 +25,8 @@ SEEDS = 1_000_000  # performances of one `dataset.seed`: the next seed shares no
 def generated_jobs(dataset: Dataset) -> list[Job]:
     """Performances that last `dataset.minutes` in all, or somewhat longer, by name.
 
-    From ten minutes on, the first performance plays every key by itself, in the training split. About every
-    hour holds single keys, played in another way, and all public-domain scores, played in a new manner: about
-    5 minutes of each.
+    From ten minutes on every key by itself comes first, in train, and about every hour holds single
+    keys in another way and each of the public-domain scores in a new manner, about 5 minutes of each.
 
     Raises:
         UserError: the time is too short for three performances.
@@ -35,7 +34,7 @@ def generated_jobs(dataset: Dataset) -> list[Job]:
     seconds = dataset.minutes * 60
     if seconds < 3 * SHORTEST:
         raise UserError(f"dataset.minutes must be at least {3 * SHORTEST / 60:g}, not {dataset.minutes:g}")
-    if seconds < 2 * SINGLE_KEYS:
+    if seconds < 2 * SAMPLER:
         count = max(3, round(seconds / PERFORMANCE))
         jobs = [_music(dataset.seed, i, min(PERFORMANCE, seconds / count)) for i in range(count)]
     else:
