@@ -35,7 +35,7 @@ class Strokes:
         free: [n] samples until the damper falls, the key is struck again, or the recording ends.
         damps: [n] whether the damper falls then.
         carry: [n] samples since the stroke before, if its strings have not been damped; else 0.
-        age: [n] samples of the strike at the onset; 0, except where older strikes of a sampled instrument end.
+        age: [n] samples of the strike at the onset; 0, unless older strikes of a sampled instrument end here.
         gain: [n] of the strike, by its velocity.
     """
 
