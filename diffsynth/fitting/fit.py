@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.config import Fit
 from diffsynth.errors import UserError
 from diffsynth.fitting.aftersound import add_aftersound
 from diffsynth.fitting.attack import add_attacks
+from diffsynth.fitting.config import Fit
 from diffsynth.fitting.matrix_pencil import Modes, fit_modes
 from diffsynth.fitting.partial_tracking import Track, find_conflicts, follow, window_length
 from diffsynth.fitting.pedal_noise import add_knocks

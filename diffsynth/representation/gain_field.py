@@ -17,10 +17,11 @@ import torchaudio
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from diffsynth.config import AudioFormat, Features
+from diffsynth.audio.format import AudioFormat
 from diffsynth.midi.events import KEYS, PEDALS
 from diffsynth.piano.modal_bank import Excitation
 from diffsynth.piano.piano import Piano
+from diffsynth.representation.config import Features
 
 LOWEST_BAND = 40.0  # Hz, centre of the first band
 MAX_GAIN = 2.3  # nepers (20 dB): further than that, excitation and recording do not belong together

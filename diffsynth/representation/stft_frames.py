@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffsynth.models.unet import FRAMES
-
+FRAMES = 5  # f: of a block, centred, with a hop of a quarter block
 # Full-scale sinusoids at this level (-80 dB) make the smallest scale: rounding to 16 bits lies far
 # below, and bins that never sound must not turn it into large inputs.
 MIN_LEVEL = 1e-4

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from support.source_files import DEMO, dataset, write_pair
+from support.source_files import QUIET, dataset, write_pair
 
 from diffsynth.datasets.folder import find_pairs
 from diffsynth.datasets.manifest import clipped, read_manifest, verify
@@ -43,7 +43,7 @@ def test_a_folder_of_pairs_is_copied_and_the_rest_set_aside(tmp_path):
     write_pair(root, "twice")
     shutil.copy(root / "one.wav", root / "twice.aiff")
     write_pair(root, ".hidden")
-    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", progress=False)
+    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", QUIET)
 
     assert {p.title: p.name for p in manifest.performances} == {
         "STEREO": "STEREO",
@@ -110,21 +110,21 @@ def test_a_folder_without_anything_usable(tmp_path, monkeypatch, root, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lonely.wav").write_bytes(b"")
     with pytest.raises(UserError, match=message):
-        bring(dataset(name="folder", root=root), tmp_path / "raw", progress=False)
+        bring(dataset(name="folder", root=root), tmp_path / "raw", QUIET)
     assert not (tmp_path / "raw").exists()
 
 
 def test_files_of_others_are_never_replaced(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="holds other files"):
-        bring(dataset(name="demo"), tmp_path, DEMO)
+        bring(dataset(name="demo"), tmp_path)
     music = tmp_path / "raw" / "music"
     music.mkdir(parents=True)
     write_pair(music, "a")
     with pytest.raises(UserError, match="which would be replaced"):
-        bring(dataset(name="folder", root=str(music)), tmp_path / "raw", progress=False)
+        bring(dataset(name="folder", root=str(music)), tmp_path / "raw", QUIET)
     with pytest.raises(UserError, match="is a file"):
-        bring(dataset(name="demo"), tmp_path / "mine.txt", DEMO)
+        bring(dataset(name="demo"), tmp_path / "mine.txt")
     assert (tmp_path / "mine.txt").read_text() == "precious"
     assert (music / "a.wav").is_file()
 
@@ -133,5 +133,5 @@ def test_what_was_brought_before_is_not_taken_for_the_users_own(tmp_path):
     for name in "abc":
         write_pair(tmp_path, name)
     for _ in range(2):
-        manifest = bring(dataset(name="folder", root=str(tmp_path)), tmp_path / "raw", progress=False)
+        manifest = bring(dataset(name="folder", root=str(tmp_path)), tmp_path / "raw", QUIET)
         assert [p.name for p in manifest.performances] == ["a", "b", "c"]

@@ -6,7 +6,6 @@ performances and do not change the others; the number of processes changes nothi
 
 from collections.abc import Iterator
 
-from diffsynth.config import Dataset
 from diffsynth.datasets.composer.generator import every_key
 from diffsynth.datasets.composer.repertoire import improvise, interpret
 from diffsynth.datasets.composer.score import HELD_BACK, PIECES, read_piece
@@ -22,27 +21,31 @@ ROUND = 45  # performances of generated music between two rounds of scores and s
 SEEDS = 1_000_000  # performances of one `dataset.seed`: the next seed shares none with it
 
 
-def generated_jobs(dataset: Dataset) -> list[Job]:
-    """Performances that last `dataset.minutes` in all, or somewhat longer, by name.
+def generated_jobs(minutes: float, validation: float, test: float, seed: int) -> list[Job]:
+    """Performances that last so many minutes in all, or somewhat longer, by name.
 
     From ten minutes on every key by itself comes first, in train, and about every hour holds single
     keys in another way and each of the public-domain scores in a new manner, about 5 minutes of each.
 
+    Args:
+        minutes: of music.
+        validation: share of performances of generated music, as is `test`.
+        test: see `validation`.
+        seed: of the music and of the division into splits.
+
     Raises:
         UserError: the time is too short for three performances.
     """
-    seconds = dataset.minutes * 60
+    seconds = minutes * 60
     if seconds < 3 * SHORTEST:
-        raise UserError(f"dataset.minutes must be at least {3 * SHORTEST / 60:g}, not {dataset.minutes:g}")
+        raise UserError(f"dataset.minutes must be at least {3 * SHORTEST / 60:g}, not {minutes:g}")
     if seconds < 2 * SAMPLER:
         count = max(3, round(seconds / PERFORMANCE))
-        jobs = [_music(dataset.seed, i, min(PERFORMANCE, seconds / count)) for i in range(count)]
+        jobs = [_music(seed, i, min(PERFORMANCE, seconds / count)) for i in range(count)]
     else:
-        jobs = list(_cut(_endless(dataset.seed), seconds))
+        jobs = list(_cut(_endless(seed), seconds))
     music = [job.name for job in jobs if not job.split]
-    splits = dict(
-        zip(music, assign_splits(music, dataset.validation, dataset.test, dataset.seed), strict=True)
-    )
+    splits = dict(zip(music, assign_splits(music, validation, test, seed), strict=True))
     jobs = [Job(job.name, job.split or splits[job.name], job.events, job.title) for job in jobs]
     return sorted(jobs, key=lambda job: job.name)
 
