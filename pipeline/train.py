@@ -33,7 +33,7 @@ def train(
     given = {
         "train.steps": steps,
         "train.batch_size": batch_size,
-        "train.mini_batch_size": _mini(batch_size, mini_batch_size, params_file),
+        "train.mini_batch_size": mini_batch_size,
         "train.learning_rate": learning_rate,
         "train.seed": seed,
         **_size(model, units, cond_dim),
@@ -47,7 +47,7 @@ def train(
     for path, command in paths.training_data(data_dir, model).items():
         require(path, command)
     if datasets is not None:
-        _check_dataset(data_dir, datasets)
+        _check_dataset(data_dir, model, datasets)
     from pipeline.train_run import run_training
 
     run_training(params, model, block, data_dir, model_save_dir, epochs, restart)
@@ -63,18 +63,20 @@ def _size(model: str, units: int | None, cond_dim: int | None) -> dict[str, int 
     return {"unet.width": units}
 
 
-def _mini(batch_size: int | None, mini_batch_size: int | None, params_file: Path) -> int | None:
-    """A batch smaller than the mini-batches of `params.yaml` is one mini-batch."""
-    if mini_batch_size is not None or batch_size is None:
-        return mini_batch_size
-    return min(batch_size, load_params(params_file).train.mini_batch_size)
+def _check_dataset(data_dir: Path, model: str, wanted: str) -> None:
+    """Refuse data that is not of the wanted dataset: the files that are trained on, not the raw ones."""
+    from diffsynth.representation.features import features_dataset
+    from diffsynth.shards.segments import read_index
 
-
-def _check_dataset(data_dir: Path, wanted: str) -> None:
-    from diffsynth.runs.files import read_json
-
-    found = read_json(require(data_dir / "raw" / "manifest.json", "download"))["dataset"]
-    if found != wanted:
-        raise UserError(
-            f"{data_dir} holds the dataset {found}; run `diffsynth download --name {wanted}` first"
-        )
+    for path in paths.training_data(data_dir, model):
+        if path.parent.name == paths.SHARDS.name:
+            found = read_index(path.parent)["dataset"]
+        elif path.parent.name == paths.FEATURES.name:
+            found = features_dataset(path)
+        else:
+            continue
+        if found != wanted:
+            raise UserError(
+                f"{path} was made of the dataset {found or '(unknown)'}; set dataset.name to {wanted} in "
+                "params.yaml and run `dvc repro features` first"
+            )

@@ -18,6 +18,7 @@ from diffsynth.runs.tracking import Run
 from diffsynth.shards.segments import read_shards
 from diffsynth.synthesis.weights import new_denoiser, save_voice
 from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_checkpoint
+from diffsynth.training.random_streams import weights_seed
 from diffsynth.training.trainer import Trainer
 from diffsynth.training.validation import Excerpt
 from pipeline import paths
@@ -74,7 +75,7 @@ def _trainer(params: Params, task: Task) -> Trainer:
     """A trainer at its first step, that listens to the beginning of the validation split."""
     first = next(iter(read_shards(task.sources[-1].parent, "validation")))
     excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
-    torch.manual_seed(params.train.seed)
+    torch.manual_seed(weights_seed(params.train.seed))
     return Trainer(
         new_denoiser(task.config),
         task.train,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from diffsynth.config import AudioFormat, Features
@@ -99,10 +99,26 @@ def build_features(
     return FeatureSet(cond, gains, weight)
 
 
-def save_features(path: str | Path, features: FeatureSet) -> None:
-    """Write a feature set as safetensors, atomically."""
+def save_features(path: str | Path, features: FeatureSet, dataset: str | None = None) -> None:
+    """Write a feature set as safetensors, atomically, with the name of its dataset if that is known."""
+    header = None if dataset is None else {"dataset": dataset}
     with atomic_path(path) as temporary:
-        save_file({name: value.contiguous() for name, value in vars(features).items()}, str(temporary))
+        save_file(
+            {name: value.contiguous() for name, value in vars(features).items()}, str(temporary), header
+        )
+
+
+def features_dataset(path: str | Path) -> str | None:
+    """The dataset that a feature set was made of; None if it does not say.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return (file.metadata() or {}).get("dataset")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a feature set: {error}; run `diffsynth features` again") from error
 
 
 def load_features(path: str | Path) -> FeatureSet:

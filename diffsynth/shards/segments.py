@@ -137,7 +137,8 @@ def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
         names = sorted(p["name"] for p in accepted if p["split"] == split)
         counts = {name: segment_count(audio_length(aligned / f"{name}.flac"), length) for name in names}
         plans[split] = plan_shards(split, counts, config.samples_per_shard)
-    index: dict[str, Any] = {"segment": config.segment, "sample_rate": rate, "splits": {}}
+    dataset = aligned_index.get("dataset")
+    index: dict[str, Any] = {"dataset": dataset, "segment": config.segment, "sample_rate": rate, "splits": {}}
     with resumable_folder(out) as folder:
         job = partial(_write_shard, aligned=aligned, folder=folder, rate=rate, config=config)
         everything = [plan for split in SPLITS for plan in plans[split]]
@@ -151,15 +152,24 @@ def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
     return index
 
 
+def read_index(folder: Path) -> dict[str, Any]:
+    """The index of a folder of shards: its dataset (None if nobody said), segment (s), rate and splits.
+
+    Raises:
+        UserError: there are no shards.
+    """
+    if not (folder / "index.json").is_file():
+        raise UserError(f"{folder / 'index.json'} does not exist; run `diffsynth shard` first")
+    return dict(read_json(folder / "index.json"))
+
+
 def read_shards(folder: Path, split: str) -> Iterator[Segment]:
     """All segments of a split, in the order in which they were written.
 
     Raises:
         UserError: the shards are missing or damaged, or there is no such split.
     """
-    if not (folder / "index.json").is_file():
-        raise UserError(f"{folder / 'index.json'} does not exist; run `diffsynth shard` first")
-    splits = read_json(folder / "index.json")["splits"]
+    splits = read_index(folder)["splits"]
     for shard in splits[choice("split", split, tuple(splits))]["shards"]:
         path = folder / shard["name"]
         if not path.is_file() or sha256(path) != shard["sha256"]:

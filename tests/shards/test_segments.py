@@ -68,7 +68,7 @@ def write_aligned(folder):
         write_audio(folder / f"{name}.flac", audio, RATE)
         np.save(folder / f"{name}.npy", make_events(events))
         rows.append({"name": name, "split": split, "status": "ok", "reason": ""})
-    write_json(folder / "index.json", {"sample_rate": RATE, "performances": rows})
+    write_json(folder / "index.json", {"dataset": "demo", "sample_rate": RATE, "performances": rows})
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_segments_carry_their_events_and_what_rings_before(built):
 
 def test_the_index_counts_and_identifies_the_shards(built):
     index = read_json(built / "shards" / "index.json")
-    assert (index["segment"], index["sample_rate"]) == (2.0, RATE)
+    assert (index["dataset"], index["segment"], index["sample_rate"]) == ("demo", 2.0, RATE)
     counts = {split: [s["samples"] for s in part["shards"]] for split, part in index["splits"].items()}
     assert counts == {"train": [2, 2, 1], "validation": [1], "test": [1]}
     assert {split: part["samples"] for split, part in index["splits"].items()} == {
