@@ -23,6 +23,7 @@ from diffsynth.piano.piano import Piano
 from diffsynth.representation.gain_field import GainField, Normaliser
 from diffsynth.runs.files import atomic_path
 from diffsynth.runs.parallel import parallel_map
+from diffsynth.shards.history import RINGS
 from diffsynth.shards.segments import Segment
 
 CHUNK = 32  # frames played at a time: large enough for fast products, small enough for the cache
@@ -52,12 +53,15 @@ def segment_features(
 ) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float16]]:
     """Condition [l, c], gains [l, k] and weights [l, k] of one segment.
 
-    Events before the segment are played first, unheard, so that it starts with what still rings.
+    Events before the segment are played first, unheard, so that it starts with what still rings. Of those
+    that are older than a string can ring, only the dampers count.
     """
     # Events of a recording say when its strikes sound: how they add up is left to chance in playing only.
     piano = replace(piano, jitter=0.0)
     field, bank = GainField(piano, audio, features), Bank(piano, audio.sample_rate, audio.frame)
-    events = to_samples(segment.events, audio.sample_rate)
+    old = segment.events["time"] < -RINGS
+    list(bank.dampers.actions(to_samples(segment.events[old], audio.sample_rate)))
+    events = to_samples(segment.events[~old], audio.sample_rate)
     length = len(segment.audio) // audio.frame
     # Played from the first note on: how the pedals stand by then needs no time.
     before = -int(events["position"][events["kind"] != CONTROL].min(initial=0))

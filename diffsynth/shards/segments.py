@@ -24,11 +24,11 @@ import soundfile
 from diffsynth.audio.files import Audio, AudioFile, Samples, audio_length
 from diffsynth.config import Shard, choice
 from diffsynth.errors import UserError
-from diffsynth.midi.dampers import Dampers
-from diffsynth.midi.events import CONTROL, LOWEST_KEY, PEDALS, Events, to_samples
+from diffsynth.midi.events import Events
 from diffsynth.runs.files import atomic_path, read_json, sha256, write_json
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.shards.history import history
 
 SPLITS = ("train", "validation", "test")
 MEMBERS = ("events.npy", "flac", "json")
@@ -53,18 +53,6 @@ class Segment:
     seconds: float
     audio: Audio
     events: Events
-
-
-def history(events: Events, start: float, context: float) -> Events:
-    """Events up to `start` (s) that decide what sounds then, at their own times.
-
-    All events of the last `context` seconds; from before, the pedals and the notes of keys whose
-    dampers had not fallen.
-    """
-    begin = start - context
-    early = events[events["time"] < begin]
-    recent = events[(events["time"] >= begin) & (events["time"] < start)]
-    return np.concatenate([_standing(early), recent])
 
 
 def cut_segments(
@@ -194,28 +182,6 @@ def _segment(path: Path, sample: dict[str, Any]) -> Segment:
     audio, _ = soundfile.read(io.BytesIO(sample["flac"]), dtype="float32")
     events = np.load(io.BytesIO(sample["events.npy"]), allow_pickle=False)
     return Segment(facts["name"], facts["segment"], facts["start"], facts["seconds"], audio, events)
-
-
-def _standing(early: Events) -> Events:
-    """Of events before the context: the notes of keys that still ring, and the pedals since then."""
-    dampers = Dampers()
-    began: dict[int, int] = {}
-    numbered = to_samples(early, 1)
-    numbered["position"] = np.arange(len(early))
-    for row, what, key, _ in dampers.actions(numbered):
-        if what == "strike":
-            began.setdefault(key, row)
-        else:
-            began.pop(key, None)
-    control = early["kind"] == CONTROL
-    kept = np.zeros(len(early), dtype=bool)
-    for key, row in began.items():
-        kept[row:] |= ~control[row:] & (early["number"][row:] == key + LOWEST_KEY)
-    first = min(began.values(), default=len(early))
-    for pedal in PEDALS:
-        moves = np.flatnonzero(control & (early["number"] == pedal))
-        kept[moves[max(0, int(np.searchsorted(moves, first)) - 1) :]] = True
-    return early[kept]
 
 
 def _write_shard(plan: ShardPlan, aligned: Path, folder: Path, rate: int, config: Shard) -> dict[str, Any]:
