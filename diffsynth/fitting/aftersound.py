@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from diffsynth.fitting.attack import PolesAndAmplitudes, with_modes
+from diffsynth.fitting.key_modes import remainder
 from diffsynth.fitting.matrix_pencil import MIN_DECAY, poles_of, window_effect
 from diffsynth.fitting.refine import FOLD
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import equal_tempered

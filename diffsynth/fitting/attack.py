@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.key_modes import remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.strikes import soundings

@@ -10,7 +10,8 @@ before), and only what is common to the strikes, magnitudes and decays, is fitte
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.fitting.strokes import KeyModes, whole
+from diffsynth.fitting.key_modes import KeyModes
+from diffsynth.fitting.strokes import whole
 from diffsynth.midi.pitches import equal_tempered
 
 REPEATS = 0.6  # length of the mean of the strikes' phases, weighted, from which on they count as repeating

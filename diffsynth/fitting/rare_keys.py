@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.fitting.key_modes import modes_of, remainder
 from diffsynth.fitting.matrix_pencil import MAX_DECAY
 from diffsynth.fitting.refine import FOLD
-from diffsynth.fitting.strokes import Strokes, energy, find_strokes, modes_of, remainder, whole
+from diffsynth.fitting.strokes import Strokes, energy, find_strokes, whole
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import equal_tempered

@@ -2,7 +2,7 @@
 
 Every key in turn is fitted to what the other keys leave (backfitting): its amplitudes a by linear least
 squares, then its poles p as well, by Gauss-Newton steps, for the derivative of a z^t by p is t a z^t.
-All products of modes are geometric series (`diffsynth.fitting.strokes`), so a step costs one
+All products of modes are geometric series (`diffsynth.fitting.key_modes`), so a step costs one
 projection of what is left and one system of equations, however long the recordings.
 
 The softer what is left of a piece of a stroke, the more that piece counts, or else the ends of
@@ -21,17 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.fitting.key_modes import KeyModes, modes_of, remainder
 from diffsynth.fitting.matrix_pencil import MIN_DECAY
 from diffsynth.fitting.phase_scatter import find_turns, partials_of
-from diffsynth.fitting.strokes import (
-    KeyModes,
-    Pieces,
-    Strokes,
-    energy,
-    find_strokes,
-    modes_of,
-    remainder,
-)
+from diffsynth.fitting.strokes import Pieces, Strokes, energy, find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.piano.piano import Piano
 

@@ -7,7 +7,8 @@ go on as they are, but of a sampler's voices only the last is left (`diffsynth.m
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.key_modes import remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.piano.piano import Piano
 
