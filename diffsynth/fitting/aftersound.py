@@ -189,6 +189,8 @@ def slow_modes(rest: Complex, heard: Complex, step: float, harm: float = HARM) -
     flat = rest[late] * np.exp(-slope * time[: len(rest[late])])
     for order in (1, 2):
         pole = poles_of(flat, order, ROWS, step) + slope
+        if not len(pole):
+            break
         pole = pole[np.abs(pole.imag) < 2 * np.pi * NEAR]
         pole = np.clip(pole.real, -FASTEST, -MIN_DECAY) + 1j * pole.imag
         turns = np.exp(np.outer(time, pole))

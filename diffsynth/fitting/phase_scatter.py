@@ -16,6 +16,7 @@ from diffsynth.midi.pitches import equal_tempered
 
 REPEATS = 0.6  # length of the mean of the strikes' phases, weighted, from which on they count as repeating
 CLEAR = 4.0  # times the power that noise alone would have: a phase that can be seen
+NOTHING = 1e-6  # of a partial's energy in a stroke: what is seen of it below that has no phase
 APART = 0.4  # of the fundamental, between modes of different partials
 
 
@@ -54,7 +55,7 @@ def find_turns(
     repeats = np.abs(total.sum(axis=0)) > REPEATS * length
     floor = energy.sum(axis=0) * (noise @ together) / together.sum(axis=0)
     clear = (np.abs(seen) ** 2).sum(axis=0) > CLEAR * floor
-    turn = np.where(length > 0, total / np.maximum(np.abs(total), 1e-300), 1.0)
+    turn = np.where(np.abs(total) > NOTHING * energy, total / np.maximum(np.abs(total), 1e-300), 1.0)
     turn[:, repeats | ~clear] = 1.0
     return turn[:, partial]
 

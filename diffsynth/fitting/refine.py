@@ -38,6 +38,7 @@ WANDER, DRIFT = 0.3, 0.5  # share of its decay, and 1/s: how far the prior lets 
 LIMIT = 2.0  # times that: how far one step may go
 STEPS = (1.0, 0.4, 0.15)  # shares of a step that are tried in turn: in poles nothing is linear
 FASTEST = 120.0  # 1/s; the poles of attacks, which decay faster, stay
+BETTER = 1e-5  # of the energy that is left: a step must leave less by so much, as rounding never does
 RIDGE = 1e-5  # of a mode's energy, keeps modes that nearly cancel each other from growing
 FFT = 4096  # samples, of the spectrum of what is left
 SMOOTH = 33  # bins
@@ -156,7 +157,7 @@ def _move(piano: Piano, problem: KeyProblem) -> Piano:
         new = problem.modes(moved)
         new.add(-moved.amplitude[mine], problem.rest)
         moved = _level(moved, problem)
-        if all(now < then for now, then in zip(problem.energies(), before, strict=True)):
+        if all(now < (1 - BETTER) * then for now, then in zip(problem.energies(), before, strict=True)):
             return moved
         new.add(moved.amplitude[mine], problem.rest)
         modes.add(-amplitude, problem.rest)

@@ -12,11 +12,14 @@ from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.piano.piano import Piano
 
+BETTER = 1e-4  # of what strings leave: by so much less a sampler must leave, as rounding never does
+
 
 def find_sampled(piano: Piano, recordings: Sequence[Take]) -> Piano:
-    """The piano as a sampler if that explains the recordings better, else as strings."""
+    """The piano as a sampler if that explains the recordings clearly better, else as strings."""
     strings, sampler = (replace(piano, sampled=sampled) for sampled in (False, True))
-    return sampler if _left(sampler, recordings) < _left(strings, recordings) else strings
+    limit = (1 - BETTER) * _left(strings, recordings)
+    return sampler if _left(sampler, recordings) < limit else strings
 
 
 def _left(piano: Piano, recordings: Sequence[Take]) -> float:
