@@ -12,6 +12,7 @@ from pipeline import paths
 from pipeline.stage import VoiceBlock, VoiceModel
 
 if TYPE_CHECKING:
+    from diffsynth.live.session import Ending
     from diffsynth.live.sinks import Sink
     from diffsynth.live.sources import Source
     from diffsynth.midi.events import Events
@@ -75,12 +76,7 @@ def play(
             err=True,
         )
         ending = session.play(inlet, seconds, _show)
-    _close_line()
-    typer.echo(ending.summary.line())
-    if ending.failure:
-        raise UserError(ending.failure)
-    if isinstance(ending.stopped, SystemExit):
-        raise ending.stopped
+    _end(ending)
 
 
 def _check(
@@ -138,6 +134,16 @@ def _list() -> None:
         typer.echo(f"{title}:{'' if names else ' none'}")
         for name in names:
             typer.echo(f"  {name}")
+
+
+def _end(ending: "Ending") -> None:
+    """Say how it went, and end as it ended."""
+    _close_line()
+    typer.echo(ending.summary.line())
+    if ending.failure:
+        raise UserError(ending.failure)
+    if isinstance(ending.stopped, SystemExit):
+        raise ending.stopped
 
 
 def _show(line: str) -> None:

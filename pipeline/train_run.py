@@ -19,6 +19,7 @@ from diffsynth.shards.segments import read_shards
 from diffsynth.synthesis.registry import VOICES
 from diffsynth.synthesis.weights import save_voice
 from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_checkpoint
+from diffsynth.training.random_streams import weights_seed
 from diffsynth.training.registry import TASKS
 from diffsynth.training.task import Inputs, Task
 from diffsynth.training.trainer import Trainer
@@ -88,7 +89,7 @@ def _trainer(params: Params, task: Task, shards: Path) -> Trainer:
     """A trainer at its first step, that listens to the beginning of the validation split."""
     first = next(iter(read_shards(shards, "validation")))
     excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
-    torch.manual_seed(params.train.seed)
+    torch.manual_seed(weights_seed(params.train.seed))
     return Trainer(
         task.config.new_denoiser(),
         task.train,

@@ -132,7 +132,8 @@ def align_all(
         if not any(entry.status == "ok" for entry in entries):
             raise UserError(f"no performance could be aligned; the first: {entries[0].reason}")
         rows: list[dict[str, Any]] = [asdict(entry) for entry in entries]
-        write_json(folder / "index.json", {"sample_rate": audio_format.sample_rate, "performances": rows})
+        index = {"dataset": manifest.dataset, "sample_rate": audio_format.sample_rate, "performances": rows}
+        write_json(folder / "index.json", index)
         tidy(folder, {"index.json", *(file for entry in entries for file in _files(entry))})
     return entries
 

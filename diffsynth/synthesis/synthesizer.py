@@ -81,9 +81,19 @@ class Synthesizer:
 
     def _noise(self) -> NDArray[np.float32]:
         """Standard normal noise of the block to come, [f, k]."""
-        generator = np.random.default_rng([self.seed, self._index])
+        generator = np.random.default_rng(_noise_seed(self.seed, self._index))
         self._index += 1
         return generator.standard_normal(self._player.shape, dtype=np.float32)
+
+
+def _noise_seed(seed: int, block: int) -> np.random.SeedSequence:
+    """A stream of its own for every seed and block.
+
+    A seed beyond 32 bits takes two words in a list, and would be mistaken for a smaller seed and a block.
+    """
+    if seed < 1 << 32:
+        return np.random.SeedSequence([seed, block])
+    return np.random.SeedSequence(seed, spawn_key=(block,))
 
 
 NO_EVENTS = np.zeros(0, dtype=SAMPLE_EVENT)

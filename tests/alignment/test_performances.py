@@ -52,6 +52,7 @@ def aligned(tmp_path_factory):
 
 def by_name(folder):
     index = read_json(folder / "out" / "index.json")
+    assert index["dataset"] == read_json(folder / "raw" / "manifest.json")["dataset"]
     assert index["sample_rate"] == RATE
     return {row["name"]: row for row in index["performances"]}
 

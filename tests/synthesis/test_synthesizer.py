@@ -319,3 +319,14 @@ def test_a_performance_lasts_until_its_last_notes_have_died():
     assert length_of(events, RATE) == 5 * RATE
     assert length_of(events, RATE, tail=0.5) == 2.5 * RATE
     assert length_of(events[:0], RATE) == 3 * RATE
+
+
+def test_every_seed_and_block_has_noise_of_its_own(make_voice):
+    voice = make_voice("lstm", 512)
+    streams = {}
+    for seed in (0, 5, 2**32 + 5, 2**33, 2**63 - 1):
+        synthesizer = Synthesizer(voice, seed=seed)
+        streams |= {(seed, block): synthesizer._noise().tobytes() for block in range(3)}
+    assert len(set(streams.values())) == len(streams)
+    expected = np.random.default_rng([5, 1]).standard_normal(synthesizer._noise().shape, dtype=np.float32)
+    assert streams[5, 1] == expected.tobytes()  # what it always was
