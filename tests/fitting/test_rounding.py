@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import small_fit
 
 from diffsynth.fitting.attack import attack_modes
 from diffsynth.fitting.excerpts import Stretch, choose
@@ -16,7 +17,6 @@ from diffsynth.fitting.sampled_voices import find_sampled
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, KEYS, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
 from diffsynth.piano.modal_bank import play_whole
-from tests.support import small_fit
 
 ROOT = Path(__file__).parents[2]
 RATE = 24000
@@ -120,8 +120,9 @@ def test_a_whole_fit_of_audio_that_is_rounded_otherwise(fitted):
 
 
 def test_a_whole_fit_with_the_kernels_of_another_processor(fitted, tmp_path):
-    environment = {**os.environ, "OPENBLAS_CORETYPE": "Prescott", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.support.small_fit", str(tmp_path / "other.npz")]
-    subprocess.run(command, env=environment, cwd=ROOT, check=True)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = {**os.environ, "OPENBLAS_CORETYPE": "Prescott", "PYTHONPATH": path}
+    command = [sys.executable, "-m", "support.small_fit", str(tmp_path / "other.npz")]
+    subprocess.run(command, env=environment, check=True)
     with np.load(tmp_path / "other.npz") as other:
         assert_alike(dict(other), fitted)

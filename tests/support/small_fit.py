@@ -1,4 +1,4 @@
-"""A small piano is fitted to a few seconds of another: `python -m tests.support.small_fit OUT.npz` saves it.
+"""A small piano is fitted to a few seconds of another: `python -m support.small_fit OUT.npz` saves it.
 
 Run with another kernel of OpenBLAS (`OPENBLAS_CORETYPE`), its products differ in their last bits, as on
 another processor.
