@@ -41,6 +41,19 @@ def test_exact_data_are_found_exact(name):
     assert not found.differs(0, float(events["time"][-1]))
 
 
+def test_an_alignment_does_not_hang_on_the_last_bit():
+    events, audio = performance("chopin_prelude_4")
+    events, audio = events[events["time"] < 30], audio[: 32 * RATE]
+    up = np.random.default_rng(2).random(len(audio)) < 0.5
+    first = measure(events, audio, RATE, CONFIG)
+    again = measure(events, np.nextafter(audio, np.where(up, 9, -9).astype(audio.dtype)), RATE, CONFIG)
+    assert again.status == first.status == "ok"
+    assert again.offset == pytest.approx(first.offset, abs=1e-6)
+    assert again.drift == pytest.approx(first.drift, abs=0.01)
+    assert again.residual_ms == pytest.approx(first.residual_ms, abs=1e-3)
+    assert (again.matched, again.confidence) == pytest.approx((first.matched, first.confidence), abs=1e-4)
+
+
 @pytest.mark.parametrize("change", [untouched, noisy, reverberant])
 @pytest.mark.parametrize(
     ("name", "offset", "drift"), [("music_10", 1.7, 90.0), ("bach_prelude_c", -0.4, -100.0)]
