@@ -21,18 +21,18 @@ def compare(
     """Tabulate and plot the models and block sizes of the parameters that have been evaluated."""
     params = load_params(params_file)
     reports = _reports(params, metrics, timings)
-    from diffsynth.evaluation import comparison
+    from diffsynth.comparison import tables
 
-    cells = [comparison.read_scores(*files) for files in reports]
+    cells = [tables.read_scores(*files) for files in reports]
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})
-        table = comparison.to_markdown(cells)
-        texts = {"table.csv": comparison.to_csv(cells), "table.md": table}
-        texts["curves.csv"] = comparison.to_curves(cells)
+        table = tables.to_markdown(cells)
+        texts = {"table.csv": tables.to_csv(cells), "table.md": table}
+        texts["curves.csv"] = tables.to_curves(cells)
         for name, text in texts.items():
             with atomic_path(output / name) as temporary:
                 temporary.write_text(text, encoding="utf8")
-        figures = {"rtf.png": comparison.plot_rtf(cells), "quality.png": comparison.plot_quality(cells)}
+        figures = {"rtf.png": tables.plot_rtf(cells), "quality.png": tables.plot_quality(cells)}
         for name, figure in figures.items():
             with atomic_path(output / name) as temporary:
                 # Without the version of matplotlib in it, the file depends on the numbers alone.

@@ -7,11 +7,10 @@ import pytest
 from matplotlib.image import imread
 from mlflow import MlflowClient
 
-from diffsynth.errors import UserError
-from diffsynth.evaluation.comparison import (
+from diffsynth.comparison.tables import (
     TIMINGS as SPEED,
 )
-from diffsynth.evaluation.comparison import (
+from diffsynth.comparison.tables import (
     Scores,
     measures,
     plot_quality,
@@ -22,6 +21,7 @@ from diffsynth.evaluation.comparison import (
     to_curves,
     to_markdown,
 )
+from diffsynth.errors import UserError
 from pipeline.app import run
 from pipeline.params import load_params
 
