@@ -1,10 +1,6 @@
 """Where every stage reads and writes by default, relative to the repository; dvc.yaml says the same."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from diffsynth.training.task import Inputs
 
 DATA = Path("data")
 RAW = Path("data/raw")
@@ -19,6 +15,7 @@ ALIGN_RESULTS = Path("results/align")
 FIT_RESULTS = Path("results/fit")
 TRAIN_RESULTS = Path("results/train")
 RENDERS = Path("results/renders")
+TIMINGS = Path("results/timings")
 METRICS = Path("results/metrics")
 FIGURES = Path("results/figures")
 COMPARE = Path("results/compare")
@@ -30,10 +27,3 @@ def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
     `suffix` (".safetensors", ".json") makes it a file.
     """
     return folder / str(block) / f"{model}{suffix}"
-
-
-def training_inputs(data: Path) -> "Inputs":
-    """Where training finds what earlier stages have written under a data folder."""
-    from diffsynth.training.task import Inputs
-
-    return Inputs(data / SHARDS.name, data / FEATURES.name, data / FIT.parent.name / FIT.name)

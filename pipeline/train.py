@@ -55,8 +55,10 @@ def train(
 
         return infer(model, block, params_file, models=model_save_dir, aligned=data_dir / "aligned")
     from diffsynth.training.registry import TASKS
+    from diffsynth.training.task import Inputs
 
-    inputs = paths.training_inputs(data_dir)
+    folders = data_dir / paths.SHARDS.name, data_dir / paths.FEATURES.name
+    inputs = Inputs(*folders, data_dir / paths.FIT.parent.name / paths.FIT.name)
     files = TASKS[params.model(model).voice].files(inputs)
     for path, command in files.items():
         require(path, command)

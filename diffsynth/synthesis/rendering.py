@@ -11,7 +11,7 @@ from tqdm import tqdm
 from diffsynth.audio.files import write_audio
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events
-from diffsynth.runs.files import atomic_folder, read_json, write_json
+from diffsynth.runs.files import atomic_folder, read_json
 from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, length_of
 
 WARM_UP = 8  # blocks played before the clock starts
@@ -44,7 +44,7 @@ def render_with_progress(synthesizer: Synthesizer, events: Events) -> tuple[NDAr
 
 
 def render_split(aligned: Path, out: Path, synthesizer: Synthesizer, split: str = "test") -> dict[str, float]:
-    """Render every performance of a split into the folder `out`; returns and writes the timings.
+    """Render every performance of a split into the folder `out`; returns the timings.
 
     RTF is compute time over audio time; p50 and p99 are milliseconds per block.
 
@@ -64,9 +64,7 @@ def render_split(aligned: Path, out: Path, synthesizer: Synthesizer, split: str 
             write_audio(folder / f"{performance['name']}.wav", audio, synthesizer.rate)
             times.append(spent)
             seconds += len(spent) * synthesizer.block / synthesizer.rate
-        timings = _timings(synthesizer, np.concatenate(times), seconds)
-        write_json(folder / "timings.json", timings)
-    return timings
+    return _timings(synthesizer, np.concatenate(times), seconds)
 
 
 def _index(aligned: Path) -> Iterator[dict]:

@@ -235,12 +235,22 @@ def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_pat
     report = (
         '{{"model": "{}", "block": {}, "metrics": {{"onset_f1": 1, "onset_precision": 1, "onset_recall": 1,'
         '"pitch_accuracy": 1, "polyphony_accuracy": 1, "l1": 1, "l2": 1, "spectral_convergence": 1,'
-        '"log_spectral_distance": 1}}, "timings": {{"rtf": 1, "p50_ms": 1, "p99_ms": 1}}}}'
+        '"log_spectral_distance": 1}}}}'
     )
     path = tmp_path / "metrics" / str(params.blocks[0]) / f"{params.models[0]}.json"
     path.parent.mkdir(parents=True)
     path.write_text(report.format(params.models[0], params.blocks[0]))
-    folders = ["--metrics", str(tmp_path / "metrics"), "--output", str(tmp_path / "file" / "out")]
+    timings = tmp_path / "timings" / str(params.blocks[0]) / path.name
+    timings.parent.mkdir(parents=True)
+    timings.write_text('{"rtf": 1, "p50_ms": 1, "p99_ms": 1}')
+    folders = [
+        "--metrics",
+        str(tmp_path / "metrics"),
+        "--timings",
+        str(tmp_path / "timings"),
+        "--output",
+        str(tmp_path / "file" / "out"),
+    ]
     assert run(["compare", "--params", str(ROOT / "params.yaml"), *folders]) == 2
     *_, line = capsys.readouterr().err.splitlines()
     assert line == f"diffsynth: cannot write {tmp_path}/file/out/table.csv: Not a directory"

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from diffsynth.evaluation.benchmark import Setting, add_ratios, bench_voice, settings
+from diffsynth.comparison.benchmark import Setting, add_ratios, bench_voice, settings
 from diffsynth.synthesis.weights import save_voice
 from pipeline.app import run
 
@@ -122,7 +122,7 @@ def test_a_result_that_cannot_be_written_is_told_before_anything_is_measured(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("diffsynth.evaluation.benchmark.run_group", None)
+    monkeypatch.setattr("diffsynth.comparison.benchmark.run_group", None)
     assert run(["bench", option, path]) == 2
     assert capsys.readouterr() == ("", f"diffsynth: {message}\n")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
