@@ -6,14 +6,14 @@ from pathlib import Path
 
 from diffsynth.config import Dataset
 from diffsynth.datasets.composer.corpus import generated_jobs
-from diffsynth.datasets.folder import MIDI_SUFFIXES, copy_pairs, find_files, find_pairs
+from diffsynth.datasets.folder import MIDI_SUFFIXES, check_title, copy_pairs, find_files, find_pairs
 from diffsynth.datasets.maestro.fetch import fetch_maestro, plan_maestro
 from diffsynth.datasets.maestro.local import copy_maestro
 from diffsynth.datasets.manifest import FILE, Manifest, SetAside, read_manifest, verify, write_manifest
 from diffsynth.datasets.rendered import Instrument, Job, render_all
 from diffsynth.datasets.soundfont import RENDER_RATE, check
 from diffsynth.datasets.splits import assign_splits, safe_names
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
 from diffsynth.midi.files import read_midi
 from diffsynth.runs.files import atomic_folder
 
@@ -111,9 +111,10 @@ def midi_jobs(dataset: Dataset, out: Path) -> tuple[list[Job], list[SetAside]]:
     performances, set_aside = {}, []
     for title, paths in find_files(root, MIDI_SUFFIXES, out.resolve()).items():
         try:
+            check_title(title)
             performances[title] = read_midi(paths[0])
         except UserError as error:
-            set_aside.append(SetAside(title, str(error)))
+            set_aside.append(SetAside(printable(title), str(error)))
     _require_some(performances, set_aside, root, "MIDI file")
     titles = list(performances)
     splits = assign_splits(titles, dataset.validation, dataset.test, dataset.seed)

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
 
 EXPERIMENT = "diffsynth"
 SQLITE = "sqlite:///"
@@ -54,13 +54,13 @@ class Run:
         """Log parameters; nested mappings become dotted names, long values are cut."""
         from mlflow.entities import Param
 
-        self._log("params", [Param(name, str(value)[:VALUE_LENGTH]) for name, value in _flatten(values)])
+        self._log("params", [Param(name, _cut(value)) for name, value in _flatten(values)])
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags; a tag that exists is overwritten."""
         from mlflow.entities import RunTag
 
-        self._log("tags", [RunTag(name, str(value)[:VALUE_LENGTH]) for name, value in values.items()])
+        self._log("tags", [RunTag(name, _cut(value)) for name, value in values.items()])
 
     def artifact(self, path: str | Path) -> None:
         """Copy a file, or a folder with what it holds, to the run.
@@ -215,6 +215,10 @@ def _experiment(client: Any, artifacts: str | None) -> str:
             return str(client.create_experiment(EXPERIMENT, artifacts))
         experiment = client.get_experiment_by_name(EXPERIMENT)
     return str(experiment.experiment_id)
+
+
+def _cut(value: Any) -> str:
+    return printable(str(value))[:VALUE_LENGTH]
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
