@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 
 from diffsynth import __version__
 from diffsynth.errors import UserError, printable
+from diffsynth.runs.caches import private_folder, user_caches_can_be_written
 
 COMMANDS = {
     "download": "Bring the performances: the demo, MAESTRO, a folder of your own, or rendered ones.",
@@ -93,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
+    if not user_caches_can_be_written():  # or Matplotlib would say so, and look for fonts in every process
+        with suppress(OSError):
+            os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
     # Ending like Ctrl-C lets commands remove what they have half written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for stream in (sys.stdout, sys.stderr):
