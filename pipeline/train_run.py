@@ -47,7 +47,7 @@ def run_training(
         },
         [*task.sources, *_code()],
     )
-    path = paths.of_variant(paths.CHECKPOINTS, model, block, ".safetensors")
+    path = paths.checkpoint(model, block, stamp)
     run_id = None
     if not restart and (found := load_checkpoint(path, stamp)) is not None:
         tensors, numbers = found
