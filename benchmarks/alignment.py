@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import scipy.signal
 
+from diffsynth.alignment.config import Align
 from diffsynth.alignment.line_fit import Alignment, measure
 from diffsynth.audio.files import Audio, resample
-from diffsynth.config import Align, load_params
 from diffsynth.datasets.soundfont import render_soundfont, snap
 from diffsynth.midi.events import Events
 from diffsynth.midi.files import read_midi
+from pipeline.params import load_params
 
 RATE = 24000
 SHORTEST = 180.0  # s of a performance that is used

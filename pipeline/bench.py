@@ -5,8 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from diffsynth.config import BACKENDS, BLOCKS, MODELS, choice
+from diffsynth.audio.format import BLOCKS
+from diffsynth.config import choice
 from diffsynth.errors import UserError
+from diffsynth.models.registry import MODELS
+from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
 
 HEADINGS = ("model", "block", "Hz", "threads", "backend", "x U-Net", "RTF", "p50 ms", "p95 ms", "p99 ms")
@@ -17,11 +20,11 @@ def bench(
     json_path: Annotated[Path | None, typer.Option("--json", help="File for all rows.")] = None,
     plot: Annotated[Path | None, typer.Option(help="PNG of RTF against block size.")] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="Audio in each row.")] = 10.0,
-    models: Annotated[str, typer.Option(help="Models, with commas.")] = "lstm,s6,unet",
-    blocks: Annotated[str, typer.Option(help="Samples per block.")] = "512,1024,2048,4096",
+    models: Annotated[str, typer.Option(help="Models, with commas.")] = ",".join(MODELS),
+    blocks: Annotated[str, typer.Option(help="Samples per block.")] = ",".join(map(str, BLOCKS)),
     rates: Annotated[str, typer.Option(help="Sample rates, Hz.")] = "24000,48000",
     threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
-    backends: Annotated[str, typer.Option(help="torch and onnx.")] = "torch,onnx",
+    backends: Annotated[str, typer.Option(help=" and ".join(BACKENDS) + ".")] = ",".join(BACKENDS),
     released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
     trained: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
 ) -> None:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import Params, load_params
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_path
 from pipeline import paths
+from pipeline.params import Params, load_params
 from pipeline.stage import PARAMS, ParamsFile, stage
 
 

@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
+from pipeline.stage import VoiceBlock, VoiceModel
 
 
 def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="ONNX file to write.")],
-    model: Annotated[str | None, typer.Option(help="Which model: lstm (default), s6 or unet.")] = None,
-    block: Annotated[
-        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
-    ] = None,
+    model: VoiceModel = None,
+    block: VoiceBlock = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     weights: Annotated[
         Path | None, typer.Option(help="Voice to export. Default: the released one, else a trained one.")

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import load_params
 from pipeline import paths
+from pipeline.machine import WORKERS, Workers
+from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, require, stage
 
 
@@ -15,6 +16,7 @@ def features(
     shards: Annotated[Path, typer.Option(help="Folder of shards.")] = paths.SHARDS,
     fit: Annotated[Path, typer.Option(help="Fitted piano.")] = paths.FIT,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.FEATURES,
+    workers: Workers = WORKERS,
 ) -> None:
     """Compute what the models learn: band gains relative to the excitation."""
     from diffsynth.piano.piano import load_piano
@@ -26,7 +28,7 @@ def features(
     piano = load_piano(fit)
     with stage("features", params, ["audio", "features"]) as run:
         sets = {
-            split: build_features(read_shards(shards, split), piano, params.audio, params.features)
+            split: build_features(read_shards(shards, split), piano, params.audio, params.features, workers)
             for split in ("train", "validation")
         }
         for split, built in sets.items():

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import load_params
 from pipeline import paths
+from pipeline.machine import RENDERING_THREADS, Threads
+from pipeline.params import load_params
 from pipeline.stage import PARAMS, Block, Model, ParamsFile, require, stage
 
 
@@ -19,6 +20,7 @@ def infer(
     out: Annotated[Path, typer.Option(help="Folder of renders.")] = paths.RENDERS,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the diffusion noise.")] = None,
+    threads: Threads = RENDERING_THREADS,
 ) -> None:
     """Render the test performances block by block, and time it."""
     params = load_params(params_file, {"infer.steps": steps, "infer.seed": seed})
@@ -33,7 +35,7 @@ def infer(
     from diffsynth.synthesis.synthesizer import Synthesizer
     from diffsynth.synthesis.weights import load_voice
 
-    torch.set_num_threads(params.infer.threads)
+    torch.set_num_threads(threads)
     with stage("infer", params, ["audio", "infer"], model, block) as run:
         synthesizer = Synthesizer(load_voice(weights), params.infer.steps, params.infer.seed)
         folder = paths.of_variant(out, model, block)

@@ -1,11 +1,14 @@
 """Where every stage reads and writes by default, relative to the repository; dvc.yaml says the same."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffsynth.training.task import Inputs
 
 from diffsynth.runs.project import project_root
 
 DATA = Path("data")
-DEMO = Path("data/demo")
 RAW = Path("data/raw")
 ALIGNED = Path("data/aligned")
 SHARDS = Path("data/shards")
@@ -43,14 +46,8 @@ def checkpoint(model: str, block: int, stamp: str) -> Path:
     return root / CHECKPOINTS / "experiments" / f"{model}-{block}-{stamp[:16]}.safetensors"
 
 
-def training_data(data: Path, model: str) -> dict[Path, str]:
-    """What training a model reads under a data folder, and the command that makes each."""
-    shards = {data / SHARDS.name / "index.json": "shard"}
-    if model == "unet":  # learns from the recordings themselves
-        return shards
-    features = {
-        data / FEATURES.name / "train.safetensors": "features",
-        data / FEATURES.name / "validation.safetensors": "features",
-        data / FIT.parent.name / FIT.name: "fit",
-    }
-    return features | shards
+def training_inputs(data: Path) -> "Inputs":
+    """Where training finds what earlier stages have written under a data folder."""
+    from diffsynth.training.task import Inputs
+
+    return Inputs(data / SHARDS.name, data / FEATURES.name, data / FIT.parent.name / FIT.name)

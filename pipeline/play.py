@@ -9,6 +9,7 @@ import typer
 
 from diffsynth.errors import UserError
 from pipeline import paths
+from pipeline.stage import VoiceBlock, VoiceModel
 
 if TYPE_CHECKING:
     from diffsynth.live.sinks import Sink
@@ -31,10 +32,8 @@ def play(
     sink: Annotated[
         str | None, typer.Option(metavar="null|FILE.wav", help="Play nowhere or into a file instead.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Which model: lstm (default) or s6.")] = None,
-    block: Annotated[
-        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
-    ] = None,
+    model: VoiceModel = None,
+    block: VoiceBlock = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,

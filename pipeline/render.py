@@ -5,19 +5,21 @@ from typing import Annotated
 
 import typer
 
+from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
+from pipeline.stage import VoiceBlock, VoiceModel, or_list
 
 
 def render(
     source: Annotated[Path, typer.Argument(metavar="IN.mid", help="MIDI file to play.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.wav", help="WAV or FLAC file to write.")],
-    model: Annotated[str | None, typer.Option(help="Which model: lstm (default), s6 or unet.")] = None,
-    block: Annotated[
-        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
-    ] = None,
+    model: VoiceModel = None,
+    block: VoiceBlock = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
-    backend: Annotated[str, typer.Option(help="What computes the network: torch or onnx.")] = "torch",
+    backend: Annotated[str, typer.Option(help=f"What computes the network: {or_list(BACKENDS)}.")] = BACKENDS[
+        0
+    ],
     weights: Annotated[
         Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
     ] = None,
@@ -29,7 +31,7 @@ def render(
 
     if target.suffix.lower() not in (".wav", ".flac"):
         raise UserError(f"{target} must end in .wav or .flac")
-    from diffsynth.config import BACKENDS, choice
+    from diffsynth.config import choice
     from diffsynth.runs.files import check_writable
 
     check_writable(target)

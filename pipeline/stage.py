@@ -1,20 +1,36 @@
 """What every command shares: its options, its check of an earlier stage, its MLflow run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from diffsynth.config import Params
+from diffsynth.audio.format import BLOCKS
 from diffsynth.errors import UserError
+from diffsynth.models.registry import MODELS
 from diffsynth.runs.tracking import Run, track
+from pipeline.params import Params
+
+
+def or_list(names: Iterable[Any]) -> str:
+    """Names as a sentence lists them: "a, b or c"."""
+    *first, last = map(str, names)
+    return f"{', '.join(first)} or {last}" if first else last
+
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="File of parameters.", show_default=True)]
-Model = Annotated[str, typer.Option("--model", help="Which model: lstm, s6 or unet.")]
-Block = Annotated[int, typer.Option("--block", help="Samples per block: 512, 1024, 2048 or 4096.")]
+Model = Annotated[str, typer.Option("--model", help=f"Which model: {or_list(MODELS)}.")]
+Block = Annotated[int, typer.Option("--block", help=f"Samples per block: {or_list(BLOCKS)}.")]
+
+VoiceModel = Annotated[
+    str | None,
+    typer.Option("--model", help=f"Which model: {or_list(MODELS)}. Default: {next(iter(MODELS))}."),
+]
+VoiceBlock = Annotated[
+    int | None, typer.Option("--block", help=f"Samples per block: {or_list(BLOCKS)}. Default: {BLOCKS[0]}.")
+]
 
 PARAMS = Path("params.yaml")
 
@@ -42,7 +58,7 @@ def stage(
         UserError: MLflow's store cannot be reached.
     """
     cell = {key: value for key, value in (("model", model), ("block", block)) if value is not None}
-    values = {section: asdict(getattr(params, section)) for section in sections}
+    values = {section: params.values(section) for section in sections}
     with track(name, {**cell, **values}, cell, run_id) as run:
         yield run
 

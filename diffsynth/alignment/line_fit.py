@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
+from diffsynth.alignment.config import Align
 from diffsynth.alignment.key_recognition import recognise
 from diffsynth.alignment.matching import Notes, Search, heard, onsets, search, search_few
 from diffsynth.alignment.onsets import KEY_STEP, Curve, KeyCurves, attack_curve, loudness_rise
 from diffsynth.audio.files import BLOCK, Samples
-from diffsynth.config import Align
 from diffsynth.midi.events import Events
 
 # Calibration against FluidSynth (two SoundFonts, 88 keys, velocities 15 to 120, alone and in music):

@@ -11,8 +11,8 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
+from diffsynth.alignment.config import Align
 from diffsynth.alignment.onsets import DETUNINGS, Curve, KeyCurves
-from diffsynth.config import Align
 from diffsynth.midi.events import KEYS, LOWEST_KEY, NOTE_ON, Events
 
 # What the curves show later than the note starts, in s; see `diffsynth.alignment.line_fit.LATENCY`.

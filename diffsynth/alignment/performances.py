@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from diffsynth.alignment.config import Align
 from diffsynth.alignment.line_fit import Alignment, measure
 from diffsynth.alignment.tuning import measure_pitch
 from diffsynth.audio.files import SampleRange, Samples, Spool, stream_audio, write_audio
+from diffsynth.audio.format import AudioFormat
 from diffsynth.audio.levels import Levels, measure_levels, performance_part
-from diffsynth.config import Align, AudioFormat
 from diffsynth.datasets.manifest import Performance, read_manifest
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events
@@ -27,6 +28,9 @@ from diffsynth.midi.files import read_midi
 from diffsynth.runs.files import atomic_path, write_json
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
+
+# Parts of the library that decide what becomes of a performance.
+CODE = ("alignment", "audio", "midi", "datasets/manifest.py")
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,10 @@ def align_performance(
     return entry
 
 
-def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align) -> list[Entry]:
-    """Align all performances of a manifest into the folder `out`, with an index.
+def align_all(
+    raw: Path, out: Path, audio_format: AudioFormat, config: Align, workers: int = 1
+) -> list[Entry]:
+    """Align all performances of a manifest into the folder `out`, with an index, in so many processes.
 
     Raises:
         UserError: there is no manifest, or no performance could be aligned.
@@ -120,7 +126,7 @@ def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align) ->
     manifest = read_manifest(raw)
     with resumable_folder(out) as folder:
         job = partial(align_performance, raw=raw, out=folder, audio_format=audio_format, config=config)
-        entries = list(parallel_map(job, manifest.performances, config.workers, "aligning"))
+        entries = list(parallel_map(job, manifest.performances, workers, "aligning"))
         if not entries:
             raise UserError(f"{raw / 'manifest.json'} lists no performances")
         if not any(entry.status == "ok" for entry in entries):
@@ -135,8 +141,7 @@ def _stamp(performance: Performance, raw: Path, audio_format: AudioFormat, confi
     """All that decides what becomes of a performance; its files by the manifest, size and time."""
     files = [raw / performance.midi, raw / performance.audio]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    limits = asdict(replace(config, workers=0))
-    return make_stamp(asdict(performance), states, audio_format.sample_rate, limits)
+    return make_stamp(CODE, asdict(performance), states, audio_format.sample_rate, asdict(config))
 
 
 def _files(entry: Entry) -> list[str]:

@@ -86,6 +86,18 @@ def clipped(samples: NDArray[np.float32]) -> int:
     return int((full[1:] & full[:-1]).sum())
 
 
+def require_some(found: object, set_aside: list[SetAside], root: str | Path, what: str) -> None:
+    """Refuse a source in which nothing can be used.
+
+    Raises:
+        UserError: `found` is empty; names the first reasons.
+    """
+    if found:
+        return
+    reasons = "; ".join(f"{item.name}: {item.reason}" for item in set_aside[:3])
+    raise UserError(f"{root} holds no usable {what}{f' ({reasons})' if reasons else ''}")
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` into a folder, atomically."""
     write_json(folder / FILE, dataclasses.asdict(manifest))

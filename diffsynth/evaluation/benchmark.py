@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from diffsynth.config import BACKENDS
 from diffsynth.errors import UserError
+from diffsynth.synthesis.config import BACKENDS
 
 BASELINE = "unet"
 TURN = 0.25  # s of audio that a row plays before the next one does
@@ -191,9 +191,9 @@ def bench_voice(setting: Setting, weights: Path, trained: Path) -> Any:
 def _baseline(setting: Setting, weights: Path) -> Any:
     import torch
 
-    from diffsynth.config import AudioFormat, Unet
-    from diffsynth.models.unet import FRAMES
-    from diffsynth.representation.stft_frames import FrameScale
+    from diffsynth.audio.format import AudioFormat
+    from diffsynth.models.unet import Unet
+    from diffsynth.representation.stft_frames import FRAMES, FrameScale
     from diffsynth.synthesis.frame_voice import FrameConfig, FrameVoice
     from diffsynth.synthesis.weights import find_weights, load_voice
 
@@ -203,7 +203,8 @@ def _baseline(setting: Setting, weights: Path) -> Any:
         path = None
     if path is None:
         torch.manual_seed(SEED)
-        config = FrameConfig(setting.model, setting.block, AudioFormat(setting.sample_rate, 128), Unet(128))
+        audio = AudioFormat(setting.sample_rate, 128)
+        config = FrameConfig(setting.model, setting.block, audio, Unet(128))
         scale = FrameScale(np.ones((FRAMES, setting.block // 2), dtype=np.float32))
         return FrameVoice(config, config.new_denoiser().eval().requires_grad_(False), scale)
     voice: Any = load_voice(path)

@@ -7,8 +7,8 @@ import numpy as np
 from tqdm import tqdm
 
 from diffsynth.audio.files import Audio, read_audio
-from diffsynth.config import Evaluate
 from diffsynth.errors import UserError
+from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
 from diffsynth.evaluation.metrics import evaluate_pair
 from diffsynth.runs.files import atomic_folder, read_json, write_json

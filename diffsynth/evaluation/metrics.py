@@ -27,9 +27,9 @@ import mir_eval
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.config import Evaluate
 from diffsynth.errors import UserError
 from diffsynth.evaluation.compiled import librosa
+from diffsynth.evaluation.config import Evaluate
 
 FFT = 2048  # samples, of the analysis that onsets, pitch, chroma and log spectra share
 HOP = 512

@@ -1,9 +1,8 @@
-"""The attack: modes of the hammer's blow, at any frequency.
+"""The attack: modes of the knock of hammer and soundboard, at any frequency.
 
-Partials do not explain the beginning of a note, the knock of hammer and soundboard. What is left of it when
-the partials have been taken away is averaged over the strikes of a key, for as long as they stand alone,
-and split into damped sinusoids by the matrix pencil method (Hua and Sarkar, 1990). Played by the same bank,
-they are modes like all others.
+Partials do not explain the beginning of a note. What they leave of it is averaged over the strikes of a key,
+for as long as they stand alone, and split into damped sinusoids by the matrix pencil method (Hua and Sarkar,
+1990). These are modes like all others, played by the same bank.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,15 +22,15 @@ ALONE = 0.03  # s before a strike in which no other key may be struck
 SHARE = 0.2  # of all strikes, by weight, that must still stand alone where an attack ends
 MODES = 160  # per second of an attack, at most
 PENCIL = 0.2  # share of the attack in a row of the matrix pencil
-SLOWEST, FASTEST = 5.0, 1500.0  # 1/s; slower ones are the business of partials
-LOUDER = 4.0  # times the largest sample: what one mode may claim of the onset
-UNEXPLAINED = 0.7  # share of an attack's energy: modes that leave more than that fit noise
+SLOWEST, FASTEST = 5.0, 1500.0  # 1/s; slower ones belong to partials
+LOUDER = 4.0  # times the largest sample: highest amplitude of one mode at the onset
+UNEXPLAINED = 0.7  # share of an attack's energy: modes that leave more than that have fitted noise
 RIDGE = 1e-3  # keeps modes that nearly cancel each other from growing
 PolesAndAmplitudes = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 
 
 def add_attacks(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> Piano:
-    """The same piano with the modes of its attacks, as far as strikes that stand alone show them.
+    """The same piano with the modes of its attacks, where enough strikes stand alone.
 
     Args:
         piano: the modes of its partials.
@@ -74,7 +73,7 @@ def _collect(
     sums: NDArray[np.float64],
     weight: NDArray[np.float64],
 ) -> None:
-    """Add up what the partials leave of every strike while it stands alone, loud ones counting more."""
+    """Add up what the partials leave of every strike while it stands alone; loud strikes count more."""
     shortest, longest = round(SHORTEST * recording.rate), sums.shape[1]
     before = round(ALONE * recording.rate)
     notes = soundings(recording.events, len(recording.audio))
@@ -98,9 +97,9 @@ def _mean(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np
 def attack_modes(
     attack: NDArray[np.float64], loudest: float, rate: int, max_frequency: float
 ) -> PolesAndAmplitudes | None:
-    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it is mere noise.
+    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it is only noise.
 
-    `loudest` is the gain of the loudest strike: what cannot be heard even then is left out.
+    `loudest` is the gain of the loudest strike: modes that cannot be heard even then are left out.
     """
     if not attack.any():
         return None

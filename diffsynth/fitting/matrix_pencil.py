@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 MAX_MODES = 3
 MIN_DECAY, MAX_DECAY = 0.05, 120.0  # 1/s
 WORTH = 0.7  # an additional mode must bring the squared residual below this share
-LOUDER = 3.0  # times the loudest frame: what a fit may claim of the onset, which no frame shows alone
+LOUDER = 3.0  # times the loudest frame: highest onset of a fit, which is extrapolated
 PENCIL = 24  # frames in a row of the matrix pencil
 
 
 @dataclass(frozen=True)
 class Modes:
-    """Modes of one partial: frequency in Hz from the partial's, decay in 1/s, complex amplitude."""
+    """Modes of one partial: offset from its frequency in Hz, decay in 1/s, complex amplitude."""
 
     offset: NDArray[np.float64]
     decay: NDArray[np.float64]
@@ -36,11 +36,11 @@ def fit_modes(
     """Fit one to three modes to the envelope of a partial.
 
     Args:
-        envelope: [frames] windowed Fourier sums at the partial's frequency, turned back to the onset;
+        envelope: [frames] windowed Fourier sums at the partial's frequency, phases relative to the onset;
             frame i starts i * step seconds after the onset. NaN where unknown.
         weight: [frames] how much each frame counts in the amplitudes.
         step: seconds between frames.
-        window: the analysis window, whose effect on a decaying mode is taken out.
+        window: the analysis window, whose effect on a decaying mode is compensated.
         rate: samples per second of the window.
     """
     known = np.isfinite(envelope)
@@ -69,7 +69,7 @@ def _solve(
     window: NDArray[np.float64],
     rate: int,
 ) -> tuple[Modes, float]:
-    """Amplitudes of modes with known poles, the window's effect taken out, and the squared error."""
+    """Amplitudes of modes with known poles, the window compensated, and the squared error."""
     amplitude, error = _amplitudes(envelope, weight, known, poles, step)
     return Modes(poles.imag / (2 * np.pi), -poles.real, amplitude / window_effect(poles, window, rate)), error
 
@@ -77,13 +77,13 @@ def _solve(
 def window_effect(
     poles: NDArray[np.complex128], window: NDArray[np.float64], rate: int
 ) -> NDArray[np.complex128]:
-    """Factor by which a windowed sum from its start on sees modes with poles in 1/s."""
+    """Factor from the amplitude of modes (poles in 1/s) at the start of a window to their windowed sum."""
     turns = np.exp(np.outer(np.arange(len(window)) / rate, poles))
     return np.asarray((window[:, None] * turns).sum(axis=0) / window.sum())
 
 
 def _believable(modes: Modes, seen: NDArray[np.complex128]) -> bool:
-    """Whether the onset that the modes imply is not far above what was seen after it."""
+    """Whether the onset that the modes imply is not far above what was measured after it."""
     return float(np.abs(modes.amplitude).max()) < LOUDER * float(np.abs(seen).max())
 
 
@@ -109,12 +109,12 @@ def _pencil(envelope: NDArray[np.complex128], step: float) -> Iterator[NDArray[n
 def poles_of(
     envelope: NDArray[np.complex128], order: int, longest: int, step: float
 ) -> NDArray[np.complex128]:
-    """So many poles in 1/s of a signal by the matrix pencil method, none if it is too short.
+    """Poles in 1/s of a signal by the matrix pencil method; none if it is too short.
 
     Args:
         envelope: [frames].
-        order: how many.
-        longest: frames in a row of the pencil, at most.
+        order: number of poles.
+        longest: largest number of frames in a row of the pencil.
         step: seconds between frames.
     """
     columns = min(len(envelope) // 2, longest)

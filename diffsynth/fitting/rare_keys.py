@@ -1,7 +1,7 @@
-"""Keys too rare to be refined: they take the refined sound of the nearest key that is not.
+"""Keys that are struck too rarely to be refined take the modes of the nearest key that was refined.
 
-Keys never played were filled before, but from keys that were not refined yet. Partials follow the
-pitch of the key that they are given to; the modes of attacks, knocks of hammer and case, stay.
+Keys that were never played had modes already, but from keys before refinement. The frequencies of partials
+are moved to the pitch of the new key; the modes of attacks, the knock of hammer and case, are not moved.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import equal_tempered
 from diffsynth.piano.piano import Piano
 
-CLOSE = 0.035  # of equal temperament, as far as the ratio of two keys is believed: 60 cents
+CLOSE = 0.035  # largest deviation of the ratio of two keys from equal temperament: 60 cents
 Modes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.complex128]]
 
 
@@ -67,7 +67,7 @@ def _take(piano: Piano, key: int, source: int, max_frequency: float) -> Piano:
 
 
 def _sound(piano: Piano, key: int, source: int, max_frequency: float) -> Modes:
-    """Modes of a key, taken from another."""
+    """Modes for a key, taken from another one."""
     from_ = np.flatnonzero(piano.key == source)
     frequency, decay = piano.frequency[from_], piano.decay[from_]
     frequency = frequency * np.where(decay <= MAX_DECAY, _interval(piano, key, source), 1.0)

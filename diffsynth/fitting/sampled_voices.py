@@ -1,7 +1,8 @@
-"""Whether an instrument is a sampler, in which every strike is a voice of its own.
+"""Whether a piano is a sampled instrument, in which every strike is a voice of its own.
 
-Keys that are struck again while a pedal holds them tell: once the pedal rises under a finger, strings
-go on as they are, but of a sampler's voices only the last is left (`diffsynth.midi.dampers`).
+Keys that are struck again while a pedal holds them show it. When the pedal rises and a finger still holds
+the key, real strings ring on, but in a sampled instrument all voices but the last one end
+(`diffsynth.midi.dampers`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from diffsynth.piano.piano import Piano
 
 
 def find_sampled(piano: Piano, recordings: Sequence[Take]) -> Piano:
-    """The piano as a sampler if that explains the recordings better, else as strings."""
+    """The piano as a sampled instrument if that explains the recordings better, else as strings."""
     strings, sampler = (replace(piano, sampled=sampled) for sampled in (False, True))
     return sampler if _left(sampler, recordings) < _left(strings, recordings) else strings
 

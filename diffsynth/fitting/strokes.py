@@ -1,13 +1,13 @@
-"""Strokes: what the modes of one key do between two events of that key, played and correlated fast.
+"""Strokes: the modes of one key between two events of that key, played and correlated fast.
 
 From a strike until its damper falls or it is struck again, a key is a sum of free modes
 
     Re sum_p amplitude_p state_p z_p^t,    z_p = exp((2 pi i frequency_p - decay_p) / rate),
 
-where `state` is the gain of the strike and what strikes before it have left. Such stretches of one key
-never overlap, and all inner products of their modes have closed forms: geometric series. After the
-damper's fall the modes go on with faster decays. Where of a sampler's key only the last strike is held on,
-a new stroke begins that is this strike, so much older; what it was not goes on as if damped.
+where `state` is the gain of the strike plus what is left of strikes before it. Strokes of one key never
+overlap, and all inner products of their modes have closed forms: geometric series. After the damper has
+fallen the modes decay faster. In a sampled instrument all strikes of a key but the last one may end; then a
+new stroke begins, which is the last strike at its age, and the others decay as if damped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ class Strokes:
         free: [n] samples until the damper falls, the key is struck again, or the recording ends.
         damps: [n] whether the damper falls then.
         carry: [n] samples since the stroke before, if its strings have not been damped; else 0.
-        age: [n] samples of the strike at the onset: 0, but where nothing else of a sampler's key is held on.
+        age: [n] samples of the strike at the onset; 0, unless older strikes of a sampled instrument end here.
         gain: [n] of the strike, by its velocity.
     """
 
@@ -56,7 +56,7 @@ class Pieces:
         stroke: [m] which.
         offset: [m] samples from its onset.
         length: [m] samples.
-        weight: [m] of squares and products.
+        weight: [m] factor on squares and products.
     """
 
     stroke: NDArray[np.int64]
@@ -77,7 +77,7 @@ def whole(strokes: Strokes, chosen: NDArray[np.int64]) -> Pieces:
 
 @dataclass
 class _Stroke:
-    """A stroke that has begun; `older` says whether anything but its strike sounds in it."""
+    """A stroke that has begun; `older` says whether strikes before its own sound in it."""
 
     onset: int
     gain: float
@@ -140,7 +140,7 @@ class KeyModes:
         release: 1/s, added to the decay once the damper is down.
         strokes: of the key.
         rate: samples per second.
-        turn: [n, p] factor of each mode in each strike, beside the gain; 1 where it is left out.
+        turn: [n, p] factor of each mode in each strike, beside the gain; 1 if left out.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class KeyModes:
         self.state = self._states()
 
     def _states(self) -> NDArray[np.complex128]:
-        """[n, p] what a strike starts with: itself and what is left of those before."""
+        """[n, p] amplitudes at the start of a stroke: the strike, and what is left of those before."""
         age = self.strokes.age[:, None]
         states = self.strokes.gain[:, None] * self.turn * np.exp(self.pole * age)
         for row, carry in enumerate(self.strokes.carry.tolist()):
@@ -190,7 +190,7 @@ class KeyModes:
                 self._play(left, self._damped[: -(-len(tail) // FRAME)], self._damped_table, tail)
 
     def _left(self, n: int) -> NDArray[np.complex128] | None:
-        """[p] what goes on as if damped when a stroke ends, if anything does."""
+        """[p] what decays as if damped when a stroke ends, if anything does."""
         strokes, left = self.strokes, self.state[n] * np.exp(self.pole * self.strokes.free[n])
         if strokes.damps[n]:
             return left
@@ -237,7 +237,7 @@ class KeyModes:
         return plain, timed
 
     def _weighted(self, pieces: Pieces, weight: NDArray[np.float64]) -> NDArray[np.complex128]:
-        """[m, p] what modes have come to where pieces begin, times some weight."""
+        """[m, p] amplitudes of modes where pieces begin, times some weight."""
         turned = np.exp(self.pole * pieces.offset[:, None])
         return np.asarray(weight[:, None] * self.state[pieces.stroke] * turned)
 
@@ -290,7 +290,7 @@ def _series(
 def remainder(
     piano: Piano, recordings: Sequence[Take], strokes: Sequence[Strokes]
 ) -> list[NDArray[np.float32]]:
-    """What a piano does not explain of recordings of one rate, [time] each."""
+    """What a piano does not explain of recordings of one sample rate, [time] each."""
     rest = [-recording.audio for recording in recordings]
     for key in np.unique(piano.key).tolist():
         modes = modes_of(piano, key, strokes[key], recordings[0].rate)

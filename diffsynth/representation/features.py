@@ -1,7 +1,7 @@
 """What networks are trained on: conditions, gains and weights of all segments of a split.
 
-Frames do not depend on block size or model, so one set serves every training run. Arrays are kept
-in half precision: gains and levels need three digits, and hours of data have to fit in memory.
+Frames do not depend on block size or model, so one set serves every training run. Arrays are in half
+precision: gains and levels need three digits, and hours of data must fit in memory.
 """
 
 from collections.abc import Iterable
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from diffsynth.config import AudioFormat, Features
+from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, to_samples
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
+from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField, Normaliser
 from diffsynth.runs.files import atomic_path
 from diffsynth.runs.parallel import parallel_map
@@ -84,15 +85,20 @@ def segment_features(
 
 
 def build_features(
-    segments: Iterable[Segment], piano: Piano, audio: AudioFormat, features: Features, progress: bool = True
+    segments: Iterable[Segment],
+    piano: Piano,
+    audio: AudioFormat,
+    features: Features,
+    workers: int = 1,
+    progress: bool = True,
 ) -> FeatureSet:
-    """Features of all segments, in order, computed by `features.workers` processes.
+    """Features of all segments, in order, computed by so many processes.
 
     Raises:
         UserError: there is no segment.
     """
     job = partial(segment_features, piano=piano, audio=audio, features=features)
-    rows = list(parallel_map(job, list(segments), features.workers, "features", progress))
+    rows = list(parallel_map(job, list(segments), workers, "features", progress))
     if not rows:
         raise UserError("there is nothing to compute features of: each split needs a performance")
     cond, gains, weight = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))

@@ -12,7 +12,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,16 +22,18 @@ import numpy as np
 import soundfile
 
 from diffsynth.audio.files import Audio, AudioFile, Samples, audio_length
-from diffsynth.config import Shard, choice
+from diffsynth.config import choice
 from diffsynth.errors import UserError
 from diffsynth.midi.dampers import Dampers
 from diffsynth.midi.events import CONTROL, LOWEST_KEY, PEDALS, Events, to_samples
 from diffsynth.runs.files import atomic_path, read_json, sha256, write_json
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.shards.config import Shard
 
 SPLITS = ("train", "validation", "test")
 MEMBERS = ("events.npy", "flac", "json")
+CODE = ("shards", "audio", "midi")  # parts of the library that decide what is in a shard
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,10 @@ def plan_shards(split: str, counts: dict[str, int], samples_per_shard: int) -> l
     return plans
 
 
-def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
+def write_shards(aligned: Path, out: Path, config: Shard, workers: int = 1) -> dict[str, Any]:
     """Cut the accepted performances of a folder of aligned data into shards; returns the index.
+
+    The result does not depend on `workers`, the number of processes.
 
     Raises:
         UserError: there is no aligned data, or a segment would be empty.
@@ -141,7 +145,7 @@ def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
     with resumable_folder(out) as folder:
         job = partial(_write_shard, aligned=aligned, folder=folder, rate=rate, config=config)
         everything = [plan for split in SPLITS for plan in plans[split]]
-        written = iter(list(parallel_map(job, everything, config.workers, "writing shards")))
+        written = iter(list(parallel_map(job, everything, workers, "writing shards")))
         for split in SPLITS:
             shards = list(islice(written, len(plans[split])))
             samples = sum(shard["samples"] for shard in shards)
@@ -216,7 +220,7 @@ def _write_shard(plan: ShardPlan, aligned: Path, folder: Path, rate: int, config
     """
     files = [aligned / f"{name}.{kind}" for name, _, _ in plan.pieces for kind in ("flac", "npy")]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    stamp = make_stamp(plan.pieces, states, rate, asdict(replace(config, workers=0)))
+    stamp = make_stamp(CODE, plan.pieces, states, rate, asdict(config))
     known = recall(folder, plan.name, stamp)
     if known is not None:
         return dict(known)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diffsynth.midi.events import SAMPLE_EVENT, Events, to_samples
 from diffsynth.synthesis.block_step import Step, TorchStep
-from diffsynth.synthesis.weights import AnyVoice
+from diffsynth.synthesis.voice import Voice
 
 TAIL = 3.0  # s rendered after the last event, so that the last notes die away
 
@@ -29,7 +29,7 @@ class Synthesizer:
         network: computes the network in place of PyTorch, with a sampler of its own.
     """
 
-    def __init__(self, voice: AnyVoice, steps: int = 1, seed: int = 0, network: Step | None = None) -> None:
+    def __init__(self, voice: Voice, steps: int = 1, seed: int = 0, network: Step | None = None) -> None:
         config = voice.config
         self.voice, self.steps, self.seed = voice, steps, seed
         self.block, self.rate = config.block, config.audio.sample_rate

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffsynth.config import Train
 from diffsynth.errors import UserError
-from diffsynth.models import State
+from diffsynth.models.parts.denoiser import State
 from diffsynth.representation.features import FeatureSet
 from diffsynth.representation.gain_field import Normaliser
+from diffsynth.training.config import Train
 
 NEPER = 20 / math.log(10)  # dB
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffsynth.config import Diffusion, Train
 from diffsynth.diffusion import Denoise, loss, sample
 from diffsynth.errors import UserError
-from diffsynth.models import Denoiser
+from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.training.batches import Batch, Examples
+from diffsynth.training.config import Diffusion, Train
 
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
 VALIDATION = 32  # sequences
@@ -185,7 +185,7 @@ class Trainer:
 
 
 def _check(train: Train) -> None:
-    for name in ("steps", "batch_size", "mini_batch_size", "validate_every", "checkpoint_every"):
+    for name in ("steps", "batch_size", "mini_batch_size", "validate_every"):
         if getattr(train, name) < 1:
             raise UserError(f"train.{name} must be at least 1")
     if train.batch_size % train.mini_batch_size:

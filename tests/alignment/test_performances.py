@@ -123,7 +123,7 @@ def test_names_in_any_script_are_drawn(aligned, tmp_path):
 
 
 def test_results_do_not_depend_on_the_number_of_processes(aligned, tmp_path):
-    align_all(aligned / "raw", tmp_path / "out", FORMAT, replace(CONFIG, workers=2))
+    align_all(aligned / "raw", tmp_path / "out", FORMAT, CONFIG, workers=2)
     names = sorted(path.name for path in (aligned / "out").iterdir())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     for name in names:

@@ -6,11 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from support.source_files import DEMO, dataset, write_pair
+from support.source_files import QUIET, dataset, write_pair
 
 from diffsynth.datasets.folder import find_pairs
 from diffsynth.datasets.manifest import clipped, read_manifest, verify
-from diffsynth.datasets.registry import bring, midi_jobs
+from diffsynth.datasets.registry import bring
+from diffsynth.datasets.rendered import midi_jobs
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, make_events
 from diffsynth.midi.files import write_midi
@@ -43,7 +44,7 @@ def test_a_folder_of_pairs_is_copied_and_the_rest_set_aside(tmp_path):
     write_pair(root, "twice")
     shutil.copy(root / "one.wav", root / "twice.aiff")
     write_pair(root, ".hidden")
-    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", progress=False)
+    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", QUIET)
 
     assert {p.title: p.name for p in manifest.performances} == {
         "STEREO": "STEREO",
@@ -83,7 +84,7 @@ def test_a_name_that_is_not_utf8_is_named_and_set_aside(tmp_path):
     for source in [*tmp_path.glob("*.mid"), *tmp_path.glob("*.wav")]:
         for name in (source.stem, "l\udce9", "b\udcff/l"):
             shutil.copy(source, root / f"{name}{source.suffix}")
-    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", progress=False)
+    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", QUIET)
     assert [p.title for p in manifest.performances] == ["a", "b", "c"]
     assert read_manifest(tmp_path / "raw") == manifest
     reason = "the name is not UTF-8: rename the file or folder"
@@ -93,7 +94,7 @@ def test_a_name_that_is_not_utf8_is_named_and_set_aside(tmp_path):
 def test_midi_files_with_such_names_are_set_aside_as_well(tmp_path):
     write_pair(tmp_path, "a")
     shutil.copy(tmp_path / "a.mid", tmp_path / "caf\udce9.mid")
-    jobs, set_aside = midi_jobs(dataset(name="rendered", root=str(tmp_path)), tmp_path / "raw")
+    jobs, set_aside = midi_jobs(tmp_path, tmp_path / "raw", 0.1, 0.1, 0)
     assert [job.title for job in jobs] == ["a"]
     assert [item.name for item in set_aside] == [r"caf\xe9"]
 
@@ -133,21 +134,21 @@ def test_a_folder_without_anything_usable(tmp_path, monkeypatch, root, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lonely.wav").write_bytes(b"")
     with pytest.raises(UserError, match=message):
-        bring(dataset(name="folder", root=root), tmp_path / "raw", progress=False)
+        bring(dataset(name="folder", root=root), tmp_path / "raw", QUIET)
     assert not (tmp_path / "raw").exists()
 
 
 def test_files_of_others_are_never_replaced(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="holds other files"):
-        bring(dataset(name="demo"), tmp_path, DEMO)
+        bring(dataset(name="demo"), tmp_path)
     music = tmp_path / "raw" / "music"
     music.mkdir(parents=True)
     write_pair(music, "a")
     with pytest.raises(UserError, match="which would be replaced"):
-        bring(dataset(name="folder", root=str(music)), tmp_path / "raw", progress=False)
+        bring(dataset(name="folder", root=str(music)), tmp_path / "raw", QUIET)
     with pytest.raises(UserError, match="is a file"):
-        bring(dataset(name="demo"), tmp_path / "mine.txt", DEMO)
+        bring(dataset(name="demo"), tmp_path / "mine.txt")
     assert (tmp_path / "mine.txt").read_text() == "precious"
     assert (music / "a.wav").is_file()
 
@@ -156,5 +157,5 @@ def test_what_was_brought_before_is_not_taken_for_the_users_own(tmp_path):
     for name in "abc":
         write_pair(tmp_path, name)
     for _ in range(2):
-        manifest = bring(dataset(name="folder", root=str(tmp_path)), tmp_path / "raw", progress=False)
+        manifest = bring(dataset(name="folder", root=str(tmp_path)), tmp_path / "raw", QUIET)
         assert [p.name for p in manifest.performances] == ["a", "b", "c"]

@@ -4,28 +4,31 @@ import numpy as np
 import pytest
 import soundfile
 from support.fluidsynth import SOUNDFONT, needs_fluidsynth
-from support.source_files import dataset
+from support.source_files import QUIET, dataset
 
+from diffsynth.datasets.composer.corpus import generated_jobs
 from diffsynth.datasets.manifest import verify
-from diffsynth.datasets.registry import bring, generated_jobs
+from diffsynth.datasets.registry import bring
 from diffsynth.errors import UserError
 from diffsynth.midi.events import NOTE_ON, make_events, to_notes
 from diffsynth.midi.files import read_midi, write_midi
 
+SHARES = 0.1, 0.1, 0  # of validation and test, and the seed
+
 
 @needs_fluidsynth
 def test_the_generator_is_rendered_to_the_length_asked_for(tmp_path):
-    asked = dataset(name="rendered", minutes=0.6, seed=4, soundfont=str(SOUNDFONT), workers=1)
-    manifest = bring(asked, tmp_path / "raw", progress=False)
+    asked = dataset(name="rendered", minutes=0.6, seed=4, soundfont=str(SOUNDFONT))
+    manifest = bring(asked, tmp_path / "raw", QUIET)
     assert {p.split for p in manifest.performances} == {"train", "validation", "test"}
     assert sum(p.duration for p in manifest.performances) / 60 == pytest.approx(0.6, abs=0.05)
     verify(tmp_path / "raw", manifest)
-    assert bring(asked, tmp_path / "raw", progress=False) == manifest
+    assert bring(asked, tmp_path / "raw", QUIET) == manifest
 
 
 def test_more_minutes_add_performances_and_change_none():
-    short = {job.name: job for job in generated_jobs(dataset(minutes=12))}
-    long = {job.name: job for job in generated_jobs(dataset(minutes=20))}
+    short = {job.name: job for job in generated_jobs(12, *SHARES)}
+    long = {job.name: job for job in generated_jobs(20, *SHARES)}
     assert {"keys_000", "music_00000"} < set(short)
     assert short.keys() < long.keys()
     for name, job in short.items():
@@ -41,8 +44,8 @@ def test_midi_files_are_rendered_with_exact_labels(tmp_path):
     for name, key in (("a", 60), ("deep/b c", 64), ("d", 67)):
         write_midi(root / f"{name}.mid", make_events([(0.1234567, NOTE_ON, key, 80), (0.5, 0, key, 0)]))
     (root / "broken.midi").write_bytes(b"MThd")
-    asked = dataset(name="rendered", root=str(root), soundfont=str(SOUNDFONT), workers=1)
-    manifest = bring(asked, tmp_path / "raw", progress=False)
+    asked = dataset(name="rendered", root=str(root), soundfont=str(SOUNDFONT))
+    manifest = bring(asked, tmp_path / "raw", QUIET)
     assert [p.name for p in manifest.performances] == ["a", "d", "deep_b_c"]
     assert [item.name for item in manifest.set_aside] == ["broken"]
     onset = to_notes(read_midi(tmp_path / "raw" / "a.mid"))["onset"][0]
@@ -54,7 +57,7 @@ def test_midi_files_are_rendered_with_exact_labels(tmp_path):
 @pytest.mark.parametrize("minutes", [0, -1, 0.4])
 def test_too_few_minutes(minutes):
     with pytest.raises(UserError, match=r"at least 0\.5"):
-        generated_jobs(dataset(minutes=minutes))
+        generated_jobs(minutes, *SHARES)
 
 
 @needs_fluidsynth

@@ -7,7 +7,6 @@ import pytest
 from matplotlib.image import imread
 from mlflow import MlflowClient
 
-from diffsynth.config import load_params
 from diffsynth.errors import UserError
 from diffsynth.evaluation.comparison import (
     MEASURES,
@@ -22,6 +21,7 @@ from diffsynth.evaluation.comparison import (
     to_markdown,
 )
 from pipeline.app import run
+from pipeline.params import load_params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 METRICS = [

@@ -6,12 +6,12 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from diffsynth.audio.files import write_audio
-from diffsynth.config import load_params
 from diffsynth.errors import UserError
 from diffsynth.evaluation.evaluating import evaluate_renders, round_values
 from diffsynth.evaluation.metrics import evaluate_pair
 from diffsynth.runs.files import write_json
 from pipeline.app import main
+from pipeline.params import load_params
 
 RATE = 24000
 CONFIG = load_params().evaluate

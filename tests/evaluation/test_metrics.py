@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffsynth.config import Evaluate
 from diffsynth.errors import UserError
 from diffsynth.evaluation import metrics
+from diffsynth.evaluation.config import Evaluate
 
 RATE = 25600  # the onset hop of 256 samples is 10 ms
 CONFIG = Evaluate(fft_sizes=[1024, 2048, 4096], onset_tolerance=0.05, pitch_tolerance=50.0)

@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from diffsynth import __version__
-from diffsynth.config import load_params
 from pipeline.app import COMMANDS, LazyGroup, app, main, run
+from pipeline.params import load_params
 
 ROOT = Path(__file__).parents[2]
 PARAMS = (ROOT / "params.yaml").read_text()

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from diffsynth.config import BLOCKS, MODELS
+from diffsynth.audio.format import BLOCKS
+from diffsynth.models.registry import MODELS
 from pipeline.app import COMMANDS, LazyGroup
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from diffsynth.audio.files import read_audio
-from diffsynth.config import Unet
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events
 from diffsynth.midi.files import read_midi, write_midi
+from diffsynth.models.unet import Unet
 from diffsynth.runs.files import read_json, sha256
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice, read_card

@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from diffsynth.config import AudioFormat, Features, Shard
+from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA, make_events, to_samples
 from diffsynth.piano.modal_bank import play_whole
+from diffsynth.representation.config import Features
 from diffsynth.representation.features import (
     FeatureSet,
     build_features,
@@ -18,11 +19,12 @@ from diffsynth.representation.features import (
     save_features,
     segment_features,
 )
+from diffsynth.shards.config import Shard
 from diffsynth.shards.segments import Segment, cut_segments
 
 RATE, FRAME = 24000, 128
 AUDIO = AudioFormat(RATE, FRAME)
-FEATURES = Features(workers=1, bands=16, highest=10500.0, window=1024, floor=-80.0)
+FEATURES = Features(bands=16, highest=10500.0, window=1024, floor=-80.0)
 BANDS, KEYS = 16, 88
 
 

@@ -11,21 +11,23 @@ import pytest
 from support.displaced import CONFIG, FORMAT, add
 
 from diffsynth.alignment.performances import align_all
-from diffsynth.config import Shard
 from diffsynth.datasets.manifest import Manifest, write_manifest
 from diffsynth.errors import UserError
 from diffsynth.runs.files import sha256
 from diffsynth.runs.resuming import RECORDS, make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.shards.config import Shard
 from diffsynth.shards.segments import write_shards
 
 ROOT = Path(__file__).parents[2]
-SHARD = Shard(segment=2.0, context=2.0, samples_per_shard=2, workers=1)
+SHARD = Shard(segment=2.0, context=2.0, samples_per_shard=2)
 # Runs a stage whose process is killed, with no chance to clean up, after so many items.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 import diffsynth.{module} as module
-from diffsynth.config import Align, AudioFormat, Shard
+from diffsynth.alignment.config import Align
+from diffsynth.audio.format import AudioFormat
+from diffsynth.shards.config import Shard
 left, record = [{items}], module.record
 def record_and_die(*arguments):
     record(*arguments)
@@ -117,10 +119,10 @@ def test_what_has_changed_is_done_again(whole, tmp_path):
 def test_a_record_holds_for_its_stamp_and_files_alone(tmp_path):
     with resumable_folder(tmp_path / "out") as work:
         (work / "x").write_text("content")
-        stamp = make_stamp({"limit": 1})
+        stamp = make_stamp(["midi"], {"limit": 1})
         record(work, "item", stamp, {"answer": 42}, ["x"])
         assert recall(work, "item", stamp) == {"answer": 42}
-        assert recall(work, "item", make_stamp({"limit": 2})) is None
+        assert recall(work, "item", make_stamp(["midi"], {"limit": 2})) is None
         assert recall(work, "other", stamp) is None
         (work / "x").write_text("changed")
         assert recall(work, "item", stamp) is None

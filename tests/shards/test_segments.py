@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsynth.audio.files import write_audio
-from diffsynth.config import Shard
 from diffsynth.errors import UserError
 from diffsynth.midi.dampers import Dampers
 from diffsynth.midi.events import (
@@ -25,10 +24,11 @@ from diffsynth.midi.events import (
     to_samples,
 )
 from diffsynth.runs.files import read_json, sha256, write_json
+from diffsynth.shards.config import Shard
 from diffsynth.shards.segments import cut_segments, history, read_shards, write_shards
 
 RATE = 1000
-CONFIG = Shard(segment=2.0, context=1.0, samples_per_shard=2, workers=1)
+CONFIG = Shard(segment=2.0, context=1.0, samples_per_shard=2)
 NOTE_ROWS = st.tuples(
     st.integers(0, 80).map(lambda tick: tick / 8),
     st.sampled_from([NOTE_OFF, NOTE_ON]),
@@ -204,7 +204,7 @@ def test_every_event_is_in_one_segment_also_if_that_is_no_whole_number_of_sample
 @given(events=STREAMS, context=st.integers(0, 24))
 @settings(max_examples=50, deadline=None)
 def test_every_segment_has_the_history_of_the_whole_past(events, context):
-    config = Shard(segment=0.5, context=context / 8, samples_per_shard=1, workers=1)
+    config = Shard(segment=0.5, context=context / 8, samples_per_shard=1)
     for part in cut_segments("x", np.zeros(80, np.float32), events, 8, config):
         wanted = history(events, part.start, config.context)
         wanted["time"] -= part.start

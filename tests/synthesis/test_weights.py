@@ -10,12 +10,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from diffsynth.config import BLOCKS, load_params
+from diffsynth.audio.format import BLOCKS
 from diffsynth.errors import UserError
 from diffsynth.midi.events import NOTE_ON, make_events
-from diffsynth.synthesis.gain_voice import VoiceConfig
+from diffsynth.synthesis.gain_voice import GainConfig
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import FORMAT, find_weights, load_voice, open_voice, read_card, save_voice
+from pipeline.params import load_params
 
 ROOT = Path(__file__).parents[2]
 EVENTS = make_events([(0.05 * i, NOTE_ON, 40 + 7 * i, 50 + 10 * i) for i in range(6)])
@@ -136,6 +137,15 @@ def test_a_voice_that_does_not_fit_is_refused(voice_file, change, message):
     assert message in refusal(path)
 
 
+def test_a_voice_that_was_written_when_processes_were_a_parameter_loads(voice_file):
+    path, rewrite = voice_file
+    expected = load_voice(path).config
+    rewrite(lambda tensors, header, config: config["features"].update(workers=4))
+    assert load_voice(path).config == expected
+    save_voice(path, load_voice(path), {})
+    assert "workers" not in header_of(path)["config"]["features"]
+
+
 @pytest.mark.parametrize("metadata", [None, {}, {"diffsynth voice 2": "{}"}, {FORMAT: "{"}, {FORMAT: "[]"}])
 def test_a_file_of_another_kind_is_refused(voice_file, metadata):
     path, _ = voice_file
@@ -198,7 +208,7 @@ def test_released_voices_are_what_the_parameters_beside_them_make(model, block):
     path = ROOT / "weights" / str(block) / f"{model}.safetensors"
     assert path.stat().st_size <= 16 * 2**20
     config, card = load_voice(path).config, read_card(path)
-    features = dataclasses.replace(params.features, workers=1)  # voices do not know how many there were
-    assert config == VoiceConfig(model, block, params.audio, features, params.model(model))
-    assert card["train"] == dataclasses.asdict(params.train)
+    assert config == GainConfig(model, block, params.audio, params.model(model), params.features)
+    # They were written when processes and checkpoints were parameters.
+    assert {"checkpoint_every": 500, "threads": 1} | dataclasses.asdict(params.train) == card["train"]
     assert card["diffusion"] == dataclasses.asdict(params.diffusion)

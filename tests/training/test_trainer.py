@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from diffsynth import diffusion
-from diffsynth.config import S6, Diffusion, Lstm, Train
 from diffsynth.errors import UserError
-from diffsynth.models import build_denoiser
+from diffsynth.models.lstm import Lstm
+from diffsynth.models.s6 import S6
 from diffsynth.representation.features import FeatureSet
 from diffsynth.representation.gain_field import Normaliser
 from diffsynth.training.batches import GainExamples
+from diffsynth.training.config import Diffusion, Train
 from diffsynth.training.trainer import Trainer
 
 BANDS, COND, FRAMES = 6, 4, 4
@@ -29,10 +30,8 @@ TRAIN = Train(
     weight_decay=1e-2,
     clip=1.0,
     validate_every=2,
-    checkpoint_every=2,
     stream_seconds=1.0,
     seed=3,
-    threads=1,
 )
 DIFFUSION = Diffusion(ema=0.9, validation_sigmas=[0.2, 0.8])
 NETWORKS = {"lstm": Lstm(16, 1, 12), "s6": S6(16, 1, 4, 2, 3, 12)}
@@ -56,7 +55,7 @@ def examples(data=None, train=TRAIN):
 
 def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, **options):
     torch.manual_seed(weights)
-    network = build_denoiser(NETWORKS[model], BANDS, COND)
+    network = NETWORKS[model].new_denoiser(BANDS, COND)
     validation = examples(feature_set(4, seed=9), train)
     return Trainer(network, examples(data, train), validation, train, DIFFUSION, **options)
 
@@ -275,7 +274,6 @@ def test_epochs_are_steps_that_see_as_many_frames(epochs, steps):
             ({name: 0}, f"train.{name} must be at least 1")
             for name in ("steps", "batch_size", "mini_batch_size", "sequence", "validate_every")
         ),
-        ({"checkpoint_every": -1}, "train.checkpoint_every must be at least 1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, message):

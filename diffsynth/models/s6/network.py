@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffsynth.config import S6
 from diffsynth.models.parts.denoiser import RecurrentDenoiser, State
 from diffsynth.models.parts.layers import DepthwiseConv
 from diffsynth.models.parts.scan import selective_scan
+from diffsynth.models.s6 import S6
 
 # Step sizes at initialisation (Mamba, section 3.6), log-uniform between these.
 MIN_STEP, MAX_STEP = 1e-3, 0.1

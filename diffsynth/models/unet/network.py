@@ -30,11 +30,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffsynth.config import Unet
 from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import Denoiser, State
+from diffsynth.models.unet import Unet
+from diffsynth.representation.stft_frames import FRAMES
 
-FRAMES = 5  # f: STFT frames of a block, centred, with a hop of a quarter block
 TIME = 128  # width of the embedded noise level
 GROUPS = 8
 DROPOUT = 0.1
