@@ -5,14 +5,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from diffsynth import __version__
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
+from diffsynth.runs.caches import private_folder, user_caches_can_be_written
 
 COMMANDS = {
     "download": "Bring the performances: the demo, MAESTRO, a folder of your own, or rendered ones.",
@@ -92,8 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
+    if not user_caches_can_be_written():  # or Matplotlib would say so, and look for fonts in every process
+        with suppress(OSError):
+            os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
     # Ending like Ctrl-C lets commands remove what they have half written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # any name can be shown on any terminal
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.exit(run(list(arguments) or ["--help"]))
 
@@ -113,6 +122,11 @@ def run(arguments: list[str]) -> int:
         if error.errno not in REFUSALS:
             raise
         return _fail(str(error), 2)
+    except UnicodeEncodeError as error:
+        # Some libraries take only paths that are text, safetensors among them.
+        if error.reason != "surrogates not allowed":
+            raise
+        return _fail(f"{printable(str(error.object))} is not UTF-8: rename the file or folder", 2)
 
 
 def _fail(message: str, code: int) -> int:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from diffsynth.runs.project import project_root
+
 DATA = Path("data")
 RAW = Path("data/raw")
 ALIGNED = Path("data/aligned")
@@ -27,3 +29,15 @@ def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
     `suffix` (".safetensors", ".json") makes it a file.
     """
     return folder / str(block) / f"{model}{suffix}"
+
+
+def checkpoint(model: str, block: int, stamp: str) -> Path:
+    """The checkpoint of a training run.
+
+    In a temporary copy of the project (`dvc exp run --temp`) it is one in the project itself that names its
+    stamp, because experiments run side by side there.
+    """
+    root = project_root()
+    if root == Path.cwd():
+        return of_variant(CHECKPOINTS, model, block, ".safetensors")
+    return root / CHECKPOINTS / "experiments" / f"{model}-{block}-{stamp[:16]}.safetensors"

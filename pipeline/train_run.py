@@ -62,7 +62,7 @@ def run_training(
         },
         [*sources, *code_files([*CODE, f"models/{model}"])],
     )
-    path = paths.of_variant(paths.CHECKPOINTS, model, block, ".safetensors")
+    path = paths.checkpoint(model, block, stamp)
     run_id = None
     if not restart and (found := load_checkpoint(path, stamp)) is not None:
         tensors, numbers = found

@@ -6,7 +6,7 @@ The store is one for the whole session, because making one takes seconds and non
 import dataclasses
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.app import THREADS
@@ -31,7 +31,8 @@ def pytest_configure(config):
     name of another; whoever loads it crashes.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
+    with suppress(OSError):  # in a folder that cannot be written the library finds a place
+        os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
     # A shell starts what runs in its background with Ctrl-C ignored, and so would tests start commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

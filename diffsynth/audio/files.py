@@ -154,7 +154,7 @@ def write_audio(path: str | Path, samples: Samples, rate: int, subtype: str = "P
     """Write mono samples to a WAV or FLAC file, atomically; beyond -1..1 they are clipped."""
     with (
         atomic_path(path) as temporary,
-        soundfile.SoundFile(temporary, "w", rate, channels=1, subtype=subtype) as file,
+        soundfile.SoundFile(os.fsencode(temporary), "w", rate, channels=1, subtype=subtype) as file,
     ):
         for start in range(0, len(samples), BLOCK):
             file.write(np.clip(samples[start : start + BLOCK], -1.0, 1.0))
@@ -177,7 +177,8 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist")
     try:
-        with soundfile.SoundFile(path) as file:
+        # As bytes, because soundfile refuses names that are not text.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             yield file
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise UserError(f"{path} is not a readable audio file: {error}") from error

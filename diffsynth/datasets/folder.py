@@ -1,5 +1,6 @@
 """Pairs of MIDI and audio in a folder of the user's own."""
 
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from diffsynth.datasets.manifest import Performance, SetAside, clipped, describe
 from diffsynth.datasets.splits import assign_splits, safe_names
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
 from diffsynth.midi.files import read_midi
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -52,10 +53,20 @@ def find_files(root: Path, suffixes: Iterable[str], skip: Path | None = None) ->
             continue
         if any(part.startswith(".") for part in below.parts) or (skip and skip in path.resolve().parents):
             continue
-        # Names that are not Unicode could not be written to a manifest.
-        title = below.with_suffix("").as_posix().encode(errors="replace").decode()
+        # The same in every locale; bytes that are not UTF-8 stay as surrogates.
+        title = os.fsencode(below.with_suffix("").as_posix()).decode(errors="surrogateescape")
         found[title].append(path)
     return found
+
+
+def check_title(title: str) -> None:
+    """Refuse a title that a manifest could not hold.
+
+    Raises:
+        UserError: the name of the file, or of a folder above it, is not UTF-8.
+    """
+    if printable(title) != title:
+        raise UserError("the name is not UTF-8: rename the file or folder")
 
 
 def find_pairs(
@@ -73,7 +84,7 @@ def find_pairs(
         try:
             pairs.append(_check(title, midi.get(title, []), audio.get(title, [])))
         except UserError as error:
-            set_aside.append(SetAside(title, str(error)))
+            set_aside.append(SetAside(printable(title), str(error)))
     return pairs, set_aside
 
 
@@ -102,6 +113,7 @@ def _check(title: str, midi: list[Path], audio: list[Path]) -> Pair:
     Raises:
         UserError: something is missing, ambiguous or unusable; says what.
     """
+    check_title(title)
     for what, files in (("MIDI", midi), ("audio", audio)):
         if not files:
             raise UserError(f"no {what} file of this name")
@@ -119,7 +131,7 @@ def _check_audio(path: Path) -> int:
     """
     count = total = 0
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             # One sample overlaps, because clipping is seen in two neighbours.
             for block in file.blocks(_BLOCK, overlap=1, dtype="float32", always_2d=True):
                 if not np.isfinite(block).all():

@@ -1,6 +1,7 @@
 """The list of what a dataset holds, `manifest.json`, and whether the files are still what it says."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,5 +140,5 @@ def verify(folder: str | Path, manifest: Manifest) -> None:
 
 
 def _duration(audio: Path) -> float:
-    information = soundfile.info(audio)
+    information = soundfile.info(os.fsencode(audio))
     return round(information.frames / information.samplerate, 6)

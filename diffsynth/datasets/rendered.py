@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffsynth.audio.files import write_audio
-from diffsynth.datasets.folder import MIDI_SUFFIXES, find_files
+from diffsynth.datasets.folder import MIDI_SUFFIXES, check_title, find_files
 from diffsynth.datasets.manifest import Performance, SetAside, clipped, describe, require_some
 from diffsynth.datasets.soundfont import GAIN, GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
 from diffsynth.datasets.splits import assign_splits, safe_names
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
 from diffsynth.midi.events import Events
 from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.runs.parallel import parallel_map
@@ -53,9 +53,10 @@ def midi_jobs(
     performances, set_aside = {}, []
     for title, paths in find_files(root, MIDI_SUFFIXES, out.resolve()).items():
         try:
+            check_title(title)
             performances[title] = read_midi(paths[0])
         except UserError as error:
-            set_aside.append(SetAside(title, str(error)))
+            set_aside.append(SetAside(printable(title), str(error)))
     require_some(performances, set_aside, root, "MIDI file")
     titles = list(performances)
     splits = assign_splits(titles, validation, test, seed)

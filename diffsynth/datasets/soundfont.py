@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from diffsynth.audio.files import Audio, resample
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, to_install
 from diffsynth.midi.events import CONTROL, NOTE_ON, Events, from_notes, to_notes, to_samples
 
 RENDER_RATE = 48000  # Hz
@@ -139,7 +139,7 @@ def _library() -> Any:
     except ImportError as error:  # either the Python package or libfluidsynth itself
         raise UserError(
             "playing a SoundFont needs FluidSynth: apt install libfluidsynth3 fluid-soundfont-gm, "
-            "and pip install pyfluidsynth"
+            f"and {to_install('render')}"
         ) from error
     return fluidsynth
 

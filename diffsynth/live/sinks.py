@@ -1,5 +1,6 @@
 """Where the sound goes; here what needs no device: nowhere, or into a file, at the pace of the clock."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -134,7 +135,7 @@ class RecordingFile:
 
     def __enter__(self) -> "RecordingFile":
         temporary = self._atomic.__enter__()
-        self._file = soundfile.SoundFile(temporary, "w", self._rate, 1, "PCM_16")
+        self._file = soundfile.SoundFile(os.fsencode(temporary), "w", self._rate, 1, "PCM_16")
         return self
 
     def __exit__(self, *exception: object) -> None:

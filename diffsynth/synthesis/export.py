@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, to_install
 from diffsynth.runs.files import atomic_path
 from diffsynth.synthesis.block_step import BlockStep
 from diffsynth.synthesis.voice import Voice
@@ -103,5 +103,5 @@ def _onnx() -> Any:
         import onnx
         import onnxscript  # noqa: F401  what the exporter of PyTorch is written in
     except ImportError as error:
-        raise UserError(f"exporting needs {error.name}: pip install 'diffsynth[onnx]'") from error
+        raise UserError(f"exporting needs {error.name}: {to_install('onnx')}") from error
     return onnx

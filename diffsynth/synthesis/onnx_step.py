@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, to_install
 from diffsynth.synthesis.block_step import Array, Memory
 from diffsynth.synthesis.export import export_onnx
 from diffsynth.synthesis.voice import Voice
@@ -60,5 +60,5 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise UserError("the backend onnx needs ONNX Runtime: pip install 'diffsynth[onnx]'") from error
+        raise UserError(f"the backend onnx needs ONNX Runtime: {to_install('onnx')}") from error
     return onnxruntime

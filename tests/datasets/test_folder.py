@@ -11,6 +11,7 @@ from support.source_files import QUIET, dataset, write_pair
 from diffsynth.datasets.folder import find_pairs
 from diffsynth.datasets.manifest import clipped, read_manifest, verify
 from diffsynth.datasets.registry import bring
+from diffsynth.datasets.rendered import midi_jobs
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, make_events
 from diffsynth.midi.files import write_midi
@@ -73,6 +74,29 @@ def test_a_folder_of_pairs_is_copied_and_the_rest_set_aside(tmp_path):
     verify(tmp_path / "raw", read_manifest(tmp_path / "raw"))
     (tmp_path / "raw" / "one.wav").write_bytes(b"")
     assert (root / "one.wav").stat().st_size > 0  # a copy, not a link
+
+
+def test_a_name_that_is_not_utf8_is_named_and_set_aside(tmp_path):
+    root = tmp_path / "caf\udce9"  # bytes as Python keeps them
+    (root / "b\udcff").mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        write_pair(tmp_path, name)
+    for source in [*tmp_path.glob("*.mid"), *tmp_path.glob("*.wav")]:
+        for name in (source.stem, "l\udce9", "b\udcff/l"):
+            shutil.copy(source, root / f"{name}{source.suffix}")
+    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", QUIET)
+    assert [p.title for p in manifest.performances] == ["a", "b", "c"]
+    assert read_manifest(tmp_path / "raw") == manifest
+    reason = "the name is not UTF-8: rename the file or folder"
+    assert {item.name: item.reason for item in manifest.set_aside} == {r"l\xe9": reason, r"b\xff/l": reason}
+
+
+def test_midi_files_with_such_names_are_set_aside_as_well(tmp_path):
+    write_pair(tmp_path, "a")
+    shutil.copy(tmp_path / "a.mid", tmp_path / "caf\udce9.mid")
+    jobs, set_aside = midi_jobs(tmp_path, tmp_path / "raw", 0.1, 0.1, 0)
+    assert [job.title for job in jobs] == ["a"]
+    assert [item.name for item in set_aside] == [r"caf\xe9"]
 
 
 def test_a_flac_cut_short_is_set_aside(tmp_path):

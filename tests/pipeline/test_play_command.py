@@ -120,7 +120,7 @@ def test_without_the_extra_the_error_says_how_to_install_it(refuse, voice, midi,
     for name in ("sounddevice", "rtmidi"):
         monkeypatch.setitem(sys.modules, name, None)
     for options in ([midi], ["--list-devices"], ["--port", "a"], ["--virtual", "a"]):
-        assert refuse("play", *options, "--weights", voice).endswith(": pip install 'diffsynth[live]'")
+        assert refuse("play", *options, "--weights", voice).endswith(": pip install 'diffsynth-piano[live]'")
 
 
 def test_without_portaudio_the_error_says_how_to_install_it(refuse, voice, midi, monkeypatch, tmp_path):

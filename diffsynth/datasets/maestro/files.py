@@ -105,7 +105,7 @@ def digest(path: Path) -> tuple[str, int]:
 def _listen(path: Path) -> tuple[float, int]:
     """Duration in s and number of clipped samples."""
     count = 0
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:
         # One sample overlaps, because clipping is seen in two neighbours.
         for block in file.blocks(_FRAMES, overlap=1, dtype="float32", always_2d=True):
             count += clipped(block)
