@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffsynth.audio.files import write_audio
-from diffsynth.datasets.manifest import Performance, clipped, describe
+from diffsynth.audio.files import clipped, write_audio
+from diffsynth.datasets.manifest import Performance, describe
 from diffsynth.datasets.soundfont import GAIN, GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
 from diffsynth.midi.events import Events
 from diffsynth.midi.files import write_midi
