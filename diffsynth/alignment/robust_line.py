@@ -104,9 +104,11 @@ def _with_certain_drift(pairs: _Pairs, line: Line) -> Line:
     free = _biweight(pairs.time, pairs.delay, slope=True)
     rest = pairs.delay - free.offset - free.drift * 1e-6 * pairs.time
     error = float(np.hypot(free.drift_error, _wander(pairs, rest)))
-    found = line.drift + free.drift
+    found = float(line.drift + free.drift)
     if abs(found) < SIGNIFICANT * error:
         line = _without_drift(pairs.time, pairs.delay, line)
+    else:
+        line = replace(free, offset=line.offset + free.offset, drift=found)
     return replace(line, drift_found=found, drift_error=error)
 
 
