@@ -9,7 +9,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from diffsynth.config import Fit
+from diffsynth.fitting.config import Fit
 from diffsynth.fitting.fit import fit_piano
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
