@@ -95,6 +95,14 @@ def test_infer_renders_the_test_split_through_the_engine(project, trained, model
     assert timings["rtf"] > 0
 
 
+def test_two_renders_are_the_same_bytes_and_hold_no_timings(project, trained, tmp_path):
+    folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
+    assert project.run("infer", *CELL, *folders, folder=tmp_path) == 0
+    first, second = (folder / "results" / "renders" / "1024" / "lstm" for folder in (trained, tmp_path))
+    assert [path.name for path in second.iterdir()] == ["music_12.wav"]
+    assert (first / "music_12.wav").read_bytes() == (second / "music_12.wav").read_bytes()
+
+
 def test_infer_takes_steps_and_seed(project, trained, tmp_path):
     folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
     assert project.run("infer", *CELL, *folders, "--steps", 2, "--seed", 3, folder=tmp_path) == 0
