@@ -1,5 +1,6 @@
 """`diffsynth render`: a MIDI file into an audio file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ def render(
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     backend: Annotated[str, typer.Option(help="What computes the network: torch or onnx.")] = "torch",
+    programs: Annotated[str, typer.Option(help="Which instruments: all (but drums), or piano.")] = "all",
     weights: Annotated[
         Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
     ] = None,
@@ -35,12 +37,13 @@ def render(
     check_writable(target)
     choice("backend", backend, BACKENDS)
     from diffsynth.midi.files import read_midi
+    from diffsynth.midi.selection import PROGRAMS
 
-    events = read_midi(source)
+    choice("programs", programs, PROGRAMS)
+    events = read_midi(source, programs, say=partial(typer.echo, err=True))
     import torch
 
-    from diffsynth.audio.files import write_audio
-    from diffsynth.synthesis.rendering import render_with_progress
+    from diffsynth.synthesis.rendering import render_to_file
     from diffsynth.synthesis.synthesizer import Synthesizer
     from diffsynth.synthesis.weights import open_voice
 
@@ -51,8 +54,6 @@ def render(
         from diffsynth.synthesis.onnx_step import OnnxStep
 
         network = OnnxStep.of(voice, steps)
-    audio, rtf = render_with_progress(Synthesizer(voice, steps, seed, network), events)
-    write_audio(target, audio, voice.config.audio.sample_rate)
-    clipped = int((abs(audio) > 1).sum())
-    note = f", {clipped} samples clipped" if clipped else ""
-    typer.echo(f"{target}: {len(audio) / voice.config.audio.sample_rate:.1f} s at RTF {rtf:.3f}{note}")
+    rendered = render_to_file(Synthesizer(voice, steps, seed, network), events, target)
+    note = f", {rendered.clipped} samples clipped" if rendered.clipped else ""
+    typer.echo(f"{target}: {rendered.seconds:.1f} s at RTF {rendered.rtf:.3f}{note}")
