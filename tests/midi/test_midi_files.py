@@ -45,6 +45,14 @@ def refused(path):
     return message
 
 
+def played(path):
+    """Whether a file is read at all."""
+    try:
+        return len(read_midi(path)) > 0
+    except UserError:
+        return False
+
+
 def by_hand(path, *messages, ticks=480):
     """A MIDI file of one track."""
     file = mido.MidiFile(ticks_per_beat=ticks)
@@ -136,14 +144,12 @@ def test_what_comes_before_a_cut_is_played_and_said(tmp_path):
     whole, heard = path.read_bytes(), []
     for length in range(len(whole) - 4):  # what is after that is the mark of the end
         path.write_bytes(whole[:length])
-        said = []
-        try:
-            events = read_midi(path, say=said.append)
-        except UserError as error:
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
+        if not played(path):
+            assert refused(path)
             heard.append(0)
             continue
+        said = []
+        events = read_midi(path, say=said.append)
         strikes = events[events["kind"] == NOTE_ON]
         assert strikes["number"].tolist() == list(range(60, 60 + len(strikes)))
         assert strikes["time"] == pytest.approx(notes["onset"][: len(strikes)])

@@ -9,8 +9,10 @@ from fractions import Fraction
 import mido
 import numpy as np
 
+from diffsynth.errors import UserError
 from diffsynth.midi.dampers import Dampers
 from diffsynth.midi.events import SAMPLE_EVENT
+from diffsynth.midi.files import read_midi
 
 SUSTAIN, SOSTENUTO = 64, 66
 
@@ -134,3 +136,28 @@ def played_soundings(events):
             spans[-1] = (spans[-1][0], times[place])
         damped[key] = what == "damp"
     return keys
+
+
+def differences(path):
+    """What `read_midi` makes of a file that this reader does not: lines, none if all is the same."""
+    wanted = soundings(path)
+    try:
+        found = played_soundings(read_midi(path))
+    except UserError:
+        found = {}
+    return [
+        f"key {key}: {found.get(key)} instead of {wanted.get(key)}"
+        for key in sorted({*wanted, *found})
+        if not _same(found.get(key), wanted.get(key))
+    ]
+
+
+def _same(one, other):
+    if one is None or other is None:
+        return one is other
+    rows = [[*strikes, *spans] for (strikes, spans) in (one, other)]
+    return len(rows[0]) == len(rows[1]) and all(
+        a is b or (a is not None and b is not None and abs(a - b) <= 1e-9 * max(1, abs(b)))
+        for first, second in zip(*rows, strict=True)
+        for a, b in zip(first, second, strict=True)
+    )
