@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,9 @@ def play(
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    programs: Annotated[
+        str, typer.Option(help="Which instruments of a file: all (but drums), or piano.")
+    ] = "all",
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="List audio outputs and MIDI inputs.")
     ] = False,
@@ -53,9 +57,15 @@ def play(
         _list()
         return
     _check(source, port, virtual, device, sink)
+    from diffsynth.config import choice
     from diffsynth.midi.files import read_midi
+    from diffsynth.midi.selection import PROGRAMS
 
-    events = None if source is None else read_midi(source)
+    choice("programs", programs, PROGRAMS)
+
+    events = None
+    if source is not None:
+        events = read_midi(source, programs, say=partial(typer.echo, err=True))
     import torch
 
     from diffsynth.live.session import Session
@@ -118,7 +128,8 @@ def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int) -> 
         from diffsynth.live.device import DeviceSink
 
         return DeviceSink(rate, device)
-    from diffsynth.live.sinks import PacedSink, RecordingFile
+    from diffsynth.audio.recording import RecordingFile
+    from diffsynth.live.sinks import PacedSink
 
     if sink == "null":
         return PacedSink(rate, "nowhere")

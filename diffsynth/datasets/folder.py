@@ -16,7 +16,7 @@ from diffsynth.datasets.splits import assign_splits, safe_names
 from diffsynth.errors import UserError, printable
 from diffsynth.midi.files import read_midi
 
-MIDI_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 AUDIO_SUFFIXES = (
     *(f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"),
     ".aif",
@@ -130,5 +130,5 @@ def _check(title: str, midi: list[Path], audio: list[Path]) -> Pair:
             raise UserError(f"no {what} file of this name")
         if len(files) > 1:
             raise UserError(f"several {what} files of this name: {', '.join(file.name for file in files)}")
-    read_midi(midi[0])
+    read_midi(midi[0], whole=True)  # audio of notes that cannot be read would teach wrong ones
     return Pair(title, midi[0], audio[0], survey_audio(audio[0]).clipped)
