@@ -31,6 +31,7 @@ from diffsynth.audio.files import BLOCK, Samples
 from diffsynth.midi.events import Events
 
 REACH = 0.06  # s around the searched offset, where the centre is looked for
+DRIFTING = 20.0  # s, half of the shortest performance in which drifts move attacks by more than they err
 KEPT_BEFORE = 0.02  # s before its beginning that still count as within a recording
 
 
@@ -119,7 +120,7 @@ def _centre(curve: Curve, step: float, notes: Notes, found: Search) -> tuple[flo
     smooth = gaussian_filter1d(curve, 0.003 / step)
     middle, half = (notes.time[0] + notes.time[-1]) / 2, max(np.ptp(notes.time) / 2, KEY_STEP)
     # One drift differs from the next by 1.5 ms at the ends; the search was exact to 10 ms there.
-    drifts = found.drift + (np.arange(-8, 9) * 0.0015e6 / half if half > 5 else np.zeros(1))
+    drifts = found.drift + (np.arange(-8, 9) * 0.0015e6 / half if half > DRIFTING else np.zeros(1))
     shifts = np.arange(-REACH, REACH, 0.001)
     weight = np.sqrt(notes.velocity)
     best = (-np.inf, 0.0, 0.0)

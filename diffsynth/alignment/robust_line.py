@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
+from scipy.ndimage import maximum_filter1d, median_filter
 
 from diffsynth.alignment.matching import Notes
 from diffsynth.alignment.onsets import Curve
@@ -35,14 +35,16 @@ LARGEST_DRIFT_ERROR = 60.0  # ppm; where it is larger, drift is taken to be 0 wh
 SIGNIFICANT = 3.0  # errors that a drift has to exceed to be applied, and a shift to be corrected
 
 # A piano that plays MIDI back strikes some milliseconds around a lag, and the lag itself wanders, which
-# looks like a drift. The sharpest attacks tell it: after FluidSynth, also in noise or reverberation, they
-# scatter by at most 1.45 ms (one standard deviation) around the line, on a Disklavier by 1.75 to 3.1 ms.
-# On it (32 recordings of 29 to 306 s) a line through all attacks moved from the first to the last note by
-# 6 ms (root mean square), 3 times what its scatter exceeds FluidSynth's by. 4 times is taken.
-SHARP_SHARE = 0.2
+# looks like a drift. The sharpest attacks tell it: after FluidSynth, also in noise or reverberation, 68 % of
+# them are within 1.33 ms of a moving median, on a Disklavier within 1.93 ms at best. There (32 recordings of
+# 29 to 306 s) a line through all attacks moved from the first to the last note by 6 ms (root mean square),
+# 3 times what its scatter exceeds FluidSynth's by. 5 times is taken.
+SHARP_SHARE = 0.1
 FEWEST_SHARP = 16
+MOVING = 15  # sharp attacks whose median is the lag at one of them
+ONE_DEVIATION = 0.68  # share of normal errors within one standard deviation
 SCATTER = 0.0015  # s, of attacks that have no scatter of their own
-WANDER = 4.0
+WANDER = 5.0
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,9 @@ def _with_certain_drift(pairs: _Pairs, line: Line) -> Line:
 def _wander(pairs: _Pairs, rest: NDArray) -> float:
     """Drift in ppm, one standard deviation, that a lag which wanders looks like."""
     count = max(round(SHARP_SHARE * len(rest)), FEWEST_SHARP)
-    sharp = np.argsort(-pairs.height, kind="stable")[:count]
-    scatter = 1.4826 * float(np.median(np.abs(rest[sharp] - np.median(rest[sharp]))))
+    sharp = rest[np.sort(np.argsort(-pairs.height, kind="stable")[:count])]
+    around = np.abs(sharp - median_filter(sharp, MOVING, mode="nearest"))
+    scatter = float(np.quantile(around, ONE_DEVIATION))
     own = np.sqrt(max(scatter**2 - SCATTER**2, 0.0))
     return float(WANDER * own / max(np.ptp(pairs.time), 1e-9) * 1e6)
 
