@@ -75,7 +75,8 @@ def _size(model: str, **options: int | None) -> dict[str, Any]:
     sizes = MODELS[choice("model", model, MODELS)].sizes
     given = {option: value for option, value in options.items() if value is not None}
     for option in given.keys() - sizes.keys():
-        raise UserError(f"{model} takes no --{option.replace('_', '-')}")
+        taken = " and ".join(f"--{name.replace('_', '-')}" for name in sizes)
+        raise UserError(f"{model} takes no --{option.replace('_', '-')}, see {taken}")
     return {f"{model}.{sizes[option]}": value for option, value in given.items()}
 
 

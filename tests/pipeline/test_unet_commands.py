@@ -94,7 +94,7 @@ def test_units_are_the_width(project, shards, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--cond-dim", 3], "unet takes no --cond-dim: its condition is as wide as the network, see --units"),
+        (["--cond-dim", 3], "unet takes no --cond-dim, see --units"),
         (["--units", 12], "unet.width must be a multiple of 8, not 12"),
         (["--mini-batch-size", 3], "train.batch_size must be a multiple of train.mini_batch_size"),
         (["--data-dir", "nowhere"], "nowhere/shards/index.json does not exist; run `diffsynth shard` first"),
