@@ -36,7 +36,7 @@ def test_a_sound_that_never_ends_is_ended():
 
 
 def test_a_note_under_the_pedal_is_heard_to_its_end(make_voice):
-    note = [(0.1, NOTE_ON, 45, 100), (0.2, NOTE_OFF, 45, 0)]
+    note = [(0.1, NOTE_ON, 100, 100), (0.2, NOTE_OFF, 100, 0)]
     held = render(Synthesizer(make_voice()), make_events([(0.0, CONTROL, SUSTAIN, 127), *note]))
     damped = render(Synthesizer(make_voice()), make_events(note))
     assert len(held) > 1.5 * len(damped)
