@@ -19,6 +19,19 @@ from diffsynth.midi.files import write_midi
 from diffsynth.runs.files import sha256
 
 
+@pytest.mark.parametrize("suffix", [".kar", ".rmi", ".MIDI"])
+def test_a_midi_file_by_any_of_its_names_is_a_partner_unless_it_is_damaged(tmp_path, suffix):
+    write_pair(tmp_path, "whole")
+    write_pair(tmp_path, "cut")
+    for name in ("whole", "cut"):
+        (tmp_path / f"{name}.mid").rename(tmp_path / f"{name}{suffix}")
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(cut.read_bytes()[:-5])
+    pairs, set_aside = find_pairs(tmp_path, progress=False)
+    assert [pair.midi.name for pair in pairs] == [f"whole{suffix}"]
+    assert [item.reason for item in set_aside] == [f"{cut} is damaged: track 1 is cut short"]
+
+
 def test_a_folder_of_pairs_is_copied_and_the_rest_set_aside(tmp_path):
     root = tmp_path / "my music"
     (root / "Été").mkdir(parents=True)

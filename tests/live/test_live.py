@@ -82,6 +82,20 @@ def test_any_message_gives_events_that_the_engine_knows(messages):
             assert all(0 <= value < 128 for value in row[1:])
 
 
+def test_the_pedal_that_is_furthest_down_counts_and_channels_let_go_of_their_own_keys():
+    decoder = Decoder()
+    for message, rows in [
+        ((0xB0, 64, 100), [(CONTROL, 64, 100)]),
+        ((0xB1, 64, 120), [(CONTROL, 64, 120)]),
+        ((0xB0, 64, 0), [(CONTROL, 64, 120)]),
+        ((0xB1, 121, 0), [(CONTROL, 64, 0), (CONTROL, 66, 0), (CONTROL, 67, 0)]),
+        ((0x91, 60, 80), [(NOTE_ON, 60, 80)]),
+    ]:
+        assert decoder.rows(message) == rows
+    assert (NOTE_OFF, 60, 0) not in decoder.rows((0xB0, 123, 0))
+    assert (NOTE_OFF, 60, 0) in decoder.rows((0xB1, 123, 0))
+
+
 def level_after(make_voice, *messages):
     """Level of a note that pedals and the finger hold, a second after messages."""
     synthesizer, decoder = Synthesizer(make_voice()), Decoder()
