@@ -7,7 +7,7 @@ import typer
 
 from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
-from pipeline.stage import VoiceBlock, VoiceModel, or_list
+from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel, or_list
 
 
 def render(
@@ -20,11 +20,9 @@ def render(
     backend: Annotated[str, typer.Option(help=f"What computes the network: {or_list(BACKENDS)}.")] = BACKENDS[
         0
     ],
-    weights: Annotated[
-        Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
-    ] = None,
-    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
-    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    weights: GivenVoice = None,
+    models: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
 ) -> None:
     """Play a MIDI file into an audio file."""
     from diffsynth.errors import UserError
@@ -44,10 +42,10 @@ def render(
     from diffsynth.audio.files import write_audio
     from diffsynth.synthesis.rendering import render_with_progress
     from diffsynth.synthesis.synthesizer import Synthesizer
-    from diffsynth.synthesis.weights import open_voice
+    from diffsynth.synthesis.voice_files import open_voice
 
     torch.set_num_threads(1)
-    voice = open_voice(model, block, weights, released, models)
+    voice, file = open_voice(model, block, weights, models, released)
     network = None
     if backend == "onnx":
         from diffsynth.synthesis.onnx_step import OnnxStep
@@ -57,4 +55,5 @@ def render(
     write_audio(target, audio, voice.config.audio.sample_rate)
     clipped = int((abs(audio) > 1).sum())
     note = f", {clipped} samples clipped" if clipped else ""
-    typer.echo(f"{target}: {len(audio) / voice.config.audio.sample_rate:.1f} s at RTF {rtf:.3f}{note}")
+    seconds = len(audio) / voice.config.audio.sample_rate
+    typer.echo(f"{target}: {seconds:.1f} s at RTF {rtf:.3f} by {file}{note}")

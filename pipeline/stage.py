@@ -32,6 +32,15 @@ VoiceBlock = Annotated[
     int | None, typer.Option("--block", help=f"Samples per block: {or_list(BLOCKS)}. Default: {BLOCKS[0]}.")
 ]
 
+GivenVoice = Annotated[
+    Path | None,
+    typer.Option("--weights", help="File of a voice. Default: the one trained here, else the released one."),
+]
+Trained = Annotated[Path, typer.Option(help="Folder of trained models.")]
+Released = Annotated[
+    Path, typer.Option(help="Folder of released voices.", show_default="beside the installed code")
+]
+
 PARAMS = Path("params.yaml")
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from diffsynth.evaluation.benchmark import Setting, add_ratios, bench_voice, settings
+from diffsynth.evaluation.benchmark import Setting, add_ratios, bench_file, bench_voice, settings
 from diffsynth.synthesis.weights import save_voice
 from pipeline.app import run
 
@@ -81,14 +81,16 @@ def test_ratios_are_to_the_unet_under_the_same_conditions():
 
 
 def test_a_voice_at_twice_the_rate_has_an_octave_more(voices, make_voice):
-    voice = bench_voice(Setting("s6", 512, 48000, 1, "torch"), voices, voices)
+    file = bench_file(Setting("s6", 512, 48000, 1, "torch"), voices / "none", voices)
+    assert str(file) == f"{voices}/512/s6.safetensors (released)"
+    voice = bench_voice(Setting("s6", 512, 48000, 1, "torch"), file)
     piano = make_voice("s6").piano
     assert (voice.config.audio.sample_rate, voice.config.audio.frame) == (48000, 128)
     high = piano.frequency > piano.frequency.max() / 2
     assert len(voice.piano.key) == len(piano.key) + high.sum()
     np.testing.assert_allclose(voice.piano.frequency.max(), 2 * piano.frequency.max())
     assert (np.diff(voice.piano.key) >= 0).all()
-    again = bench_voice(Setting("s6", 512, 24000, 1, "torch"), voices, voices)
+    again = bench_voice(Setting("s6", 512, 24000, 1, "torch"), file)
     np.testing.assert_array_equal(again.piano.frequency, piano.frequency)
 
 
