@@ -29,7 +29,7 @@ from diffsynth.audio.files import Audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.datasets.soundfont import GRID, RENDER_RATE, render_soundfont
 from diffsynth.evaluation.config import Evaluate
-from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.fitting import fit, matrix_pencil
 from diffsynth.fitting.config import Fit
 from diffsynth.fitting.excerpts import read_recordings

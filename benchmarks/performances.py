@@ -22,7 +22,7 @@ from diffsynth.audio.files import Audio
 from diffsynth.datasets.rendered import Instrument
 from diffsynth.datasets.soundfont import GAIN, render_soundfont, snap
 from diffsynth.evaluation.config import Evaluate
-from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.midi.events import Events, to_samples
 from diffsynth.midi.files import read_midi
 from diffsynth.piano.modal_bank import play_whole

@@ -35,7 +35,7 @@ def bench(
     """
     from tqdm import tqdm
 
-    from diffsynth.evaluation.benchmark import add_ratios, run_group, settings
+    from diffsynth.comparison.benchmark import add_ratios, run_group, settings
     from diffsynth.runs.files import check_writable, write_json
 
     for path in (json_path, plot):
@@ -90,7 +90,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _plot(rows: list[dict[str, Any]], path: Path) -> None:
-    from diffsynth.evaluation.speed import rtf_figure
+    from diffsynth.comparison.speed import rtf_figure
     from diffsynth.runs.files import atomic_path
 
     with atomic_path(path) as temporary:

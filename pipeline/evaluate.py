@@ -52,8 +52,8 @@ def _evaluate_renders(
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
 
+    require(renders, "infer", model, block)
     require(aligned / "index.json", "align")
-    require(renders / "timings.json", f"infer --model {model} --block {block}")
     with stage("evaluate", params, ["evaluate"], model, block) as run:
         result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures)
         run.metrics(result["metrics"])
@@ -74,7 +74,7 @@ def _evaluate_files(
         check_writable(figure)
     from diffsynth.evaluation.evaluating import round_values
     from diffsynth.evaluation.figures import save_figure, spectrogram_figure
-    from diffsynth.evaluation.metrics import evaluate_pair
+    from diffsynth.evaluation.registry import evaluate_pair
 
     recorded, recorded_rate = read_audio(target)
     predicted, predicted_rate = read_audio(prediction)

@@ -21,10 +21,11 @@ def features(
     """Compute what the models learn: band gains relative to the excitation."""
     from diffsynth.piano.piano import load_piano
     from diffsynth.representation.features import build_features, save_features
-    from diffsynth.shards.segments import read_shards
+    from diffsynth.shards.segments import read_index, read_shards
 
     params = load_params(params_file)
-    require(shards / "index.json", "shard")
+    require(fit, "fit")
+    dataset = read_index(require(shards / "index.json", "shard").parent)["dataset"]
     piano = load_piano(fit)
     with stage("features", params, ["audio", "features"]) as run:
         sets = {
@@ -32,7 +33,7 @@ def features(
             for split in ("train", "validation")
         }
         for split, built in sets.items():
-            save_features(out / f"{split}.safetensors", built)
+            save_features(out / f"{split}.safetensors", built, dataset)
             error = (built.gains.float().abs() * built.weight).sum() / built.weight.float().sum()
             run.metrics({f"{split}_segments": len(built.gains), f"{split}_gain_db": 8.686 * float(error)})
             typer.echo(f"{out}/{split}: {len(built.gains)} segments, mean gain {8.686 * float(error):.2f} dB")

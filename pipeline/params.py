@@ -79,6 +79,11 @@ class Params:
             raise UserError(f"a block of {block} samples does not hold whole frames of {self.audio.frame}")
         return model, block
 
+    def replaced(self, **sections: Any) -> "Params":
+        """The same parameters with other sections in place of some."""
+        held = {name: value for name, value in vars(self).items() if name != "_file"}
+        return Params(self._file, held | sections)
+
     def values(self, section: str) -> dict[str, Any]:
         """The values of a section, by key."""
         found = getattr(self, section)

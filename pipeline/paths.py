@@ -1,10 +1,6 @@
 """Where every stage reads and writes by default, relative to the repository; dvc.yaml says the same."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from diffsynth.training.task import Inputs
 
 from diffsynth.runs.project import project_root
 
@@ -21,9 +17,11 @@ ALIGN_RESULTS = Path("results/align")
 FIT_RESULTS = Path("results/fit")
 TRAIN_RESULTS = Path("results/train")
 RENDERS = Path("results/renders")
+TIMINGS = Path("results/timings")
 METRICS = Path("results/metrics")
 FIGURES = Path("results/figures")
 COMPARE = Path("results/compare")
+OUTPUTS = (RAW, ALIGNED, SHARDS, FIT, FEATURES, MODELS, RENDERS, METRICS)  # inputs of later stages
 
 
 def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
@@ -44,10 +42,3 @@ def checkpoint(model: str, block: int, stamp: str) -> Path:
     if root == Path.cwd():
         return of_variant(CHECKPOINTS, model, block, ".safetensors")
     return root / CHECKPOINTS / "experiments" / f"{model}-{block}-{stamp[:16]}.safetensors"
-
-
-def training_inputs(data: Path) -> "Inputs":
-    """Where training finds what earlier stages have written under a data folder."""
-    from diffsynth.training.task import Inputs
-
-    return Inputs(data / SHARDS.name, data / FEATURES.name, data / FIT.parent.name / FIT.name)

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from pipeline import paths
 from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel
 
 if TYPE_CHECKING:
+    from diffsynth.live.session import Ending
     from diffsynth.live.sinks import Sink
     from diffsynth.live.sources import Source
     from diffsynth.midi.events import Events
@@ -38,6 +40,9 @@ def play(
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    programs: Annotated[
+        str, typer.Option(help="Which instruments of a file: all (but drums), or piano.")
+    ] = "all",
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="List audio outputs and MIDI inputs.")
     ] = False,
@@ -50,9 +55,15 @@ def play(
         _list()
         return
     _check(source, port, virtual, device, sink)
+    from diffsynth.config import choice
     from diffsynth.midi.files import read_midi
+    from diffsynth.midi.selection import PROGRAMS
 
-    events = None if source is None else read_midi(source)
+    choice("programs", programs, PROGRAMS)
+
+    events = None
+    if source is not None:
+        events = read_midi(source, programs, say=partial(typer.echo, err=True))
     import torch
 
     from diffsynth.live.session import Session
@@ -74,12 +85,7 @@ def play(
             err=True,
         )
         ending = session.play(inlet, seconds, _show)
-    _close_line()
-    typer.echo(ending.summary.line())
-    if ending.failure:
-        raise UserError(ending.failure)
-    if isinstance(ending.stopped, SystemExit):
-        raise ending.stopped
+    _end(ending)
 
 
 def _check(
@@ -121,7 +127,8 @@ def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int) -> 
         from diffsynth.live.device import DeviceSink
 
         return DeviceSink(rate, device)
-    from diffsynth.live.sinks import PacedSink, RecordingFile
+    from diffsynth.audio.recording import RecordingFile
+    from diffsynth.live.sinks import PacedSink
 
     if sink == "null":
         return PacedSink(rate, "nowhere")
@@ -137,6 +144,16 @@ def _list() -> None:
         typer.echo(f"{title}:{'' if names else ' none'}")
         for name in names:
             typer.echo(f"  {name}")
+
+
+def _end(ending: "Ending") -> None:
+    """Say how it went, and end as it ended."""
+    _close_line()
+    typer.echo(ending.summary.line())
+    if ending.failure:
+        raise UserError(ending.failure)
+    if isinstance(ending.stopped, SystemExit):
+        raise ending.stopped
 
 
 def _show(line: str) -> None:

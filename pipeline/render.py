@@ -1,10 +1,12 @@
 """`diffsynth render`: a MIDI file into an audio file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from diffsynth.midi.selection import PROGRAMS
 from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
 from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel, or_list
@@ -20,6 +22,7 @@ def render(
     backend: Annotated[str, typer.Option(help=f"What computes the network: {or_list(BACKENDS)}.")] = BACKENDS[
         0
     ],
+    programs: Annotated[str, typer.Option(help=f"Which instruments: {or_list(PROGRAMS)}.")] = PROGRAMS[0],
     weights: GivenVoice = None,
     models: Trained = paths.MODELS,
     released: Released = paths.WEIGHTS,
@@ -36,11 +39,11 @@ def render(
     choice("backend", backend, BACKENDS)
     from diffsynth.midi.files import read_midi
 
-    events = read_midi(source)
+    choice("programs", programs, PROGRAMS)
+    events = read_midi(source, programs, say=partial(typer.echo, err=True))
     import torch
 
-    from diffsynth.audio.files import write_audio
-    from diffsynth.synthesis.rendering import render_with_progress
+    from diffsynth.synthesis.rendering import render_to_file
     from diffsynth.synthesis.synthesizer import Synthesizer
     from diffsynth.synthesis.voice_files import open_voice
 
@@ -51,9 +54,6 @@ def render(
         from diffsynth.synthesis.onnx_step import OnnxStep
 
         network = OnnxStep.of(voice, steps)
-    audio, rtf = render_with_progress(Synthesizer(voice, steps, seed, network), events)
-    write_audio(target, audio, voice.config.audio.sample_rate)
-    clipped = int((abs(audio) > 1).sum())
-    note = f", {clipped} samples clipped" if clipped else ""
-    seconds = len(audio) / voice.config.audio.sample_rate
-    typer.echo(f"{target}: {seconds:.1f} s at RTF {rtf:.3f} by {file}{note}")
+    rendered = render_to_file(Synthesizer(voice, steps, seed, network), events, target)
+    note = f", {rendered.clipped} samples clipped" if rendered.clipped else ""
+    typer.echo(f"{target}: {rendered.seconds:.1f} s at RTF {rendered.rtf:.3f} by {file}{note}")

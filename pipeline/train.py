@@ -1,7 +1,8 @@
 """`diffsynth train`: one model at one block size."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from pipeline import paths
 from pipeline.machine import CHECKPOINT_EVERY, TRAINING_THREADS, CheckpointEvery, Threads
 from pipeline.params import load_params
 from pipeline.stage import PARAMS, Block, Model, ParamsFile, require
+
+if TYPE_CHECKING:
+    from diffsynth.training.task import Inputs
 
 
 def train(
@@ -39,7 +43,7 @@ def train(
     given = {
         "train.steps": steps,
         "train.batch_size": batch_size,
-        "train.mini_batch_size": _mini(batch_size, mini_batch_size, params_file),
+        "train.mini_batch_size": mini_batch_size,
         "train.learning_rate": learning_rate,
         "train.seed": seed,
         **_size(model, units=units, cond_dim=cond_dim),
@@ -51,12 +55,15 @@ def train(
 
         return infer(model, block, params_file, models=model_save_dir, aligned=data_dir / "aligned")
     from diffsynth.training.registry import TASKS
+    from diffsynth.training.task import Inputs
 
-    inputs = paths.training_inputs(data_dir)
-    for path, command in TASKS[params.model(model).voice].files(inputs).items():
+    folders = data_dir / paths.SHARDS.name, data_dir / paths.FEATURES.name
+    inputs = Inputs(*folders, data_dir / paths.FIT.parent.name / paths.FIT.name)
+    files = TASKS[params.model(model).voice].files(inputs)
+    for path, command in files.items():
         require(path, command)
     if datasets is not None:
-        _check_dataset(data_dir, datasets)
+        _check_dataset(inputs, files, datasets)
     from pipeline.train_run import run_training
 
     run_training(params, model, block, inputs, model_save_dir, epochs, restart, threads, checkpoint_every)
@@ -72,18 +79,19 @@ def _size(model: str, **options: int | None) -> dict[str, Any]:
     return {f"{model}.{sizes[option]}": value for option, value in given.items()}
 
 
-def _mini(batch_size: int | None, mini_batch_size: int | None, params_file: Path) -> int | None:
-    """A batch smaller than the mini-batches of `params.yaml` is one mini-batch."""
-    if mini_batch_size is not None or batch_size is None:
-        return mini_batch_size
-    return min(batch_size, load_params(params_file).train.mini_batch_size)
+def _check_dataset(inputs: "Inputs", files: Iterable[Path], wanted: str) -> None:
+    """Refuse data that is not of the wanted dataset: the files that are trained on, not the raw ones."""
+    from diffsynth.representation.features import features_dataset
+    from diffsynth.shards.segments import read_index
 
-
-def _check_dataset(data_dir: Path, wanted: str) -> None:
-    from diffsynth.runs.files import read_json
-
-    found = read_json(require(data_dir / "raw" / "manifest.json", "download"))["dataset"]
-    if found != wanted:
-        raise UserError(
-            f"{data_dir} holds the dataset {found}; run `diffsynth download --name {wanted}` first"
-        )
+    names = {
+        inputs.shards: lambda path: read_index(path.parent)["dataset"],
+        inputs.features: features_dataset,
+    }
+    for path in files:
+        found = names[path.parent](path) if path.parent in names else wanted
+        if found != wanted:
+            raise UserError(
+                f"{path} was made of the dataset {found or '(unknown)'}; set dataset.name to {wanted} in "
+                "params.yaml and run `dvc repro features` first"
+            )

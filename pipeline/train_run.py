@@ -17,8 +17,10 @@ from diffsynth.runs.resuming import code_files
 from diffsynth.runs.tracking import Run
 from diffsynth.shards.segments import read_shards
 from diffsynth.synthesis.registry import VOICES
+from diffsynth.synthesis.voice import VoiceConfig
 from diffsynth.synthesis.weights import save_voice
 from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_checkpoint
+from diffsynth.training.random_streams import weights_seed
 from diffsynth.training.registry import TASKS
 from diffsynth.training.task import Inputs, Task
 from diffsynth.training.trainer import Trainer
@@ -45,29 +47,16 @@ def run_training(
     """Train, or go on with, one model at one block size and write it to `out`."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    kind = params.model(model).voice
-    sections = {name: getattr(params, name) for name in VOICES[kind].Config.sections()}
-    config = VOICES[kind].Config(model=model, block=block, network=params.model(model), **sections)
-    task = TASKS[kind].read(config, params.train, inputs)
+    config = _config(params, model, block)
+    task = TASKS[config.network.voice].read(config, params.train, inputs)
     sources = list(task.files(inputs))
     if epochs is not None:
-        params.train = replace(params.train, steps=task.train.steps(epochs, params.train.batch_size))
+        steps = task.train.steps(epochs, params.train.batch_size)
+        params = params.replaced(train=replace(params.train, steps=steps))
     trainer = _trainer(params, task, inputs.shards)
-    stamp = run_stamp(
-        {
-            "config": asdict(task.config),
-            "train": asdict(params.train),
-            "diffusion": asdict(params.diffusion),
-        },
-        [*sources, *code_files([*CODE, f"models/{model}"])],
-    )
+    stamp = run_stamp(_decisive(config, params), [*sources, *code_files([*CODE, f"models/{model}"])])
     path = paths.checkpoint(model, block, stamp)
-    run_id = None
-    if not restart and (found := load_checkpoint(path, stamp)) is not None:
-        tensors, numbers = found
-        run_id = numbers["run_id"]
-        trainer.restore(tensors, numbers["progress"])
-        typer.echo(f"continuing {model}-{block} after step {trainer.progress.step}")
+    run_id = None if restart else _resume(trainer, path, stamp)
     with stage(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
@@ -84,11 +73,36 @@ def run_training(
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
 
 
+def _config(params: Params, model: str, block: int) -> VoiceConfig:
+    """What the voice of a model is built with."""
+    network = params.model(model)
+    kind = VOICES[network.voice].Config
+    sections = {name: getattr(params, name) for name in kind.sections()}
+    return kind(model=model, block=block, network=network, **sections)
+
+
+def _decisive(config: VoiceConfig, params: Params) -> dict[str, Any]:
+    """The parameters that a checkpoint belongs to."""
+    train, diffusion = asdict(params.train), asdict(params.diffusion)
+    return {"config": asdict(config), "train": train, "diffusion": diffusion}
+
+
+def _resume(trainer: Trainer, path: Path, stamp: str) -> str | None:
+    """Go on from a checkpoint, if there is one; returns the MLflow run that it belongs to."""
+    if (found := load_checkpoint(path, stamp)) is None:
+        return None
+    tensors, numbers = found
+    trainer.restore(tensors, numbers["progress"])
+    typer.echo(f"continuing {path.stem}-{path.parent.name} after step {trainer.progress.step}")
+    run_id: str = numbers["run_id"]
+    return run_id
+
+
 def _trainer(params: Params, task: Task, shards: Path) -> Trainer:
     """A trainer at its first step, that listens to the beginning of the validation split."""
     first = next(iter(read_shards(shards, "validation")))
     excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
-    torch.manual_seed(params.train.seed)
+    torch.manual_seed(weights_seed(params.train.seed))
     return Trainer(
         task.config.new_denoiser(),
         task.train,

@@ -242,4 +242,4 @@ def write_aligned(folder, excerpts):
         write_audio(folder / f"{name}.flac", audio[int(begin * rate) :][: int(seconds * rate)], rate)
         np.save(folder / f"{name}.npy", events)
         index.append({"name": name, "split": split, "duration": seconds, "status": "ok"})
-    write_json(folder / "index.json", {"sample_rate": RATE, "performances": index})
+    write_json(folder / "index.json", {"dataset": "demo", "sample_rate": RATE, "performances": index})

@@ -35,11 +35,16 @@ def test_every_link_leads_somewhere(page):
 
 
 def named_code(text):
-    """Files, folders and modules of this project that a text names, as paths."""
+    """Files, folders and modules of this project that a text names outside its examples, as paths.
+
+    `NAME` stands for what a reader adds.
+    """
+    text = re.sub(r"^```(?!mermaid).*?^```", "", text, flags=re.M | re.S)
     top = "(?:diffsynth|pipeline|tests|benchmarks|examples|docs)"
     files = re.findall(rf"(?<![\w/.-]){top}/[\w./-]*\w", text)
     modules = re.findall(r"(?<![\w/.-])(?:diffsynth|pipeline)(?:\.[a-z_]\w*)+", text)
-    return {*files, *(name.replace(".", "/") for name in modules if not name.endswith((".flac", ".db")))}
+    paths = {name.replace(".", "/") for name in modules if not name.endswith((".flac", ".db"))}
+    return {path for path in {*files, *paths} if "NAME" not in path}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -7,23 +7,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from diffsynth.datasets.manifest import Performance, SetAside, clipped, describe
+from diffsynth.audio.files import survey_audio
+from diffsynth.datasets.manifest import Performance, SetAside, describe
 from diffsynth.datasets.splits import assign_splits, safe_names
 from diffsynth.errors import UserError, printable
 from diffsynth.midi.files import read_midi
 
-MIDI_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 AUDIO_SUFFIXES = (
     *(f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"),
     ".aif",
     ".oga",
     ".opus",
 )
-_BLOCK = 2**18  # samples read at a time
+# Audio that libsndfile cannot read, so that it is named and not taken for missing.
+UNREADABLE_SUFFIXES = (
+    *(".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".webm", ".mka", ".weba", ".ape", ".wv", ".mpc"),
+    *(".tta", ".dsf", ".dff", ".ac3", ".amr", ".ra", ".shn", ".tak"),
+)
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,20 @@ def find_pairs(
     """
     midi = find_files(root, MIDI_SUFFIXES, skip)
     audio = find_files(root, AUDIO_SUFFIXES, skip)
+    unreadable = find_files(root, UNREADABLE_SUFFIXES, skip)
     pairs, set_aside = [], []
     for title in tqdm(sorted({*midi, *audio}), "reading", unit="pair", disable=None if progress else True):
         try:
+            if title in midi and title not in audio and title in unreadable:
+                raise UserError(_cannot_read(unreadable[title][0]))
             pairs.append(_check(title, midi.get(title, []), audio.get(title, [])))
         except UserError as error:
             set_aside.append(SetAside(printable(title), str(error)))
     return pairs, set_aside
+
+
+def _cannot_read(path: Path) -> str:
+    return f"{path.name}: {path.suffix[1:].lower()} cannot be read, convert it to WAV or FLAC"
 
 
 def copy_pairs(
@@ -119,29 +130,5 @@ def _check(title: str, midi: list[Path], audio: list[Path]) -> Pair:
             raise UserError(f"no {what} file of this name")
         if len(files) > 1:
             raise UserError(f"several {what} files of this name: {', '.join(file.name for file in files)}")
-    read_midi(midi[0])
-    return Pair(title, midi[0], audio[0], _check_audio(audio[0]))
-
-
-def _check_audio(path: Path) -> int:
-    """Number of clipped samples, having read the whole file block by block.
-
-    Raises:
-        UserError: it is unreadable, empty, cut short, or holds samples that are not numbers.
-    """
-    count = total = 0
-    try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            # One sample overlaps, because clipping is seen in two neighbours.
-            for block in file.blocks(_BLOCK, overlap=1, dtype="float32", always_2d=True):
-                if not np.isfinite(block).all():
-                    raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
-                count += len(block) - (count > 0)
-                total += clipped(block)
-            if not count:
-                raise UserError(f"{path} holds no samples")
-            if count < file.frames:
-                raise UserError(f"{path} is cut short: {count} of {file.frames} samples")
-    except (soundfile.SoundFileError, OSError) as error:
-        raise UserError(f"{path} is not a readable audio file: {error}") from error
-    return total
+    read_midi(midi[0], whole=True)  # audio of notes that cannot be read would teach wrong ones
+    return Pair(title, midi[0], audio[0], survey_audio(audio[0]).clipped)

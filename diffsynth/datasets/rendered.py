@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffsynth.audio.files import write_audio
+from diffsynth.audio.files import clipped, write_audio
 from diffsynth.datasets.folder import MIDI_SUFFIXES, check_title, find_files
-from diffsynth.datasets.manifest import Performance, SetAside, clipped, describe, require_some
+from diffsynth.datasets.manifest import Performance, SetAside, describe, require_some
 from diffsynth.datasets.soundfont import GAIN, GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
 from diffsynth.datasets.splits import assign_splits, safe_names
 from diffsynth.errors import UserError, printable

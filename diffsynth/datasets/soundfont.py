@@ -52,7 +52,10 @@ def snap(events: Events) -> Events:
     notes["onset"], notes["offset"] = onset * TICK, offset * TICK
     last = {(note["key"], tick): index for index, (note, tick) in enumerate(zip(notes, onset, strict=True))}
     # A note made longer may now reach the next onset of its key: `to_notes` ends it there.
-    return from_notes(to_notes(from_notes(notes[sorted(last.values())])), controls)
+    notes = to_notes(from_notes(notes[sorted(last.values())]))
+    # The order of what happens in one tick is that of the committed demo.
+    notes = notes[np.lexsort((notes["key"], notes["offset"]))]
+    return from_notes(notes, controls[np.lexsort((controls["number"], controls["time"]))])
 
 
 def render_soundfont(

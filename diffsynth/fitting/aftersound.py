@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from diffsynth.fitting.attack import PolesAndAmplitudes, with_modes
+from diffsynth.fitting.key_modes import remainder
 from diffsynth.fitting.matrix_pencil import MIN_DECAY, poles_of, window_effect
 from diffsynth.fitting.refine import FOLD
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import equal_tempered
@@ -188,6 +189,8 @@ def slow_modes(rest: Complex, heard: Complex, step: float, harm: float = HARM) -
     flat = rest[late] * np.exp(-slope * time[: len(rest[late])])
     for order in (1, 2):
         pole = poles_of(flat, order, ROWS, step) + slope
+        if not len(pole):
+            break
         pole = pole[np.abs(pole.imag) < 2 * np.pi * NEAR]
         pole = np.clip(pole.real, -FASTEST, -MIN_DECAY) + 1j * pole.imag
         turns = np.exp(np.outer(time, pole))

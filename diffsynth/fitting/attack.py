@@ -11,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.key_modes import remainder
+from diffsynth.fitting.matrix_pencil import RANK
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.strikes import soundings
@@ -125,7 +127,8 @@ def attack_modes(
 def _poles(attack: NDArray[np.float64], modes: int) -> NDArray[np.complex128]:
     """Poles of a real signal, per sample, both of each conjugate pair."""
     rows = np.lib.stride_tricks.sliding_window_view(attack, int(PENCIL * len(attack)))
-    _, vectors = np.linalg.eigh(rows.T @ rows)
-    basis = vectors[:, -2 * modes :]
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    rank = int(np.count_nonzero(values > RANK * values[-1]))  # what is below is rounding
+    basis = vectors[:, -min(2 * modes, rank) :]
     ratios = np.linalg.eigvals(np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0])
     return np.log(np.where(np.abs(ratios) > 1e-6, ratios, 1e-6).astype(complex))

@@ -27,6 +27,7 @@ AROUND = 10.0  # s before and after, within which a cut is placed
 ENOUGH = 40.0  # strikes of a key, each by its worth
 LONGEST = 20.0  # strikes, the worth of the longest note of a key that rings alone; others: their share
 BEGINNING = 0.25  # s after a strike in which other keys reduce its worth
+ALIKE = 1e-9  # relative: stretches that add as much but for rounding, of which the first is taken
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def choose(stretches: list[Stretch], limit: int) -> list[Stretch]:
     while left:
         worth = np.minimum(strikes[left], lacking) + np.maximum(alone[left] - longest, 0.0)
         gain = worth.sum(axis=1) / length[left]
-        best = left[int(np.argmax(gain))]
+        best = left[int(np.flatnonzero(gain >= (1 - ALIKE) * gain.max())[0])]
         if gain.max() == 0 or (chosen and length[chosen].sum() + length[best] > limit):
             break
         chosen.append(best)

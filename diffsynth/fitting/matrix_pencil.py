@@ -2,6 +2,10 @@
 
 A partial that beats or decays in two stages is two or three damped sinusoids close together. Their
 poles come from the matrix pencil method (Hua and Sarkar, 1990), their amplitudes from least squares.
+
+Products differ in their last bits from processor to processor. Where an envelope holds fewer modes than
+are looked for, the next one would be made of such bits: so a mode must stand out from rounding, and what
+is left of an envelope must be more than the ridge of the least squares leaves.
 """
 
 from collections.abc import Iterator
@@ -15,6 +19,8 @@ MIN_DECAY, MAX_DECAY = 0.05, 120.0  # 1/s
 WORTH = 0.7  # an additional mode must bring the squared residual below this share
 LOUDER = 3.0  # times the loudest frame: highest onset of a fit, which is extrapolated
 PENCIL = 24  # frames in a row of the matrix pencil
+EXPLAINED = 1e-7  # share of the squared envelope (-70 dB): no mode is added for the sake of less
+RANK = 1e-12  # of the largest eigenvalue, a squared singular value: below it there is rounding and no signal
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,10 @@ def fit_modes(
     run = envelope[_longest_run(known)]
     single = _single_pole(run, step)
     best, best_error = _solve(envelope, weight, known, single, step, window, rate)
+    explained = EXPLAINED * float(weight[known] @ np.abs(envelope[known]) ** 2)
     for poles in _pencil(run, step):
+        if best_error < explained:
+            break
         poles = _plausible(poles, step)
         if not len(poles):
             continue
@@ -109,7 +118,7 @@ def _pencil(envelope: NDArray[np.complex128], step: float) -> Iterator[NDArray[n
 def poles_of(
     envelope: NDArray[np.complex128], order: int, longest: int, step: float
 ) -> NDArray[np.complex128]:
-    """Poles in 1/s of a signal by the matrix pencil method; none if it is too short.
+    """So many poles in 1/s of a signal by the matrix pencil method; none if it is too short or has fewer.
 
     Args:
         envelope: [frames].
@@ -121,7 +130,9 @@ def poles_of(
     if columns < max(4, 2 * order):
         return np.zeros(0, dtype=np.complex128)
     hankel = np.lib.stride_tricks.sliding_window_view(envelope, columns)
-    _, vectors = np.linalg.eigh(hankel.T @ hankel.conj())
+    values, vectors = np.linalg.eigh(hankel.T @ hankel.conj())
+    if values[-order] <= RANK * values[-1]:
+        return np.zeros(0, dtype=np.complex128)
     basis = vectors[:, -order:]
     turn = np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0]
     ratios = np.linalg.eigvals(turn).astype(np.complex128)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.fitting.attack import LONGEST, SHORTEST, PolesAndAmplitudes, attack_modes, with_modes
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.key_modes import remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.dampers import PEDAL_FALLS, PEDAL_RISES, Dampers
 from diffsynth.midi.events import NOTE_ON

@@ -11,11 +11,13 @@ fitted.
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.fitting.strokes import KeyModes, whole
+from diffsynth.fitting.key_modes import KeyModes
+from diffsynth.fitting.strokes import whole
 from diffsynth.midi.pitches import equal_tempered
 
 REPEATS = 0.6  # length of the weighted mean of the strikes' unit phases, above which phases repeat
 CLEAR = 4.0  # times the power of noise alone, above which a phase can be measured
+NOTHING = 1e-6  # of a partial's energy in a stroke: what is seen of it below that has no phase
 APART = 0.4  # of the fundamental, between modes of different partials
 
 
@@ -54,7 +56,7 @@ def find_turns(
     repeats = np.abs(total.sum(axis=0)) > REPEATS * length
     floor = energy.sum(axis=0) * (noise @ together) / together.sum(axis=0)
     clear = (np.abs(seen) ** 2).sum(axis=0) > CLEAR * floor
-    turn = np.where(length > 0, total / np.maximum(np.abs(total), 1e-300), 1.0)
+    turn = np.where(np.abs(total) > NOTHING * energy, total / np.maximum(np.abs(total), 1e-300), 1.0)
     turn[:, repeats | ~clear] = 1.0
     return turn[:, partial]
 

@@ -10,15 +10,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.fitting.key_modes import modes_of, remainder
 from diffsynth.fitting.matrix_pencil import MAX_DECAY
 from diffsynth.fitting.refine import FOLD
-from diffsynth.fitting.strokes import Strokes, energy, find_strokes, modes_of, remainder, whole
+from diffsynth.fitting.strokes import Strokes, energy, find_strokes, whole
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import equal_tempered
 from diffsynth.piano.piano import Piano
 
 CLOSE = 0.035  # largest deviation of the ratio of two keys from equal temperament: 60 cents
+BETTER = 1e-4  # of what its own modes leave: by so much less those taken must leave
 Modes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.complex128]]
 
 
@@ -49,12 +51,16 @@ def fill_unheard(piano: Piano, recordings: Sequence[Take], max_frequency: float)
 def _explains(
     piano: Piano, taken: Piano, key: int, strokes: Strokes, rest: list[NDArray[np.float32]], rate: int
 ) -> bool:
-    """Whether the modes taken leave no more of the strikes of a key; `rest` is what its own leave."""
+    """Whether the modes taken leave clearly less of the strikes of a key; `rest` is what its own leave.
+
+    A key without strikes takes them.
+    """
     left = [audio.copy() for audio in rest] if len(strokes.gain) else rest
     modes_of(piano, key, strokes, rate).add(piano.amplitude[piano.key == key], left)
     modes_of(taken, key, strokes, rate).add(-taken.amplitude[taken.key == key], left)
     strikes = whole(strokes, np.arange(len(strokes.gain)))
-    return bool(energy(left, strokes, strikes).sum() <= energy(rest, strokes, strikes).sum())
+    own = float(energy(rest, strokes, strikes).sum())
+    return bool(energy(left, strokes, strikes).sum() <= (1 - BETTER) * own)
 
 
 def _take(piano: Piano, key: int, source: int, max_frequency: float) -> Piano:

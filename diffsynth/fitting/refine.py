@@ -2,7 +2,7 @@
 
 Every key in turn is fitted to what the other keys leave (backfitting): its amplitudes a by linear least
 squares, then its poles p as well, by Gauss-Newton steps, for the derivative of a z^t by p is t a z^t.
-All products of modes are geometric series (`diffsynth.fitting.strokes`), so a step costs one
+All products of modes are geometric series (`diffsynth.fitting.key_modes`), so a step costs one
 projection of what is left and one system of equations, however long the recordings.
 
 Strokes are cut into pieces by age. The softer what is left of a piece, the more the piece counts: a plain
@@ -21,17 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.fitting.key_modes import KeyModes, modes_of, remainder
 from diffsynth.fitting.matrix_pencil import MIN_DECAY
 from diffsynth.fitting.phase_scatter import find_turns, partials_of
-from diffsynth.fitting.strokes import (
-    KeyModes,
-    Pieces,
-    Strokes,
-    energy,
-    find_strokes,
-    modes_of,
-    remainder,
-)
+from diffsynth.fitting.strokes import Pieces, Strokes, energy, find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.piano.piano import Piano
 
@@ -45,6 +38,7 @@ WANDER, DRIFT = 0.3, 0.5  # share of its decay, and 1/s: how far the prior lets 
 LIMIT = 2.0  # times that: how far one step may go
 STEPS = (1.0, 0.4, 0.15)  # shares of a step that are tried in turn, because sound is not linear in the poles
 FASTEST = 120.0  # 1/s; the poles of attacks, which decay faster, stay
+BETTER = 1e-5  # of the energy that is left: a step must leave less by so much, as rounding never does
 RIDGE = 1e-5  # of a mode's energy, keeps modes that nearly cancel each other from growing
 FFT = 4096  # samples, of the spectrum of what is left
 SMOOTH = 33  # bins
@@ -163,7 +157,7 @@ def _move(piano: Piano, problem: KeyProblem) -> Piano:
         new = problem.modes(moved)
         new.add(-moved.amplitude[mine], problem.rest)
         moved = _level(moved, problem)
-        if all(now < then for now, then in zip(problem.energies(), before, strict=True)):
+        if all(now < (1 - BETTER) * then for now, then in zip(problem.energies(), before, strict=True)):
             return moved
         new.add(moved.amplitude[mine], problem.rest)
         modes.add(-amplitude, problem.rest)

@@ -32,6 +32,11 @@ class Batch:
     x: Tensor
     weight: Tensor
 
+    def part(self, rows: slice) -> "Batch":
+        """Some of the sequences."""
+        state = None if self.state is None else tuple(tensor[rows] for tensor in self.state)
+        return Batch(self.cond[rows], state, self.x[rows], self.weight[rows])
+
 
 class Examples(ABC):
     """One split of the data, in the form that one model and block size needs."""

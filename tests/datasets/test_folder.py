@@ -8,8 +8,9 @@ import pytest
 import soundfile
 from support.source_files import QUIET, dataset, write_pair
 
+from diffsynth.audio.files import clipped
 from diffsynth.datasets.folder import find_pairs
-from diffsynth.datasets.manifest import clipped, read_manifest, verify
+from diffsynth.datasets.manifest import read_manifest, verify
 from diffsynth.datasets.registry import bring
 from diffsynth.datasets.rendered import midi_jobs
 from diffsynth.errors import UserError
@@ -107,6 +108,28 @@ def test_a_flac_cut_short_is_set_aside(tmp_path):
     pairs, set_aside = find_pairs(tmp_path, progress=False)
     assert [pair.title for pair in pairs] == ["a"]
     assert [item.name for item in set_aside] == ["b"]
+
+
+def test_a_format_that_cannot_be_read_is_named(tmp_path):
+    write_pair(tmp_path, "a")
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    write_pair(tmp_path, "b")
+    (tmp_path / "b.wav").rename(tmp_path / "b.M4A")
+    (tmp_path / "film.mp4").write_bytes(b"")
+    pairs, set_aside = find_pairs(tmp_path, progress=False)
+    assert [pair.title for pair in pairs] == ["a"]
+    assert [(item.name, item.reason) for item in set_aside] == [
+        ("b", "b.M4A: m4a cannot be read, convert it to WAV or FLAC")
+    ]
+
+
+def test_an_mp3_cut_short_is_set_aside_and_not_filled_with_what_came_before(tmp_path):
+    write_pair(tmp_path, "a", suffix=".mp3", rate=44100, seconds=20)
+    whole = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(whole[: len(whole) // 2])
+    pairs, set_aside = find_pairs(tmp_path, progress=False)
+    assert pairs == []
+    assert "a.mp3 is cut short" in set_aside[0].reason
 
 
 def test_clipped_audio_is_used_and_reported(tmp_path):

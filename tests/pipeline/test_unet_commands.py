@@ -66,7 +66,7 @@ def test_infer_renders_the_test_split_through_the_engine(project, shards, traine
     length = int(events["time"][3] * RATE) // 512 * 512  # until then the others are not known
     assert length > 0
     np.testing.assert_allclose(audio[:length], first[:length].clip(-1, 1), atol=1.01 / 32768)
-    timings = read_json(folder / "timings.json")
+    timings = read_json(trained_unet / "results" / "timings" / "512" / "unet.json")
     assert (timings["model"], timings["block"]) == ("unet", 512)
     assert timings["rtf"] > 0
 

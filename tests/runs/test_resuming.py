@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from support.displaced import CONFIG, FORMAT, add
 
-from diffsynth.alignment.performances import align_all
-from diffsynth.datasets.manifest import Manifest, write_manifest
+from diffsynth.alignment.performances import align_all, align_performance
+from diffsynth.datasets.manifest import Manifest, read_manifest, write_manifest
 from diffsynth.errors import UserError
+from diffsynth.runs import resuming
 from diffsynth.runs.files import sha256
 from diffsynth.runs.resuming import RECORDS, make_stamp, recall, record, resumable_folder, tidy
 from diffsynth.shards.config import Shard
@@ -114,6 +115,43 @@ def test_what_has_changed_is_done_again(whole, tmp_path):
     after = states(tmp_path / "aligned")
     assert contents(tmp_path / "aligned") == contents(whole / "aligned")
     assert after["b.flac"] != before["b.flac"]
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A copy of the library's code, in which stamps look."""
+    shutil.copytree(resuming.LIBRARY, tmp_path / "library", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(resuming, "LIBRARY", tmp_path / "library")
+    resuming._digest.cache_clear()
+    yield tmp_path / "library"
+    resuming._digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "kept"),
+    [
+        ("training/trainer.py", True),
+        ("datasets/registry.py", True),
+        ("models/new.py", True),
+        ("alignment/matching.py", False),
+        ("midi/files.py", False),
+        ("alignment/new.py", False),
+    ],
+)
+def test_an_interrupted_align_is_kept_unless_its_own_code_was_edited(whole, library, tmp_path, file, kept):
+    (tmp_path / "raw").mkdir()
+    performance = read_manifest(whole / "raw").performances[0]
+    for name in (performance.midi, performance.audio):
+        shutil.copy(whole / "raw" / name, tmp_path / "raw")
+    with resumable_folder(tmp_path / "aligned") as work:
+        align_performance(performance, tmp_path / "raw", work, FORMAT, CONFIG)
+        before = states(work)
+        with (library / file).open("a") as edited:
+            edited.write("# edited\n")
+        resuming._digest.cache_clear()  # the next run is another process
+        align_performance(performance, tmp_path / "raw", work, FORMAT, CONFIG)
+        assert (states(work) == before) == kept
+        tidy(work, set())
 
 
 def test_a_record_holds_for_its_stamp_and_files_alone(tmp_path):

@@ -79,6 +79,10 @@ class S6Denoiser(RecurrentDenoiser):
             for _ in range(config.layers)
         )
 
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """As for every `Denoiser`, and not the rates of the states, as in Mamba's code."""
+        return super().decays(name, parameter) and not name.endswith("A_log")
+
     def initial_state(self, batch: int) -> State:
         """Zeros, see `Denoiser`."""
         like = self.input.weight

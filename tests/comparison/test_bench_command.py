@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from diffsynth.evaluation.benchmark import Setting, add_ratios, bench_file, bench_voice, settings
+from diffsynth.comparison.benchmark import Setting, add_ratios, bench_file, bench_voice, settings
 from diffsynth.synthesis.weights import save_voice
 from pipeline.app import run
 
 KEYS = {"model", "block", "sample_rate", "threads", "backend", "rtf", "p50_ms", "p95_ms", "p99_ms"}
-KEYS |= {"peak_mb", "params", "times_faster"}
+KEYS |= {"peak_mb", "params", "times_faster", "voice"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,10 @@ def test_the_command_measures_every_row(voices, make_voice, tmp_path, capsys):
         assert 50 < row["peak_mb"] < 5000
     assert rows[1]["times_faster"] == rows[3]["times_faster"] == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
-    lines = capsys.readouterr().out.splitlines()
+    output = capsys.readouterr()
+    for model in ("lstm", "unet"):
+        assert f"{model} at 512: {voices}/512/{model}.safetensors (released)\n" in output.err
+    lines = output.out.splitlines()
     assert len(lines) == 1 + len(rows)
     assert lines[0].split()[:3] == ["model", "block", "Hz"]
 
@@ -124,7 +127,7 @@ def test_a_result_that_cannot_be_written_is_told_before_anything_is_measured(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("diffsynth.evaluation.benchmark.run_group", None)
+    monkeypatch.setattr("diffsynth.comparison.benchmark.run_group", None)
     assert run(["bench", option, path]) == 2
     assert capsys.readouterr() == ("", f"diffsynth: {message}\n")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
