@@ -26,7 +26,7 @@ def quantity(value):
 def track(*events, end=None):
     """A chunk of messages at absolute ticks; `end` is the tick of its end, or b"" for none."""
     data, now = b"", 0
-    for tick, message in events:
+    for tick, message in sorted(events, key=lambda event: event[0]):
         data, now = data + quantity(tick - now) + message, tick
     if end is None:
         data += END
