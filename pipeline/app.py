@@ -113,11 +113,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
     # Ending like Ctrl-C lets commands remove what they have half written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # any name can be shown on any terminal
+    _prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.exit(run(list(arguments) or ["--help"]))
+
+
+def _prepare_streams() -> None:
+    """Let any name be shown on any terminal, and progress bars be drawn where there is none."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  until the process ends
+        elif isinstance(stream := getattr(sys, name), TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run(arguments: list[str]) -> int:
