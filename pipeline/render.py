@@ -1,6 +1,5 @@
 """`diffsynth render`: a MIDI file into an audio file."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,10 +39,11 @@ def render(
     from diffsynth.midi.files import read_midi
 
     choice("programs", programs, PROGRAMS)
-    events = read_midi(source, programs, say=partial(typer.echo, err=True))
+    said: list[str] = []
+    events = read_midi(source, programs, say=said.append)
     import torch
 
-    from diffsynth.synthesis.rendering import render_to_file
+    from diffsynth.synthesis.rendering import check_length, render_to_file
     from diffsynth.synthesis.synthesizer import Synthesizer
     from diffsynth.synthesis.voice_files import open_voice
 
@@ -54,6 +54,10 @@ def render(
         from diffsynth.synthesis.onnx_step import OnnxStep
 
         network = OnnxStep.of(voice, steps)
-    rendered = render_to_file(Synthesizer(voice, steps, seed, network), events, target)
+    synthesizer = Synthesizer(voice, steps, seed, network)
+    check_length(events, synthesizer.rate, target)
+    for line in said:  # not before a refusal, which is one line
+        typer.echo(line, err=True)
+    rendered = render_to_file(synthesizer, events, target)
     note = f", {rendered.clipped} samples clipped" if rendered.clipped else ""
     typer.echo(f"{target}: {rendered.seconds:.1f} s at RTF {rendered.rtf:.3f} by {file}{note}")

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +74,18 @@ def check_title(title: str) -> None:
 
 
 def find_pairs(
-    root: Path, skip: Path | None = None, progress: bool = True
+    root: Path,
+    skip: Path | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[list[Pair], list[SetAside]]:
     """Usable pairs NAME.mid and NAME.wav at any depth, and what cannot be used, with the reason.
+
+    Args:
+        root: folder, searched at any depth.
+        skip: folder below it that is left out.
+        progress: show a bar on a terminal.
+        say: takes one line for each MIDI file of which something is not played, drums for instance.
 
     Raises:
         UserError: there is no such folder.
@@ -89,7 +98,7 @@ def find_pairs(
         try:
             if title in midi and title not in audio and title in unreadable:
                 raise UserError(_cannot_read(unreadable[title][0]))
-            pairs.append(_check(title, midi.get(title, []), audio.get(title, [])))
+            pairs.append(_check(title, midi.get(title, []), audio.get(title, []), say))
         except UserError as error:
             set_aside.append(SetAside(printable(title), str(error)))
     return pairs, set_aside
@@ -118,7 +127,7 @@ def copy_pairs(
     return sorted(performances, key=lambda performance: performance.name)
 
 
-def _check(title: str, midi: list[Path], audio: list[Path]) -> Pair:
+def _check(title: str, midi: list[Path], audio: list[Path], say: Callable[[str], None] | None) -> Pair:
     """The pair of a title.
 
     Raises:
@@ -130,5 +139,5 @@ def _check(title: str, midi: list[Path], audio: list[Path]) -> Pair:
             raise UserError(f"no {what} file of this name")
         if len(files) > 1:
             raise UserError(f"several {what} files of this name: {', '.join(file.name for file in files)}")
-    read_midi(midi[0], whole=True)  # audio of notes that cannot be read would teach wrong ones
+    read_midi(midi[0], say=say, whole=True)  # audio of notes that cannot be read would teach wrong ones
     return Pair(title, midi[0], audio[0], survey_audio(audio[0]).clipped)

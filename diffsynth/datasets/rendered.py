@@ -1,6 +1,6 @@
 """Many performances through a SoundFont, in several processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,12 @@ class Instrument:
 
 
 def midi_jobs(
-    root: Path, out: Path, validation: float, test: float, seed: int
+    root: Path,
+    out: Path,
+    validation: float,
+    test: float,
+    seed: int,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[list[Job], list[SetAside]]:
     """The MIDI files below a folder, by name, and those that cannot be used.
 
@@ -46,6 +51,7 @@ def midi_jobs(
         validation: share of performances, as is `test`.
         test: see `validation`.
         seed: of the division into splits.
+        say: takes one line for each file of which something is not played.
 
     Raises:
         UserError: there is no such folder, or no usable file in it.
@@ -54,7 +60,7 @@ def midi_jobs(
     for title, paths in find_files(root, MIDI_SUFFIXES, out.resolve()).items():
         try:
             check_title(title)
-            performances[title] = read_midi(paths[0])
+            performances[title] = read_midi(paths[0], say=say)
         except UserError as error:
             set_aside.append(SetAside(printable(title), str(error)))
     require_some(performances, set_aside, root, "MIDI file")

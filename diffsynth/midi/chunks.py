@@ -4,12 +4,14 @@ A file may be wrapped in RIFF (.rmi) or follow a header of some other program. I
 knows, and tracks that are longer or shorter than they say.
 """
 
+import re
 from dataclasses import dataclass, field
 
-from diffsynth.midi.tracks import CUT, Track, parse_track
+from diffsynth.midi.tracks import CUT, GOES_ON, Track, parse_track
 
 HEADER, TRACK = b"MThd", b"MTrk"
 PREFACE = 1024  # bytes that may stand before the header where a file is not RIFF; MacBinary has 128
+IN_RIFF = re.compile(rb"data....(MThd)", re.DOTALL)  # after an identity and a length
 START = 8  # bytes of an identity and a length before the content of a chunk
 
 
@@ -36,7 +38,7 @@ def read_chunks(data: bytes) -> Chunks:
     Raises:
         ValueError: there is no header or no track; says what is wrong.
     """
-    begin = data.find(HEADER, 0, len(data) if data[:4] == b"RIFF" else PREFACE)
+    begin = _find_header(data)
     if begin < 0:
         raise ValueError("it does not begin like one" if data else "it is empty")
     length, kind, count, division = (_number(data, begin + at, size) for at, size in _HEADER_FIELDS)
@@ -58,6 +60,14 @@ def read_chunks(data: bytes) -> Chunks:
 
 
 _HEADER_FIELDS = ((4, 4), (8, 2), (10, 2), (12, 2))  # position from the identity, bytes
+
+
+def _find_header(data: bytes) -> int:
+    """Position of the header, -1 if there is none."""
+    if data[:4] == b"RIFF":
+        wrapped = IN_RIFF.search(data)  # texts before it may hold anything
+        return wrapped.start(1) if wrapped else data.find(HEADER)
+    return data.find(HEADER, 0, PREFACE)
 
 
 def _read_tracks(data: bytes, position: int, chunks: Chunks) -> None:
@@ -87,11 +97,13 @@ def _read_track(data: bytes, position: int, chunks: Chunks) -> int:
     track = parse_track(data, begin, border)
     chunks.tracks.append(track)
     problem = track.problem or ("" if track.ended or declared <= len(data) else CUT)
+    # What its length spans beyond its end: tracks, or what no player plays.
+    beyond = data[track.stop : border] if track.ended and border == declared else b""
+    if any(beyond) and TRACK not in beyond:
+        problem = GOES_ON
     if problem:
         chunks.lost.append(f"track {number} {problem}")
-    if track.ended and (data[track.stop : track.stop + 4] == TRACK or border == len(data)):
-        return track.stop
-    return border
+    return track.stop if TRACK in beyond or (track.ended and border == len(data)) else border
 
 
 def _is_chunk(data: bytes, position: int) -> bool:

@@ -15,6 +15,8 @@ from diffsynth.midi.selection import Selection, select
 from diffsynth.midi.timeline import Moment, timeline
 from diffsynth.runs.files import atomic_path
 
+LONG = 3600.0  # s of a performance from which on its length is said
+
 
 def read_midi(
     path: str | Path, programs: str = "all", say: Callable[[str], None] | None = None, whole: bool = False
@@ -26,31 +28,43 @@ def read_midi(
     Args:
         path: a file of type 0, 1 or 2, RIFF or not.
         programs: which instruments are played: "all" but drums, or "piano".
-        say: takes one line that tells what was left out and what could not be read, if anything.
+        say: takes one line that tells what was left out, what could not be read, and whether it lasts
+            hours (a damaged delta time makes such pauses), if anything.
         whole: refuse a file of which a part could not be read.
 
     Raises:
         UserError: the file is missing, is not MIDI, holds no note, or is damaged and has to be whole.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
+    data = _contents(path)
     try:
-        chunks = read_chunks(path.read_bytes())
+        chunks = read_chunks(data)
         moments = timeline(chunks)
     except ValueError as error:
         raise UserError(f"{path} is not a readable MIDI file: {error}") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if whole and chunks.lost:
         raise UserError(f"{path} is damaged: {', '.join(chunks.lost)}")
     selection = select(moments, programs)
     told = [*chunks.lost, *(f"left out {_notes(n)} {why}" for why, n in selection.left_out.items())]
     if not selection.played:
         raise UserError(f"{path} holds no piano notes{f' ({_short(told)})' if told else ''}")
+    events = np.array(_play(moments, selection), dtype=EVENT)
+    if (seconds := events["time"][-1]) > LONG:
+        told.insert(0, f"it lasts {seconds / 3600:.1f} hours")
     if told and say:
         say(f"{path}: {_short(told)}")
-    return np.array(_play(moments, selection), dtype=EVENT)
+    return events
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        if not path.exists():
+            raise UserError(f"{path} does not exist")
+        if not path.is_file():
+            raise UserError(f"{path} is not a file")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def write_midi(path: str | Path, events: Events, resolution: int = 480, tempo: float = 120.0) -> None:

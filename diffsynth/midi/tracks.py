@@ -18,6 +18,7 @@ END_OF_TRACK, SET_TEMPO = 0x2F, 0x51
 HIGHEST = 127  # what a value over it counts as
 LONGEST_QUANTITY = 4  # bytes (Standard MIDI Files 1.0)
 CUT, DAMAGED = "is cut short", "is damaged, and its rest left out"
+GOES_ON = "goes on after its end, which is left out"
 
 
 @dataclass

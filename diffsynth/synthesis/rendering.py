@@ -43,16 +43,26 @@ def render_timed(
     return np.concatenate(audio)[:length], np.array(times)
 
 
+def check_length(events: Events, rate: float, path: Path) -> None:
+    """Refuse what is longer than a file can be.
+
+    Raises:
+        UserError: says how long both are.
+    """
+    last = float(events["time"].max(initial=0))
+    if last * rate > MOST_SAMPLES:
+        hours = MOST_SAMPLES / rate / 3600
+        raise UserError(f"the performance lasts {last / 3600:.0f} hours, and {path} can hold {hours:.0f}")
+
+
 def render_to_file(synthesizer: Synthesizer, events: Events, path: Path) -> Rendered:
     """Write a whole performance, until its sound has died away, into an audio file; with a progress bar.
 
     Raises:
         UserError: the file cannot be written, or would be longer than files can be.
     """
+    check_length(events, synthesizer.rate, path)
     last = float(events["time"].max(initial=0))
-    if last * synthesizer.rate > MOST_SAMPLES:
-        hours = MOST_SAMPLES / synthesizer.rate / 3600
-        raise UserError(f"the performance lasts {last / 3600:.0f} hours, and {path} can hold {hours:.0f}")
     begin, samples, clipped = time.perf_counter(), 0, 0
     total = int(last * synthesizer.rate) // synthesizer.block + 1
     with RecordingFile(path, synthesizer.rate) as file:

@@ -33,7 +33,7 @@ class Folder(Source):
             raise UserError(
                 "dataset folder needs dataset.root (--root), the folder of your MIDI and audio files"
             )
-        pairs, set_aside = find_pairs(Path(self.root), out.resolve(), means.progress)
+        pairs, set_aside = find_pairs(Path(self.root), out.resolve(), means.progress, means.say)
         require_some(pairs, set_aside, self.root, "pair of MIDI and audio")
         with atomic_folder(out) as folder:
             performances = copy_pairs(pairs, folder, self.validation, self.test, self.seed)

@@ -27,7 +27,7 @@ class Rendered(Source):
     test: Share
 
     def bring(self, out: Path, means: Means) -> "Manifest":
-        """Render; files that are no MIDI are set aside with the reason."""
+        """Render; files that are no MIDI are set aside with the reason, what others lack is said."""
         from diffsynth.datasets.composer.corpus import generated_jobs
         from diffsynth.datasets.manifest import Manifest, write_manifest
         from diffsynth.datasets.rendered import Instrument, midi_jobs, render_all
@@ -38,7 +38,7 @@ class Rendered(Source):
         jobs, set_aside = (
             (generated_jobs(self.minutes, *shares), [])
             if self.root is None
-            else midi_jobs(Path(self.root), out, *shares)
+            else midi_jobs(Path(self.root), out, *shares, means.say)
         )
         check(self.soundfont, self.program)
         # Stored at the rate at which it is played, so that it suits any audio.sample_rate.
