@@ -8,7 +8,7 @@ import typer
 from pipeline import paths
 from pipeline.machine import WORKERS, Workers
 from pipeline.params import load_params
-from pipeline.stage import PARAMS, ParamsFile, require, stage
+from pipeline.stage import PARAMS, ParamsFile, require_all, stage
 
 
 def features(
@@ -24,8 +24,8 @@ def features(
     from diffsynth.shards.segments import read_index, read_shards
 
     params = load_params(params_file)
-    require(fit, "fit")
-    dataset = read_index(require(shards / "index.json", "shard").parent)["dataset"]
+    require_all({fit: "fit", shards / "index.json": "shard"})
+    dataset = read_index(shards)["dataset"]
     piano = load_piano(fit)
     with stage("features", params, ["audio", "features"]) as run:
         sets = {

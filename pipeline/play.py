@@ -56,8 +56,8 @@ def play(
         return
     _check(source, port, virtual, device, sink)
     from diffsynth.config import choice
+    from diffsynth.midi.config import PROGRAMS
     from diffsynth.midi.files import read_midi
-    from diffsynth.midi.selection import PROGRAMS
 
     choice("programs", programs, PROGRAMS)
 

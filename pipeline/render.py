@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.midi.selection import PROGRAMS
+from diffsynth.midi.config import PROGRAMS
 from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
 from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel, or_list

@@ -1,6 +1,6 @@
 """What every command shares: its options, its check of an earlier stage, its MLflow run."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +44,7 @@ Released = Annotated[
 ]
 
 PARAMS = Path("params.yaml")
+REPRO = "dvc repro "
 
 
 @contextmanager
@@ -91,6 +92,22 @@ def require(path: str | Path, command: str, model: str | None = None, block: int
     return Path(path)
 
 
+def require_all(made_by: Mapping[Path, str]) -> None:
+    """Paths, each with the name of the stage that writes it.
+
+    Raises:
+        UserError: some do not exist; names the one command that makes all of them.
+    """
+    missing = [path for path in made_by if not path.exists()]
+    if missing:
+        commands = dict.fromkeys(command_for(path, made_by[path]) for path in missing)
+        if all(command.startswith(REPRO) for command in commands):
+            advice = REPRO + " ".join(command.removeprefix(REPRO) for command in commands)
+        else:
+            advice = " && ".join(commands)
+        raise UserError(f"{missing[0]} does not exist; run `{advice}` first")
+
+
 def command_for(path: str | Path, command: str, model: str | None = None, block: int | None = None) -> str:
     """What makes an output of a stage: `dvc repro`, with all that comes before, where DVC knows the path.
 
@@ -100,7 +117,7 @@ def command_for(path: str | Path, command: str, model: str | None = None, block:
     cell = "" if model is None else f"@{model}-{block}"
     known = any(Path(path).is_relative_to(place) for place in paths.OUTPUTS)
     if known and Path("dvc.yaml").is_file() and (not cell or _is_listed(model, block)):
-        return f"dvc repro {command}{cell}"
+        return f"{REPRO}{command}{cell}"
     return f"diffsynth {command}" + (f" --model {model} --block {block}" if cell else "")
 
 

@@ -10,7 +10,6 @@ from diffsynth.midi.messages import DRUMS
 from diffsynth.midi.timeline import Moment
 
 PIANOS = range(8)  # General MIDI: pianos, electric pianos, harpsichord, clavinet
-PROGRAMS = ("all", "piano")  # which instruments are played
 
 
 @dataclass
