@@ -179,7 +179,7 @@ MAKES = {
     "align": "download",
     "shard": "align",
     "fit": "align",
-    "features": "fit",
+    "features": "fit shard",
     "train": "features",
     "infer": "train@s6-512",
     "evaluate": "infer@s6-512",

@@ -56,7 +56,7 @@ def test_features_do_not_depend_on_where_a_performance_is_cut(piano):
     whole = features_of(piano, Segment("x", 0, 0.0, 6.0, audio, events))
     assert whole[0].shape == (1125, BANDS + 2 * KEYS + 3)
     # 1.6 s are 300 frames, no multiple of what is played at a time; 0.5 s of context leave notes behind.
-    segments = list(cut_segments("x", audio, events, RATE, Shard(1.6, 0.5, 1, 1)))
+    segments = list(cut_segments("x", audio, events, RATE, Shard(1.6, 0.5, 1)))
     assert [len(segment.audio) for segment in segments] == [38400] * 4
     for segment in segments:
         place = slice(300 * segment.index, min(300 * (segment.index + 1), 1125))
@@ -150,7 +150,7 @@ def test_any_number_of_processes_computes_the_same(piano, monkeypatch):
 
 def check_processes(piano):
     events = performance(3.0)
-    segments = list(cut_segments("x", played(piano, events, 3.0, 1.5), events, RATE, Shard(1.0, 1.0, 1, 1)))
+    segments = list(cut_segments("x", played(piano, events, 3.0, 1.5), events, RATE, Shard(1.0, 1.0, 1)))
     one, two = (
         build_features(segments, piano, AUDIO, Features(workers, 16, 10500.0, 1024, -80.0), progress=False)
         for workers in (1, 2)

@@ -173,7 +173,7 @@ def test_a_record_holds_for_its_stamp_and_files_alone(tmp_path):
 def test_interruption_keeps_the_work_and_wrong_input_does_not(tmp_path):
     for error, kept in ((KeyboardInterrupt, True), (OSError, True), (UserError, False)):
         with pytest.raises(error), resumable_folder(tmp_path / "out") as work:
-            raise error
+            raise error("no")
         assert work.exists() == kept
         assert not (tmp_path / "out").exists()
 

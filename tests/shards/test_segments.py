@@ -169,7 +169,7 @@ def test_rebuilding_leaves_no_stale_shard(built, tmp_path):
 @settings(max_examples=50, deadline=None)
 def test_every_event_is_in_one_segment_also_if_that_is_no_whole_number_of_samples(events, length, segment):
     rate = 10
-    parts = list(cut_segments("x", np.zeros(length, np.float32), events, rate, Shard(segment, 0.0, 1, 1)))
+    parts = list(cut_segments("x", np.zeros(length, np.float32), events, rate, Shard(segment, 0.0, 1)))
     assert sum(part.seconds for part in parts) == pytest.approx(length / rate)
     own = [(part.start + row[0], *row[1:]) for part in parts for row in part.events.tolist() if row[0] >= 0]
     end = len(parts) * round(segment * rate) / rate
@@ -229,5 +229,5 @@ def test_what_is_missing_is_named(damaged, tmp_path):
 
 def test_a_segment_without_a_sample_is_refused(built, tmp_path):
     with pytest.raises(UserError, match=r"shard\.segment"):
-        write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 2, 1))
+        write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 2))
     assert not (tmp_path / "out").exists()
