@@ -11,6 +11,7 @@ from diffsynth.errors import UserError
 from diffsynth.models.registry import MODELS
 from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
+from pipeline.stage import Released, Trained
 
 HEADINGS = ("model", "block", "Hz", "threads", "backend", "x U-Net", "RTF", "p50 ms", "p95 ms", "p99 ms")
 KEYS = ("model", "block", "sample_rate", "threads", "backend", "times_faster", "rtf")
@@ -25,8 +26,8 @@ def bench(
     rates: Annotated[str, typer.Option(help="Sample rates, Hz.")] = "24000,48000",
     threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
     backends: Annotated[str, typer.Option(help=" and ".join(BACKENDS) + ".")] = ",".join(BACKENDS),
-    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
-    trained: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    trained: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
 ) -> None:
     """Measure real-time factors (RTF: computing time over audio time), ratios first.
 
@@ -52,11 +53,13 @@ def bench(
     rows: list[dict[str, Any]] = []
     with tqdm(total=sum(map(len, groups)), desc="bench", unit="row", disable=None) as bar:
         for group in groups:
-            for row in run_group(group, released, trained, seconds):
+            for row in run_group(group, trained, released, seconds):
                 rows.append(row)
                 bar.update()
     add_ratios(rows)
     _print(rows)
+    for name in dict.fromkeys(f"{row['model']} at {row['block']}: {row['voice']}" for row in rows):
+        typer.echo(name, err=True)
     if json_path is not None:
         write_json(json_path, {"rows": rows})
     if plot is not None:

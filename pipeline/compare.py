@@ -9,7 +9,7 @@ from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_path
 from pipeline import paths
 from pipeline.params import Params, load_params
-from pipeline.stage import PARAMS, ParamsFile, stage
+from pipeline.stage import PARAMS, ParamsFile, command_for, stage
 
 
 def compare(
@@ -52,7 +52,9 @@ def _reports(params: Params, metrics: Path, timings: Path) -> list[list[Path]]:
     }
     missing = [cell for cell, files in reports.items() if not all(file.is_file() for file in files)]
     if len(missing) == len(cells):
-        raise UserError(f"{metrics} holds no report of these models; run `diffsynth evaluate` first")
+        raise UserError(
+            f"{metrics} holds no report of these models; run `{command_for(metrics, 'evaluate')}` first"
+        )
     if missing:
         names = ", ".join(f"{model}-{block}" for model, block in missing)
         typer.echo(f"diffsynth: not evaluated and left out: {names}", err=True)

@@ -52,8 +52,8 @@ def _evaluate_renders(
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
 
+    require(renders, "infer", model, block)
     require(aligned / "index.json", "align")
-    require(renders, f"infer --model {model} --block {block}")
     with stage("evaluate", params, ["evaluate"], model, block) as run:
         result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures)
         run.metrics(result["metrics"])

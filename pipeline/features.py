@@ -24,6 +24,7 @@ def features(
     from diffsynth.shards.segments import read_index, read_shards
 
     params = load_params(params_file)
+    require(fit, "fit")
     dataset = read_index(require(shards / "index.json", "shard").parent)["dataset"]
     piano = load_piano(fit)
     with stage("features", params, ["audio", "features"]) as run:

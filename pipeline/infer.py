@@ -26,9 +26,7 @@ def infer(
     """Render the test performances block by block, and time it."""
     params = load_params(params_file, {"infer.steps": steps, "infer.seed": seed})
     params.variant(model, block)
-    weights = require(
-        paths.of_variant(models, model, block, ".safetensors"), f"train --model {model} --block {block}"
-    )
+    weights = require(paths.of_variant(models, model, block, ".safetensors"), "train", model, block)
     require(aligned / "index.json", "align")
     import torch
 
@@ -45,4 +43,5 @@ def infer(
         run.metrics({name: timings[name] for name in ("rtf", "p50_ms", "p99_ms")})
         write_json(report, timings)
         run.artifact(report)
-    typer.echo(f"{folder}: {timings['seconds']:.0f} s at RTF {timings['rtf']}, p99 {timings['p99_ms']} ms")
+    speed = f"{timings['seconds']:.0f} s at RTF {timings['rtf']}, p99 {timings['p99_ms']} ms"
+    typer.echo(f"{folder}: {speed} by {weights}")

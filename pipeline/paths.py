@@ -12,7 +12,7 @@ FIT = Path("data/fit/piano.safetensors")
 FEATURES = Path("data/features")
 MODELS = Path("models")
 CHECKPOINTS = Path("checkpoints")
-WEIGHTS = Path("weights")
+WEIGHTS = Path(__file__).parents[1] / "weights"  # the released voices lie beside the code, installed or not
 ALIGN_RESULTS = Path("results/align")
 FIT_RESULTS = Path("results/fit")
 TRAIN_RESULTS = Path("results/train")
@@ -21,6 +21,7 @@ TIMINGS = Path("results/timings")
 METRICS = Path("results/metrics")
 FIGURES = Path("results/figures")
 COMPARE = Path("results/compare")
+OUTPUTS = (RAW, ALIGNED, SHARDS, FIT, FEATURES, MODELS, RENDERS, METRICS)  # inputs of later stages
 
 
 def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:

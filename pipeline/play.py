@@ -10,7 +10,7 @@ import typer
 
 from diffsynth.errors import UserError
 from pipeline import paths
-from pipeline.stage import VoiceBlock, VoiceModel
+from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel
 
 if TYPE_CHECKING:
     from diffsynth.live.session import Ending
@@ -46,11 +46,9 @@ def play(
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="List audio outputs and MIDI inputs.")
     ] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
-    ] = None,
-    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
-    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    weights: GivenVoice = None,
+    models: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
 ) -> None:
     """Play live: a MIDI keyboard, or a MIDI file, to the sound card. Ctrl-C ends."""
     if list_devices:
@@ -70,10 +68,11 @@ def play(
 
     from diffsynth.live.session import Session
     from diffsynth.synthesis.synthesizer import Synthesizer
-    from diffsynth.synthesis.weights import open_voice
+    from diffsynth.synthesis.voice_files import open_voice
 
     torch.set_num_threads(1)
-    synthesizer = Synthesizer(open_voice(model, block, weights, released, models), steps, seed)
+    voice, file = open_voice(model, block, weights, models, released)
+    synthesizer = Synthesizer(voice, steps, seed)
     with ExitStack() as stack:
         name, inlet = _source(synthesizer, source, events, port, virtual)
         stack.callback(inlet.close)
@@ -81,7 +80,7 @@ def play(
         stack.callback(outlet.close)
         session = Session(synthesizer, outlet, buffers)
         typer.echo(
-            f"{name} to {outlet.name}: {synthesizer.voice.config.model} at {synthesizer.block} samples, "
+            f"{name} to {outlet.name} by {file}: {voice.config.model} at {voice.config.block} samples, "
             f"{outlet.rate} Hz, latency {1000 * session.latency:.1f} ms; Ctrl-C ends",
             err=True,
         )

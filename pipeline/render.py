@@ -8,7 +8,7 @@ import typer
 from diffsynth.midi.selection import PROGRAMS
 from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
-from pipeline.stage import VoiceBlock, VoiceModel, or_list
+from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel, or_list
 
 
 def render(
@@ -22,11 +22,9 @@ def render(
         0
     ],
     programs: Annotated[str, typer.Option(help=f"Which instruments: {or_list(PROGRAMS)}.")] = PROGRAMS[0],
-    weights: Annotated[
-        Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
-    ] = None,
-    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
-    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    weights: GivenVoice = None,
+    models: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
 ) -> None:
     """Play a MIDI file into an audio file."""
     from diffsynth.errors import UserError
@@ -47,10 +45,10 @@ def render(
 
     from diffsynth.synthesis.rendering import check_length, render_to_file
     from diffsynth.synthesis.synthesizer import Synthesizer
-    from diffsynth.synthesis.weights import open_voice
+    from diffsynth.synthesis.voice_files import open_voice
 
     torch.set_num_threads(1)
-    voice = open_voice(model, block, weights, released, models)
+    voice, file = open_voice(model, block, weights, models, released)
     network = None
     if backend == "onnx":
         from diffsynth.synthesis.onnx_step import OnnxStep
@@ -62,4 +60,4 @@ def render(
         typer.echo(line, err=True)
     rendered = render_to_file(synthesizer, events, target)
     note = f", {rendered.clipped} samples clipped" if rendered.clipped else ""
-    typer.echo(f"{target}: {rendered.seconds:.1f} s at RTF {rendered.rtf:.3f}{note}")
+    typer.echo(f"{target}: {rendered.seconds:.1f} s at RTF {rendered.rtf:.3f} by {file}{note}")

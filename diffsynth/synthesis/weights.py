@@ -65,45 +65,6 @@ def read_card(path: str | Path) -> dict[str, Any]:
     return _read(Path(path))[0]["card"]
 
 
-def find_weights(model: str, block: int, given: Path | None, released: Path, trained: Path) -> Path:
-    """The voice to use: the one given, else the released one, else what the pipeline trained.
-
-    Raises:
-        UserError: there is none; says what to run.
-    """
-    choice("model", model, MODELS)
-    choice("block", block, BLOCKS)
-    if given is not None:
-        if not given.is_file():
-            raise UserError(f"{given} does not exist")
-        return given
-    for folder in (released, trained):
-        path = folder / str(block) / f"{model}.safetensors"
-        if path.is_file():
-            return path
-    # The U-Net is not among the models of params.yaml, unless somebody wants it.
-    stage = f"dvc repro train@{model}-{block}"
-    command = f"diffsynth train --model unet --block {block}" if model == "unet" else stage
-    raise UserError(f"no weights for {model} at {block}: run `{command}` first")
-
-
-def open_voice(
-    model: str | None, block: int | None, given: Path | None, released: Path, trained: Path
-) -> Voice:
-    """The voice of `find_weights`, loaded; LSTM and 512 where nothing is asked for and no file given.
-
-    Raises:
-        UserError: there is none, or the file given is of another model or block than was asked for.
-    """
-    path = find_weights(model or next(iter(MODELS)), block or BLOCKS[0], given, released, trained)
-    voice = load_voice(path)
-    for what, asked in (("model", model), ("block", block)):
-        has = getattr(voice.config, what)
-        if asked not in (None, has):
-            raise UserError(f"{path} is a voice of {what} {has}, not {asked}")
-    return voice
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Header ("config", "card") and tensors of a voice."""
     if not path.is_file():

@@ -190,7 +190,10 @@ def test_command_compares_at_the_lower_rate(folders, capsys):
         (["--target", "a.wav", "--prediction", "b.wav"], "a.wav does not exist"),
         (["--model", "gru", "--block", "512"], "unknown model 'gru'"),
         (["--model", "lstm", "--block", "500"], "unknown block 500"),
-        (["--model", "s6", "--block", "512", "--aligned", "nowhere"], "run `diffsynth align` first"),
+        (
+            ["--model", "s6", "--block", "512", "--renders", "nowhere"],
+            "run `diffsynth infer --model s6 --block",
+        ),
     ],
 )
 def test_wrong_input_is_one_line(arguments, message, capsys):

@@ -98,7 +98,10 @@ def test_the_version_is_shown(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tune"], "diffsynth: No such command 'tune'. (see diffsynth --help)"),
+        (["tune"], "diffsynth: there is no command 'tune': see diffsynth --help"),
+        (["trian"], "diffsynth: there is no command 'trian': did you mean train?"),
+        (["evalute", "--model", "s6"], "diffsynth: there is no command 'evalute': did you mean evaluate?"),
+        (["train", "--blok", "512"], "diffsynth: No such option: --blok (Possible options: --block)"),
         (["compare", "--loud"], "diffsynth: No such option: --loud (see diffsynth compare --help)"),
         (["--loud"], "diffsynth: No such option: --loud (see diffsynth --help)"),
         (["compare", "--params"], "diffsynth: Option '--params' requires an argument."),
@@ -170,6 +173,38 @@ def test_a_stage_without_its_input_names_the_command_to_run(command, tmp_path, c
     assert "run `diffsynth " in error
     assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+MAKES = {
+    "align": "download",
+    "shard": "align",
+    "fit": "align",
+    "features": "fit",
+    "train": "features",
+    "infer": "train@s6-512",
+    "evaluate": "infer@s6-512",
+    "compare": "evaluate",
+}
+
+
+@pytest.mark.parametrize("command", MAKES)
+def test_in_the_project_it_names_the_one_command_that_makes_all_of_it(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    cell = ["--model", "s6", "--block", "512"] if command in ("train", "infer", "evaluate") else []
+    assert run([command, *cell]) == 2
+    assert f"; run `dvc repro {MAKES[command]}` first\n" in capsys.readouterr().err
+
+
+def test_what_dvc_does_not_make_names_the_command_that_does(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    assert run(["infer", "--model", "unet", "--block", "512"]) == 2
+    assert "run `diffsynth train --model unet --block 512` first" in capsys.readouterr().err
+    assert run(["align", "--raw", "mine"]) == 2
+    assert "mine/manifest.json does not exist; run `diffsynth download` first" in capsys.readouterr().err
 
 
 def test_the_line_is_not_broken_by_what_it_quotes(tmp_path, capsys):

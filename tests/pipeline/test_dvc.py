@@ -41,7 +41,7 @@ def repo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
     write(folder / "dvc.yaml", (ROOT / "dvc.yaml").read_text())
     write(folder / "params.yaml", yaml.safe_dump({**PARAMS, "models": list(MODELS)}))
-    write(folder / ".dvc" / "config", (ROOT / ".dvc" / "config").read_text() + "    no_scm = true\n")
+    write(folder / ".dvc" / "config", config_without_git())
     return Repo(str(folder))
 
 
@@ -49,6 +49,11 @@ def repo(tmp_path_factory):
 def stages(repo):
     """Every stage that DVC makes of dvc.yaml, by name."""
     return {stage.name: stage for stage in repo.index.stages}
+
+
+def config_without_git():
+    """The committed configuration of DVC as it is in a ZIP of the repository (see .gitattributes)."""
+    return (ROOT / ".dvc" / "config").read_text().replace("$Format:%n$", "\n")
 
 
 def relative(entries):
@@ -277,7 +282,7 @@ def test_metrics_and_plots_are_declared(stages):
     }
 
 
-def test_git_ignores_what_stages_make_and_nothing_else(stages):
+def test_git_ignores_what_stages_make_and_nothing_else(stages, tmp_path):
     made = set().union(*(relative(stage.outs) for stage in stages.values()))
     metrics = {name for name in made if name.startswith(("results/metrics/", "results/timings/"))}
     code = {
@@ -289,8 +294,14 @@ def test_git_ignores_what_stages_make_and_nothing_else(stages):
         "weights/512/a",
     }
     asked = sorted(made | code)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # a ZIP of the repository is none
+    write(tmp_path / ".gitignore", (ROOT / ".gitignore").read_text())
     ignored = subprocess.run(
-        ["git", "check-ignore", "--no-index", *asked], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "check-ignore", "--no-index", *asked],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert set(ignored) == made - metrics
 
@@ -352,8 +363,7 @@ def copy(stages, tmp_path):
         for name, stage in YAML.items()
     }
     write(tmp_path / "dvc.yaml", yaml.safe_dump({"stages": definition}, sort_keys=False))
-    config = (ROOT / ".dvc" / "config").read_text()
-    write(tmp_path / ".dvc" / "config", f"{config}    no_scm = true\n")
+    write(tmp_path / ".dvc" / "config", config_without_git())
     shutil.rmtree(tmp_path / "diffsynth" / "models" / NEW)
     write(tmp_path / "diffsynth" / "models" / "registry.py", "lstm, s6")
     params = {name: value for name, value in PARAMS.items() if name != NEW}

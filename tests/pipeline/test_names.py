@@ -1,8 +1,12 @@
 """Names that are not UTF-8, on terminals that refuse them."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from support.elsewhere import command
+from support.elsewhere import ROOT, command
 
 from diffsynth.audio.files import read_audio, write_audio
 from diffsynth.midi.events import NOTE_ON, make_events
@@ -38,6 +42,15 @@ def test_letters_beyond_ascii_are_no_traceback_on_a_terminal_without_them(tmp_pa
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.endswith(b".mid does not exist\n")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_render_needs_no_terminal_at_all(make_voice, tmp_path):
+    write_midi(tmp_path / "a.mid", make_events([(0.0, NOTE_ON, 60, 80), (0.1, 0, 60, 0)]))
+    save_voice(tmp_path / "voice.safetensors", make_voice(), {})
+    words = f"{sys.executable} -m pipeline render a.mid a.wav --weights voice.safetensors >&- 2>&-"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(["sh", "-c", words], cwd=tmp_path, env=environment, check=False).returncode == 0
+    assert np.abs(read_audio(tmp_path / "a.wav")[0]).max() > 0
 
 
 def test_audio_of_such_a_name_is_read_and_written(tmp_path):

@@ -15,7 +15,7 @@ from diffsynth.errors import UserError
 from diffsynth.midi.events import NOTE_ON, make_events
 from diffsynth.synthesis.gain_voice import GainConfig
 from diffsynth.synthesis.synthesizer import Synthesizer, render
-from diffsynth.synthesis.weights import FORMAT, find_weights, load_voice, open_voice, read_card, save_voice
+from diffsynth.synthesis.weights import FORMAT, load_voice, read_card, save_voice
 from pipeline.params import load_params
 
 ROOT = Path(__file__).parents[2]
@@ -153,52 +153,6 @@ def test_a_file_of_another_kind_is_refused(voice_file, metadata):
     assert refusal(path) == f"{path} is not a diffsynth voice"
     with pytest.raises(UserError, match="is not a diffsynth voice"):
         read_card(path)
-
-
-def test_the_given_weights_win_over_the_released_over_the_trained(tmp_path):
-    given, released, trained = tmp_path / "mine.safetensors", tmp_path / "released", tmp_path / "trained"
-    with pytest.raises(UserError) as error:
-        find_weights("s6", 1024, None, released, trained)
-    assert str(error.value) == "no weights for s6 at 1024: run `dvc repro train@s6-1024` first"
-    for folder in (trained, released):
-        for model in ("lstm", "s6"):
-            (folder / "1024").mkdir(parents=True, exist_ok=True)
-            (folder / "1024" / f"{model}.safetensors").touch()
-        assert find_weights("s6", 1024, None, released, trained) == folder / "1024" / "s6.safetensors"
-    with pytest.raises(UserError, match="no weights for s6 at 512"):
-        find_weights("s6", 512, None, released, trained)
-    with pytest.raises(UserError) as error:
-        find_weights("s6", 1024, given, released, trained)
-    assert str(error.value) == f"{given} does not exist"
-    given.touch()
-    assert find_weights("s6", 1024, given, released, trained) == given
-
-
-def test_a_voice_given_is_of_the_model_and_block_asked_for(make_voice, tmp_path):
-    given = tmp_path / "mine.safetensors"
-    save_voice(given, make_voice("s6", 1024), {})
-    for model, block in [(None, None), ("s6", None), (None, 1024), ("s6", 1024)]:
-        config = open_voice(model, block, given, tmp_path, tmp_path).config
-        assert (config.model, config.block) == ("s6", 1024)
-    with pytest.raises(UserError) as error:
-        open_voice("lstm", 1024, given, tmp_path, tmp_path)
-    assert str(error.value) == f"{given} is a voice of model s6, not lstm"
-    with pytest.raises(UserError) as error:
-        open_voice("s6", 512, given, tmp_path, tmp_path)
-    assert str(error.value) == f"{given} is a voice of block 1024, not 512"
-
-
-def test_nothing_asked_for_is_the_lstm_at_the_shortest_block(make_voice, tmp_path):
-    save_voice(tmp_path / "512" / "lstm.safetensors", make_voice("lstm", 512), {})
-    config = open_voice(None, None, None, tmp_path, tmp_path / "none").config
-    assert (config.model, config.block) == ("lstm", 512)
-
-
-def test_an_unknown_cell_has_no_weights(tmp_path):
-    with pytest.raises(UserError, match="unknown model 'gru'"):
-        find_weights("gru", 512, None, tmp_path, tmp_path)
-    with pytest.raises(UserError, match="unknown block 500"):
-        find_weights("s6", 500, None, tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
