@@ -9,6 +9,7 @@ from support.source_files import QUIET, dataset
 from diffsynth.datasets.composer.corpus import generated_jobs
 from diffsynth.datasets.manifest import verify
 from diffsynth.datasets.registry import bring
+from diffsynth.datasets.rendered import midi_jobs
 from diffsynth.errors import UserError
 from diffsynth.midi.events import NOTE_ON, make_events, to_notes
 from diffsynth.midi.files import read_midi, write_midi
@@ -65,3 +66,12 @@ def test_a_missing_soundfont_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="does not exist: apt install"):
         bring(dataset(name="rendered", soundfont=str(tmp_path / "x.sf2")), tmp_path / "raw")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_damaged_midi_file_lacks_is_said_once(tmp_path):
+    path, said = tmp_path / "x.mid", []
+    write_midi(path, make_events([(0.1, NOTE_ON, 60, 80), (0.5, 0, 60, 0), (1.0, NOTE_ON, 62, 80)]))
+    path.write_bytes(path.read_bytes()[:-6])
+    jobs, set_aside = midi_jobs(tmp_path, tmp_path / "raw", *SHARES, said.append)
+    assert (len(jobs), set_aside) == (1, [])
+    assert said == [f"{path}: track 1 is cut short"]

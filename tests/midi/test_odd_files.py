@@ -20,9 +20,13 @@ from support.midi_bytes import (
     song,
     track,
 )
+from support.source_files import write_pair
 
+from diffsynth.datasets.folder import find_pairs
 from diffsynth.errors import UserError
 from diffsynth.midi.files import read_midi
+from diffsynth.synthesis.weights import save_voice
+from pipeline.app import run
 
 
 def riff(*chunks):
@@ -167,3 +171,25 @@ def test_what_is_no_file(tmp_path):
 def test_other_formats(tmp_path, data):
     (tmp_path / "x.mid").write_bytes(data)
     assert refused(tmp_path / "x.mid") == "is not a readable MIDI file: it does not begin like one"
+
+
+def test_a_render_that_no_file_can_hold_is_refused_in_one_line(make_voice, tmp_path, capsys):
+    save_voice(tmp_path / "voice.safetensors", make_voice(), {})
+    (tmp_path / "x.mid").write_bytes(song(track((0, on(60)), (0xFFFFFFF, off(60))), count=2))
+    target = tmp_path / "x.wav"
+    assert (
+        run(["render", f"{tmp_path}/x.mid", str(target), "--weights", f"{tmp_path}/voice.safetensors"]) == 2
+    )
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == f"diffsynth: the performance lasts 78 hours, and {target} can hold 25\n"
+    assert not target.exists()
+
+
+def test_notes_that_a_recording_has_and_its_events_lack_are_said(tmp_path):
+    write_pair(tmp_path, "x")
+    (tmp_path / "x.mid").write_bytes(song(NOTE, track((0, on(36, 9)), (10, off(36, 9)))))
+    said = []
+    pairs, set_aside = find_pairs(tmp_path, progress=False, say=said.append)
+    assert (len(pairs), set_aside) == (1, [])
+    assert said == [f"{tmp_path / 'x.mid'}: left out 1 note of drums"]
