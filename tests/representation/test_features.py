@@ -152,8 +152,7 @@ def check_processes(piano):
     events = performance(3.0)
     segments = list(cut_segments("x", played(piano, events, 3.0, 1.5), events, RATE, Shard(1.0, 1.0, 1)))
     one, two = (
-        build_features(segments, piano, AUDIO, Features(workers, 16, 10500.0, 1024, -80.0), progress=False)
-        for workers in (1, 2)
+        build_features(segments, piano, AUDIO, FEATURES, workers, progress=False) for workers in (1, 2)
     )
     assert one.gains.shape == (3, 187, BANDS)
     for i, segment in enumerate(segments):
