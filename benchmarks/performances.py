@@ -108,8 +108,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     files = sorted(given.folder.glob("*.mid"))
-    cells = [(model, block) for model in given.models for block in given.blocks]
-    voices = [(f"{m}-{b}", given.weights / str(b) / f"{m}.safetensors") for m, b in cells]
+    variants = [(model, block) for model in given.models for block in given.blocks]
+    voices = [(f"{m}-{b}", given.weights / str(b) / f"{m}.safetensors") for m, b in variants]
     if given.models[0] != "unet":  # which has no modes
         voices.insert(0, (EXCITATION, voices[0][1]))
     jobs = [Job(midi, weights, label, given.steps) for label, weights in voices for midi in files]

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from diffsynth.errors import UserError
 
+SPLITS = ("train", "validation", "test")  # of every data set, from its manifest to the shards
+
 
 @dataclass(frozen=True)
 class Within:

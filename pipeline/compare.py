@@ -23,39 +23,40 @@ def compare(
     reports = _reports(params, metrics, timings)
     from diffsynth.comparison import tables
 
-    cells = [tables.read_scores(*files) for files in reports]
+    scores = [tables.read_scores(*files) for files in reports]
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})
-        table = tables.to_markdown(cells)
-        texts = {"table.csv": tables.to_csv(cells), "table.md": table}
-        texts["curves.csv"] = tables.to_curves(cells)
+        table = tables.to_markdown(scores)
+        texts = {"table.csv": tables.to_csv(scores), "table.md": table}
+        texts["curves.csv"] = tables.to_curves(scores)
         for name, text in texts.items():
             with atomic_path(output / name) as temporary:
                 temporary.write_text(text, encoding="utf8")
-        figures = {"rtf.png": tables.plot_rtf(cells), "quality.png": tables.plot_quality(cells)}
+        figures = {"rtf.png": tables.plot_rtf(scores), "quality.png": tables.plot_quality(scores)}
         for name, figure in figures.items():
             with atomic_path(output / name) as temporary:
                 # Without the version of matplotlib in it, the file depends on the numbers alone.
                 figure.savefig(temporary, dpi=150, metadata={"Software": None})
         for name in (*texts, *figures):
             run.artifact(output / name)
-        for cell in cells:  # MLflow then draws the curves as well, with the block as step
-            run.metrics({f"{key}/{cell.model}": value for key, value in cell.values.items()}, cell.block)
+        for of in scores:  # MLflow then draws the curves as well, with the block as step
+            run.metrics({f"{key}/{of.model}": value for key, value in of.values.items()}, of.block)
     typer.echo(table, nl=False)
 
 
 def _reports(params: Params, metrics: Path, timings: Path) -> list[list[Path]]:
-    """Report and timings of every cell; those that are missing are named on stderr."""
-    cells = [(model, block) for model in params.models for block in params.blocks]
+    """Report and timings of every variant; those that are missing are named on stderr."""
+    variants = [(model, block) for model in params.models for block in params.blocks]
     reports = {
-        cell: [paths.of_variant(folder, *cell, ".json") for folder in (metrics, timings)] for cell in cells
+        variant: [paths.of_variant(folder, *variant, ".json") for folder in (metrics, timings)]
+        for variant in variants
     }
-    missing = [cell for cell, files in reports.items() if not all(file.is_file() for file in files)]
-    if len(missing) == len(cells):
+    missing = [variant for variant, files in reports.items() if not all(file.is_file() for file in files)]
+    if len(missing) == len(variants):
         raise UserError(
             f"{metrics} holds no report of these models; run `{command_for(metrics, 'evaluate')}` first"
         )
     if missing:
         names = ", ".join(f"{model}-{block}" for model, block in missing)
         typer.echo(f"diffsynth: not evaluated and left out: {names}", err=True)
-    return [files for cell, files in reports.items() if cell not in missing]
+    return [files for variant, files in reports.items() if variant not in missing]

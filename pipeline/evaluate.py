@@ -36,10 +36,10 @@ def evaluate(
     if target is not None and prediction is not None and model is None and block is None:
         _evaluate_files(target, prediction, params.evaluate, figure, as_json)
     elif model is not None and block is not None and not (target or prediction or figure or as_json):
-        cell = choice("model", model, MODELS), choice("block", block, BLOCKS)
-        source, written = paths.of_variant(renders, *cell), paths.of_variant(figures, *cell)
-        report = paths.of_variant(metrics, *cell, ".json")
-        _evaluate_renders(params, aligned, source, *cell, report, written)
+        variant = choice("model", model, MODELS), choice("block", block, BLOCKS)
+        source, written = paths.of_variant(renders, *variant), paths.of_variant(figures, *variant)
+        report = paths.of_variant(metrics, *variant, ".json")
+        _evaluate_renders(params, aligned, source, *variant, report, written)
     else:
         raise UserError(
             "give either --model and --block, or --target and --prediction with what belongs to them"

@@ -56,7 +56,7 @@ def stage(
     block: int | None = None,
     run_id: str | None = None,
 ) -> Iterator[Run]:
-    """The MLflow run of a stage, with the parameters of `sections` and, if given, of one cell.
+    """The MLflow run of a stage, with the parameters of `sections` and, if given, of one variant.
 
     Args:
         name: of the stage.
@@ -69,9 +69,9 @@ def stage(
     Raises:
         UserError: MLflow's store cannot be reached.
     """
-    cell = {key: value for key, value in (("model", model), ("block", block)) if value is not None}
+    variant = {key: value for key, value in (("model", model), ("block", block)) if value is not None}
     values = {section: params.values(section) for section in sections}
-    with track(name, {**cell, **values}, cell, run_id) as run:
+    with track(name, {**variant, **values}, variant, run_id) as run:
         yield run
 
 
@@ -81,7 +81,7 @@ def require(path: str | Path, command: str, model: str | None = None, block: int
     Args:
         path: file or folder.
         command: name of that stage.
-        model: of the cell that is missing, where the stage has one for each model and block.
+        model: of the variant that is missing, where the stage has one for each model and block.
         block: in samples, likewise.
 
     Raises:
@@ -111,14 +111,14 @@ def require_all(made_by: Mapping[Path, str]) -> None:
 def command_for(path: str | Path, command: str, model: str | None = None, block: int | None = None) -> str:
     """What makes an output of a stage: `dvc repro`, with all that comes before, where DVC knows the path.
 
-    It does so in the project, for a place that dvc.yaml names and a cell that params.yaml lists; elsewhere
+    It does so in the project, for a place that dvc.yaml names and a variant that params.yaml lists; elsewhere
     it is the command of the stage itself. Arguments are those of `require`.
     """
-    cell = "" if model is None else f"@{model}-{block}"
+    variant = "" if model is None else f"@{model}-{block}"
     known = any(Path(path).is_relative_to(place) for place in paths.OUTPUTS)
-    if known and Path("dvc.yaml").is_file() and (not cell or _is_listed(model, block)):
-        return f"{REPRO}{command}{cell}"
-    return f"diffsynth {command}" + (f" --model {model} --block {block}" if cell else "")
+    if known and Path("dvc.yaml").is_file() and (not variant or _is_listed(model, block)):
+        return f"{REPRO}{command}{variant}"
+    return f"diffsynth {command}" + (f" --model {model} --block {block}" if variant else "")
 
 
 def _is_listed(model: str | None, block: int | None) -> bool:

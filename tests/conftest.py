@@ -194,9 +194,9 @@ def trained(project, tmp_path_factory):
     """A folder in which both models are trained at one block size, and the test performance rendered."""
     folder = tmp_path_factory.mktemp("trained")
     for model in ("lstm", "s6"):
-        cell = ["--model", model, "--block", 1024]
-        assert project.run("train", *cell, "--data-dir", project.data, folder=folder) == 0
-        assert project.run("infer", *cell, "--aligned", project.data / "aligned", folder=folder) == 0
+        variant = ["--model", model, "--block", 1024]
+        assert project.run("train", *variant, "--data-dir", project.data, folder=folder) == 0
+        assert project.run("infer", *variant, "--aligned", project.data / "aligned", folder=folder) == 0
     return folder
 
 

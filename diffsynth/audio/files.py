@@ -18,7 +18,7 @@ from diffsynth.runs.files import atomic_path
 
 Audio = NDArray[np.float32]
 
-FULL_SCALE = 32766 / 32768  # of 16 bits, whichever way they were rounded
+CLIPPED_FROM = 32766 / 32768  # full scale of 16 bits, rounded either way
 
 
 class Samples(Protocol):
@@ -156,7 +156,7 @@ def clipped(samples: NDArray[np.float32]) -> int:
 
     A single sample at full scale is the peak of a normalised recording.
     """
-    full = np.abs(samples) >= FULL_SCALE
+    full = np.abs(samples) >= CLIPPED_FROM
     return int((full[1:] & full[:-1]).sum())
 
 

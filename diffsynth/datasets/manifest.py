@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffsynth.audio.files import audio_duration
-from diffsynth.config import build
+from diffsynth.config import SPLITS, build
 from diffsynth.errors import UserError
 from diffsynth.runs.files import read_json, sha256, write_json
 
 FILE = "manifest.json"
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from diffsynth.datasets.manifest import SPLITS
+from diffsynth.config import SPLITS
 from diffsynth.errors import UserError
 
 _LONGEST = 120  # bytes of a name; files named after it must stay within 255

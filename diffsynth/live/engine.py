@@ -14,9 +14,8 @@ from diffsynth.live.sources import Source
 from diffsynth.live.upsampling import Upsampler
 from diffsynth.midi.events import SAMPLE_EVENT, Events
 from diffsynth.synthesis.fading import Fading
-from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer
+from diffsynth.synthesis.synthesizer import NO_EVENTS, WARM_UP, Synthesizer
 
-WARM_UP = 8  # blocks played before the sound starts
 RELEASE = 0.5  # s in which what still sounds dies away at the end
 
 RELEASE_EVENTS = np.array([(0, *row) for row in KEYS_UP + PEDALS_UP], dtype=SAMPLE_EVENT)

@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 
 from diffsynth.audio.files import Audio, AudioFile, Samples, audio_length
-from diffsynth.config import choice
+from diffsynth.config import SPLITS, choice
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events
 from diffsynth.runs.files import atomic_path, read_json, sha256, write_json
@@ -31,7 +31,6 @@ from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder
 from diffsynth.shards.config import Shard
 from diffsynth.shards.history import history
 
-SPLITS = ("train", "validation", "test")
 MEMBERS = ("events.npy", "flac", "json")
 CODE = ("shards", "audio", "midi")  # parts of the library that decide what is in a shard
 

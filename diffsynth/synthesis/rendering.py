@@ -14,9 +14,8 @@ from diffsynth.audio.recording import RecordingFile
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events
 from diffsynth.runs.files import atomic_folder, read_json
-from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, play
+from diffsynth.synthesis.synthesizer import NO_EVENTS, WARM_UP, Synthesizer, blocks_of, play
 
-WARM_UP = 8  # blocks played before the clock starts
 MOST_SAMPLES = 2**31 - 2**22  # in a WAV file, which counts its bytes with 32 bits; a day at 24 kHz
 
 

@@ -96,6 +96,7 @@ def _noise_seed(seed: int, block: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed, spawn_key=(block,))
 
 
+WARM_UP = 8  # blocks played before the first that is timed or heard, which are slow
 NO_EVENTS = np.zeros(0, dtype=SAMPLE_EVENT)
 
 

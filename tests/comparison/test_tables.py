@@ -38,12 +38,12 @@ METRICS = [
     "log_spectral_distance",
 ]
 TIMINGS = ["rtf", "p50_ms", "p99_ms"]
-CELLS = [(model, block) for model in ("lstm", "s6") for block in (512, 1024, 2048, 4096)]
+VARIANTS = [(model, block) for model in ("lstm", "s6") for block in (512, 1024, 2048, 4096)]
 
 
 def values(model, block):
     """Numbers that differ in every score and measure: tenths of a row number and hundredths of a column."""
-    row = CELLS.index((model, block))
+    row = VARIANTS.index((model, block))
     return {name: round(row / 10 + column / 1000, 6) for column, name in enumerate(METRICS + TIMINGS, 1)}
 
 
@@ -65,7 +65,7 @@ def write(folder, model, block, content):
 
 @pytest.fixture
 def reports(tmp_path):
-    for model, block in CELLS:
+    for model, block in VARIANTS:
         write(tmp_path / "metrics", model, block, report(model, block))
         numbers = values(model, block)
         write(tmp_path / "timings", model, block, {name: numbers[name] for name in TIMINGS})
@@ -75,7 +75,7 @@ def reports(tmp_path):
 @pytest.fixture
 def scores():
     # Not sorted by block: curves have to be, whatever the order of the scores.
-    return [Scores(model, block, values(model, block)) for model, block in reversed(CELLS)]
+    return [Scores(model, block, values(model, block)) for model, block in reversed(VARIANTS)]
 
 
 def compare(reports, *more):
@@ -91,8 +91,8 @@ def compare(reports, *more):
 
 
 def read(reports, model, block):
-    cell = Path(str(block)) / f"{model}.json"
-    return read_scores(reports / cell, reports.parent / "timings" / cell)
+    variant = Path(str(block)) / f"{model}.json"
+    return read_scores(reports / variant, reports.parent / "timings" / variant)
 
 
 def test_a_report_is_read(reports):
@@ -138,7 +138,7 @@ def test_a_report_that_is_no_object_is_named(reports):
 def test_the_csv_table_keeps_every_number(scores):
     rows = list(csv.DictReader(to_csv(scores).splitlines()))
     assert list(rows[0]) == ["model", "block", *METRICS, *TIMINGS]
-    assert len(rows) == len(CELLS)
+    assert len(rows) == len(VARIANTS)
     for row in rows:
         score = values(row.pop("model"), int(row.pop("block")))
         assert {name: float(value) for name, value in row.items()} == score
@@ -146,7 +146,7 @@ def test_the_csv_table_keeps_every_number(scores):
 
 def test_the_curves_hold_one_number_a_row(scores):
     rows = list(csv.DictReader(to_curves(scores).splitlines()))
-    assert len(rows) == len(CELLS) * len(measures())
+    assert len(rows) == len(VARIANTS) * len(measures())
     assert {"measure": "Real-time factor", "model": "s6", "block": "1024", "value": "0.51"} in rows
     assert rows[0] == {"measure": "Onset F1", "model": "s6", "block": "4096", "value": "0.701"}
 
@@ -205,7 +205,7 @@ def test_arrows_say_which_way_is_better():
 def test_the_command_writes_and_prints_all_cells(reports, capsys):
     assert compare(reports) == 0
     out = reports.parent / "out"
-    expected = to_markdown([Scores(m, b, values(m, b)) for m, b in CELLS])
+    expected = to_markdown([Scores(m, b, values(m, b)) for m, b in VARIANTS])
     assert capsys.readouterr().out == expected == (out / "table.md").read_text()
     files = {"table.csv", "table.md", "curves.csv", "rtf.png", "quality.png"}
     assert {path.name for path in out.iterdir()} == files
@@ -243,7 +243,7 @@ def test_cells_without_a_report_are_left_out_and_named(reports, capsys):
     assert compare(reports) == 0
     output = capsys.readouterr()
     assert output.err == "diffsynth: not evaluated and left out: s6-1024\n"
-    assert len(output.out.splitlines()) == 2 + len(CELLS) - 1
+    assert len(output.out.splitlines()) == 2 + len(VARIANTS) - 1
 
 
 def test_reports_that_the_parameters_do_not_name_are_left_out(reports, tmp_path, capsys):

@@ -155,8 +155,8 @@ def test_missing_parameters_are_one_line_without_a_traceback(tmp_path):
 def test_an_unknown_cell_is_one_line(command, option, value, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(PARAMS)
-    cell = {"--model": "s6", "--block": "512", option: value}
-    assert run([command, *(word for pair in cell.items() for word in pair)]) == 2
+    variant = {"--model": "s6", "--block": "512", option: value}
+    assert run([command, *(word for pair in variant.items() for word in pair)]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -167,8 +167,8 @@ def test_an_unknown_cell_is_one_line(command, option, value, message, tmp_path, 
 def test_a_stage_without_its_input_names_the_command_to_run(command, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(PARAMS)
-    cell = ["--model", "s6", "--block", "512"] if command in ("train", "infer", "evaluate") else []
-    assert run([command, *cell]) == 2
+    variant = ["--model", "s6", "--block", "512"] if command in ("train", "infer", "evaluate") else []
+    assert run([command, *variant]) == 2
     error = capsys.readouterr().err
     assert "run `diffsynth " in error
     assert error.count("\n") == 1
@@ -192,8 +192,8 @@ def test_in_the_project_it_names_the_one_command_that_makes_all_of_it(command, t
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    cell = ["--model", "s6", "--block", "512"] if command in ("train", "infer", "evaluate") else []
-    assert run([command, *cell]) == 2
+    variant = ["--model", "s6", "--block", "512"] if command in ("train", "infer", "evaluate") else []
+    assert run([command, *variant]) == 2
     assert f"; run `dvc repro {MAKES[command]}` first\n" in capsys.readouterr().err
 
 

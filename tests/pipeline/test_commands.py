@@ -17,7 +17,7 @@ from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice, read_card
 
 RATE = 24000
-CELL = ["--model", "lstm", "--block", 1024]
+VARIANT = ["--model", "lstm", "--block", 1024]
 
 
 def weights_of(folder, model="lstm"):
@@ -70,8 +70,8 @@ def test_training_writes_a_voice_that_says_where_it_comes_from(project, trained)
 
 @pytest.mark.parametrize("model", ["lstm", "s6"])
 def test_two_runs_from_scratch_are_the_same_bytes(project, trained, tmp_path, model):
-    cell = ["--model", model, "--block", 1024]
-    assert project.run("train", *cell, "--data-dir", project.data, folder=tmp_path) == 0
+    variant = ["--model", model, "--block", 1024]
+    assert project.run("train", *variant, "--data-dir", project.data, folder=tmp_path) == 0
     assert weights_of(tmp_path, model).read_bytes() == weights_of(trained, model).read_bytes()
     curve = os.path.join("results", "train", "1024", model, "loss.csv")
     assert (tmp_path / curve).read_bytes() == (trained / curve).read_bytes()
@@ -97,7 +97,7 @@ def test_infer_renders_the_test_split_through_the_engine(project, trained, model
 
 def test_two_renders_are_the_same_bytes_and_hold_no_timings(project, trained, tmp_path):
     folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
-    assert project.run("infer", *CELL, *folders, folder=tmp_path) == 0
+    assert project.run("infer", *VARIANT, *folders, folder=tmp_path) == 0
     first, second = (folder / "results" / "renders" / "1024" / "lstm" for folder in (trained, tmp_path))
     assert [path.name for path in second.iterdir()] == ["music_12.wav"]
     assert (first / "music_12.wav").read_bytes() == (second / "music_12.wav").read_bytes()
@@ -105,7 +105,7 @@ def test_two_renders_are_the_same_bytes_and_hold_no_timings(project, trained, tm
 
 def test_infer_takes_steps_and_seed(project, trained, tmp_path):
     folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
-    assert project.run("infer", *CELL, *folders, "--steps", 2, "--seed", 3, folder=tmp_path) == 0
+    assert project.run("infer", *VARIANT, *folders, "--steps", 2, "--seed", 3, folder=tmp_path) == 0
     audio, _ = read_audio(tmp_path / "results" / "renders" / "1024" / "lstm" / "music_12.wav")
     events = np.load(project.data / "aligned" / "music_12.npy")
     expected = render(Synthesizer(load_voice(weights_of(trained)), 2, 3), events)[: 5 * RATE]
@@ -129,7 +129,7 @@ def test_the_options_of_the_published_starter_work(project, tmp_path):
 
 def test_a_batch_smaller_than_the_mini_batches_is_one(project, tmp_path):
     options = ["--batch-size", 2, "--steps", 1, "--data-dir", project.data]
-    assert project.run("train", *CELL, *options, folder=tmp_path) == 0
+    assert project.run("train", *VARIANT, *options, folder=tmp_path) == 0
     train = read_card(weights_of(tmp_path))["train"]
     assert (train["batch_size"], train["steps"]) == (2, 1)
 
@@ -144,16 +144,16 @@ def test_the_dataset_is_that_of_the_files_trained_on(project, refuse, tmp_path, 
         "data/{} was made of the dataset {}; set dataset.name to {} in params.yaml and run "
         "`dvc repro features` first"
     )
-    assert project.run("train", *CELL, "--steps", 1, "--datasets", "demo", folder=tmp_path) == 0
+    assert project.run("train", *VARIANT, "--steps", 1, "--datasets", "demo", folder=tmp_path) == 0
     capsys.readouterr()
-    found = refuse("train", *CELL, "--datasets", "maestro")
+    found = refuse("train", *VARIANT, "--datasets", "maestro")
     assert found == message.format("features/train.safetensors", "demo", "maestro")
     index = read_json(data / "shards" / "index.json")
     write_json(data / "shards" / "index.json", {**index, "dataset": "folder"})
-    found = refuse("train", *CELL, "--datasets", "demo")
+    found = refuse("train", *VARIANT, "--datasets", "demo")
     assert found == message.format("shards/index.json", "folder", "demo")
     save_features(data / "features" / "train.safetensors", load_features(data / "features/train.safetensors"))
-    found = refuse("train", *CELL, "--datasets", "demo")
+    found = refuse("train", *VARIANT, "--datasets", "demo")
     assert found == message.format("features/train.safetensors", "(unknown)", "demo")
 
 
@@ -168,7 +168,7 @@ def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
         moved = tmp_path / "data" / path
         content = moved.read_bytes()
         moved.unlink()
-        assert refuse("train", *CELL) == f"data/{path} does not exist; run `diffsynth {command}` first"
+        assert refuse("train", *VARIANT) == f"data/{path} does not exist; run `diffsynth {command}` first"
         moved.write_bytes(content)
 
 
@@ -187,7 +187,7 @@ def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
     ],
 )
 def test_training_that_cannot_be_is_refused(project, refuse, options, message):
-    assert message in refuse("train", *CELL, "--data-dir", project.data, *options)
+    assert message in refuse("train", *VARIANT, "--data-dir", project.data, *options)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_params_that_cannot_be_are_refused(project, refuse, tmp_path, old, new, 
     text = (project.folder / "params.yaml").read_text()
     assert text.count(old) == 1
     (tmp_path / "params.yaml").write_text(text.replace(old, new))
-    assert message in refuse("train", *CELL, "--data-dir", project.data)
+    assert message in refuse("train", *VARIANT, "--data-dir", project.data)
 
 
 def test_a_split_without_performances_is_named(project, refuse, tmp_path, capsys):
@@ -232,15 +232,15 @@ def test_infer_without_its_input_names_it(project, trained, refuse, tmp_path):
     assert error == (
         "models/512/s6.safetensors does not exist; run `diffsynth train --model s6 --block 512` first"
     )
-    error = refuse("infer", *CELL, "--models", trained / "models")
+    error = refuse("infer", *VARIANT, "--models", trained / "models")
     assert error == "data/aligned/index.json does not exist; run `diffsynth align` first"
     weights_of(tmp_path).parent.mkdir(parents=True)
     weights_of(tmp_path).write_text("no weights")
-    assert "is not a safetensors file" in refuse("infer", *CELL, "--aligned", project.data / "aligned")
+    assert "is not a safetensors file" in refuse("infer", *VARIANT, "--aligned", project.data / "aligned")
 
 
 def test_infer_writes_nothing_where_it_cannot(project, trained, refuse, tmp_path):
     (tmp_path / "file").write_text("in the way")
     folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
-    error = refuse("infer", *CELL, *folders, "--out", tmp_path / "file")
+    error = refuse("infer", *VARIANT, *folders, "--out", tmp_path / "file")
     assert error == f"cannot write {tmp_path}/file/1024/lstm: Not a directory"

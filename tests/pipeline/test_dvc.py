@@ -75,8 +75,8 @@ def command_of(stage):
 
 
 def model_of(stage):
-    _, _, cell = stage.name.partition("@")
-    return cell.partition("-")[0]
+    _, _, variant = stage.name.partition("@")
+    return variant.partition("-")[0]
 
 
 # Code: what a command imports, read from the source, so that imports inside functions count.
@@ -234,10 +234,10 @@ def test_every_stage_resolves(stages):
 def test_every_stage_runs_a_command_that_understands_its_options(stages):
     for name, stage in stages.items():
         words = shlex.split(stage.cmd)
-        command, _, cell = name.partition("@")
+        command, _, variant = name.partition("@")
         assert words[:4] == ["python", "-m", "pipeline", command]
-        if cell:
-            model, _, block = cell.partition("-")
+        if variant:
+            model, _, block = variant.partition("-")
             assert words[4:] == ["--model", model, "--block", block]
         LazyGroup().get_command(None, command).make_context(command, words[4:])
 
@@ -256,9 +256,9 @@ def test_stages_run_in_the_order_of_the_data(repo):
     assert networkx.descendants(graph, "compare") == set(STAGES) - {"compare"}
     for model in MODELS:
         for block in BLOCKS:
-            cell = f"{model}-{block}"
-            own = {f"{name}@{cell}" for name in MATRIX} | set(SINGLE) - {"compare"}
-            assert networkx.descendants(graph, f"evaluate@{cell}") | {f"evaluate@{cell}"} == own
+            variant = f"{model}-{block}"
+            own = {f"{name}@{variant}" for name in MATRIX} | set(SINGLE) - {"compare"}
+            assert networkx.descendants(graph, f"evaluate@{variant}") | {f"evaluate@{variant}"} == own
 
 
 def test_a_parameter_of_one_model_concerns_its_training_alone(stages):
@@ -388,14 +388,14 @@ def reproduce(folder, params):
     return sorted(stage.name for stage in Repo(str(folder)).reproduce())
 
 
-def cells(model):
+def variants(model):
     return {f"{name}@{model}-512" for name in MATRIX} | {"compare"}
 
 
 def test_only_what_has_changed_runs_again(copy, monkeypatch):
     folder, params = copy
     monkeypatch.chdir(folder)
-    assert reproduce(folder, params) == sorted({*SINGLE} | cells("lstm") | cells("s6"))
+    assert reproduce(folder, params) == sorted({*SINGLE} | variants("lstm") | variants("s6"))
     # How this machine works is no part of it.
     for name in ("WORKERS", "THREADS", "CONNECTIONS", "CHECKPOINT_EVERY"):
         monkeypatch.setenv(f"DIFFSYNTH_{name}", "7")
@@ -405,6 +405,6 @@ def test_only_what_has_changed_runs_again(copy, monkeypatch):
     assert Repo(str(folder)).status() == {}
     write(folder / "diffsynth" / "models" / NEW / "__init__.py", "a network")
     params = {**params, "models": [*params["models"], NEW], NEW: PARAMS[NEW]}
-    assert reproduce(folder, params) == sorted(cells(NEW))
+    assert reproduce(folder, params) == sorted(variants(NEW))
     params = {**params, "s6": {**params["s6"], "units": 104}}
-    assert reproduce(folder, params) == sorted(cells("s6"))
+    assert reproduce(folder, params) == sorted(variants("s6"))

@@ -74,10 +74,10 @@ def used(project, extended):
     melody = make_events([(0.1, NOTE_ON, 60, 90), (0.4, NOTE_OFF, 60, 0)])
     write_midi(extended / "in.mid", melody)
     recording, other = (ROOT / "data" / "demo" / f"{name}.flac" for name in ("music_12", "music_3"))
-    cell = ["--model", "gru", "--block", "512"]
+    variant = ["--model", "gru", "--block", "512"]
     commands = [
-        ["train", *cell, "--units", "12", "--steps", "3", "--data-dir", str(project.data)],
-        ["render", "in.mid", "out.wav", *cell],
+        ["train", *variant, "--units", "12", "--steps", "3", "--data-dir", str(project.data)],
+        ["render", "in.mid", "out.wav", *variant],
         ["download", "--name", "tones", "--out", "tones"],
         ["evaluate", "--target", str(recording), "--prediction", str(other), "--json"],
     ]

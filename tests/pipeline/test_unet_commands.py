@@ -15,7 +15,7 @@ from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice, read_card
 
 RATE = 24000
-CELL = ["--model", "unet", "--block", 512]
+VARIANT = ["--model", "unet", "--block", 512]
 SHORT = ["--steps", 2, "--batch-size", 2, "--learning-rate", 0.001]
 
 
@@ -31,7 +31,7 @@ def shards(project, tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained_unet(project, shards, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unet")
-    assert project.run("train", *CELL, *SHORT, "--data-dir", shards, folder=folder) == 0
+    assert project.run("train", *VARIANT, *SHORT, "--data-dir", shards, folder=folder) == 0
     return folder
 
 
@@ -52,12 +52,12 @@ def test_training_writes_a_voice_that_says_where_it_comes_from(project, shards, 
     assert row["step"] == "2"
     assert {name: f"{value:.6g}" for name, value in card["validation"].items()} == row
     assert not list((trained_unet / "checkpoints").rglob("*.safetensors"))
-    assert project.run("train", *CELL, *SHORT, "--data-dir", shards, folder=tmp_path) == 0
+    assert project.run("train", *VARIANT, *SHORT, "--data-dir", shards, folder=tmp_path) == 0
     assert weights_of(tmp_path).read_bytes() == weights_of(trained_unet).read_bytes()
 
 
 def test_infer_renders_the_test_split_through_the_engine(project, shards, trained_unet):
-    assert project.run("infer", *CELL, "--aligned", shards / "aligned", folder=trained_unet) == 0
+    assert project.run("infer", *VARIANT, "--aligned", shards / "aligned", folder=trained_unet) == 0
     folder = trained_unet / "results" / "renders" / "512" / "unet"
     audio, rate = read_audio(folder / "music_12.wav")
     assert (len(audio), rate) == (5 * RATE, RATE)
@@ -75,7 +75,7 @@ def test_render_plays_a_midi_file(project, trained_unet, tmp_path, capsys, monke
     monkeypatch.setattr("diffsynth.synthesis.fading.LONGEST", 1.0)  # it is never silent
     write_midi(tmp_path / "in.mid", make_events([(0.1, NOTE_ON, 60, 90), (0.3, NOTE_OFF, 60, 0)]))
     options = ["--models", trained_unet / "models", "--seed", 4]
-    assert project.run("render", tmp_path / "in.mid", tmp_path / "out.wav", *CELL, *options) == 0
+    assert project.run("render", tmp_path / "in.mid", tmp_path / "out.wav", *VARIANT, *options) == 0
     assert " s at RTF " in capsys.readouterr().out
     audio, rate = read_audio(tmp_path / "out.wav")
     expected = render(
@@ -88,7 +88,7 @@ def test_render_plays_a_midi_file(project, trained_unet, tmp_path, capsys, monke
 
 def test_units_are_the_width(project, shards, tmp_path):
     options = ["--units", 16, "--steps", 1, "--batch-size", 1, "--data-dir", shards]
-    assert project.run("train", *CELL, *options, folder=tmp_path) == 0
+    assert project.run("train", *VARIANT, *options, folder=tmp_path) == 0
     assert load_voice(weights_of(tmp_path)).config.network == Unet(16)
 
 
@@ -101,7 +101,7 @@ def test_units_are_the_width(project, shards, tmp_path):
     ],
 )
 def test_training_that_cannot_be_is_refused(shards, refuse, options, message):
-    assert refuse("train", *CELL, "--data-dir", shards, *options) == message
+    assert refuse("train", *VARIANT, "--data-dir", shards, *options) == message
 
 
 def test_segments_that_hold_no_block_are_refused(project, shards, refuse, tmp_path, capsys):

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from diffsynth.runs import resuming
 
 ROOT = Path(__file__).parents[2]
-CELL = ["--model", "lstm", "--block", 1024]
+VARIANT = ["--model", "lstm", "--block", 1024]
 
 
 def weights_of(folder, model="lstm"):
@@ -42,7 +42,7 @@ def set_long(project, folder):
 def interrupted_train(project, folder, number):
     """Starts `train` as a process, stops it with a signal after its first checkpoint."""
     set_long(project, folder)
-    options = [*CELL, "--data-dir", project.data]
+    options = [*VARIANT, "--data-dir", project.data]
     command = [sys.executable, "-m", "pipeline", "train", *map(str, options)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -78,7 +78,7 @@ def resumable(interrupted, tmp_path):
 def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
     project, resumable, tmp_path_factory, mlflow_store, capsys
 ):
-    options = [*CELL, "--data-dir", project.data]
+    options = [*VARIANT, "--data-dir", project.data]
     client = MlflowClient(mlflow_store)
     assert client.get_run(resumable.run_id).info.status == "KILLED"
     assert project.run("train", *options, folder=resumable.folder) == 0
@@ -128,7 +128,7 @@ def test_a_checkpoint_of_something_else_is_refused(project, resumable, refuse, m
     data = other_data(project, resumable.folder) if what == "data" else project.data
     if what == "code":
         other_code(resumable.folder, monkeypatch)
-    error = refuse("train", *CELL, "--data-dir", data, *change)
+    error = refuse("train", *VARIANT, "--data-dir", data, *change)
     path = os.path.join("checkpoints", "1024", "lstm.safetensors")
     assert error == (
         f"{path} belongs to another configuration, other data or other code: "
@@ -139,13 +139,13 @@ def test_a_checkpoint_of_something_else_is_refused(project, resumable, refuse, m
 def test_a_damaged_checkpoint_is_refused(project, resumable, refuse):
     path = resumable.folder / "checkpoints" / "1024" / "lstm.safetensors"
     path.write_bytes(path.read_bytes()[:-9])
-    error = refuse("train", *CELL, "--data-dir", project.data)
+    error = refuse("train", *VARIANT, "--data-dir", project.data)
     assert "is damaged: use --restart to train from the beginning" in error
 
 
 def test_restart_begins_anew(project, resumable, trained, capsys):
     (resumable.folder / "params.yaml").unlink()  # back to that of the project
-    options = [*CELL, "--data-dir", project.data, "--restart"]
+    options = [*VARIANT, "--data-dir", project.data, "--restart"]
     assert project.run("train", *options, folder=resumable.folder) == 0
     assert "continuing" not in capsys.readouterr().out
     assert weights_of(resumable.folder).read_bytes() == weights_of(trained).read_bytes()

@@ -40,7 +40,9 @@ def host_class():
     return module.Host
 
 
-@pytest.fixture(scope="module", params=[("lstm", 512), ("s6", 1024)], ids=lambda cell: f"{cell[0]}-{cell[1]}")
+@pytest.fixture(
+    scope="module", params=[("lstm", 512), ("s6", 1024)], ids=lambda variant: f"{variant[0]}-{variant[1]}"
+)
 def exported(request, make_voice, tmp_path_factory):
     """A voice and its ONNX file."""
     voice = make_voice(*request.param)

@@ -13,7 +13,7 @@ from diffsynth.synthesis.weights import load_voice, save_voice
 
 ROOT = Path(__file__).parents[2]
 RATE = 24000
-CELL = ["--model", "lstm", "--block", 1024]
+VARIANT = ["--model", "lstm", "--block", 1024]
 
 
 def weights_of(folder, model="lstm"):
@@ -53,7 +53,7 @@ def test_render_prefers_the_given_to_the_trained_to_the_released(project, traine
         "released": ["--models", tmp_path / "none", "--released", tmp_path / "weights"],
         "given": ["--models", trained / "models", "--weights", given],
     }.items():
-        assert project.run("render", midi, tmp_path / f"{name}.wav", *CELL, *options) == 0
+        assert project.run("render", midi, tmp_path / f"{name}.wav", *VARIANT, *options) == 0
         played[name] = (tmp_path / f"{name}.wav").read_bytes()
         files = {"trained": weights_of(trained), "released": released, "given": given}
         origin = "trained here" if name == "trained" else name
@@ -95,7 +95,7 @@ def bad_midi(folder, midi, kind):
 )
 def test_a_midi_file_that_cannot_be_played_is_named(trained, midi, refuse, tmp_path, kind, message):
     path = bad_midi(tmp_path, midi, kind)
-    error = refuse("render", path, "new/out.wav", *CELL, "--models", trained / "models")
+    error = refuse("render", path, "new/out.wav", *VARIANT, "--models", trained / "models")
     assert error.startswith(f"{path} {message}")
     assert not error.endswith(":")
 
@@ -103,7 +103,7 @@ def test_a_midi_file_that_cannot_be_played_is_named(trained, midi, refuse, tmp_p
 def test_what_is_left_of_a_damaged_file_is_played_and_said_once(project, trained, midi, tmp_path, capsys):
     whole, path = midi.read_bytes(), tmp_path / "half.mid"
     path.write_bytes(whole[: len(whole) // 2])
-    assert project.run("render", path, tmp_path / "a.wav", *CELL, "--models", trained / "models") == 0
+    assert project.run("render", path, tmp_path / "a.wav", *VARIANT, "--models", trained / "models") == 0
     assert capsys.readouterr().err.splitlines()[0] == f"{path}: track 1 is cut short"
 
 
@@ -112,10 +112,10 @@ def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_pat
     (tmp_path / "folder.wav").mkdir()
     models = ["--models", trained / "models"]
     problem = "cannot write file/out.wav: Not a directory"
-    assert refuse("render", midi, "file/out.wav", *CELL, *models) == problem
-    assert refuse("render", midi, "out.mp3", *CELL, *models) == "out.mp3 must end in .wav or .flac"
-    assert refuse("render", midi, "out", *CELL, *models) == "out must end in .wav or .flac"
-    assert refuse("render", midi, "folder.wav", *CELL, *models) == "folder.wav is a folder"
+    assert refuse("render", midi, "file/out.wav", *VARIANT, *models) == problem
+    assert refuse("render", midi, "out.mp3", *VARIANT, *models) == "out.mp3 must end in .wav or .flac"
+    assert refuse("render", midi, "out", *VARIANT, *models) == "out must end in .wav or .flac"
+    assert refuse("render", midi, "folder.wav", *VARIANT, *models) == "folder.wav is a folder"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_pat
 )
 def test_a_voice_that_cannot_be_is_named(trained, midi, refuse, options, message):
     folders = ["--models", trained / "models", "--released", "none"]
-    assert refuse("render", midi, "out.wav", *CELL, *folders, *options).startswith(message)
+    assert refuse("render", midi, "out.wav", *VARIANT, *folders, *options).startswith(message)
 
 
 def test_a_voice_that_does_not_fit_is_one_line(trained, midi, refuse, tmp_path):

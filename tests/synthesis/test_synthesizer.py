@@ -33,7 +33,7 @@ from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, r
 ROOT = Path(__file__).parents[2]
 RATE = 24000
 MODELS, BLOCKS = ("lstm", "s6"), (512, 1024, 2048, 4096)
-cells = pytest.mark.parametrize(("model", "block"), [(m, b) for m in MODELS for b in BLOCKS])
+variants = pytest.mark.parametrize(("model", "block"), [(m, b) for m in MODELS for b in BLOCKS])
 models = pytest.mark.parametrize("model", MODELS)
 
 
@@ -61,7 +61,7 @@ def silence(synthesizer, blocks):
     return play(synthesizer, [NO_EVENTS] * blocks)
 
 
-@cells
+@variants
 def test_offline_equals_block_by_block(make_voice, model, block):
     events, synthesizer = music(), Synthesizer(make_voice(model, block))
     whole = render(synthesizer, events, tail=0.5)
@@ -95,7 +95,7 @@ def test_every_way_to_render_gives_the_same_samples(make_voice, tmp_path, model)
     assert (times > 0).all()
 
 
-@cells
+@variants
 def test_future_events_never_change_past_audio(make_voice, model, block):
     past, border = music(2, 2.0), RATE // block * block
     synthesizer = Synthesizer(make_voice(model, block))
@@ -111,7 +111,7 @@ def test_future_events_never_change_past_audio(make_voice, model, block):
     assert not np.array_equal(rendered[2][border : border + 9600], rendered[0][border : border + 9600])
 
 
-@cells
+@variants
 def test_a_saved_state_resumes_identically_also_elsewhere(make_voice, model, block):
     parts = blocks_of(music(4, 2.0, 30), RATE, block, 2 * RATE)
     half = len(parts) // 2
@@ -147,7 +147,7 @@ def test_there_is_no_sampler_without_steps(make_voice):
         Synthesizer(make_voice(), steps=0).process(NO_EVENTS)
 
 
-@cells
+@variants
 def test_nothing_sounds_without_an_onset(make_voice, model, block):
     synthesizer = Synthesizer(make_voice(model, block))
     assert not silence(synthesizer, 20).any()
@@ -157,7 +157,7 @@ def test_nothing_sounds_without_an_onset(make_voice, model, block):
     assert not render(synthesizer, np.zeros(0, dtype=EVENT), 0.3).any()
 
 
-@cells
+@variants
 def test_the_end_is_exactly_silent(make_voice, model, block):
     events = music()
     audio = render(Synthesizer(make_voice(model, block)), events, tail=1.0)
@@ -198,7 +198,7 @@ def test_a_network_that_answers_zero_plays_the_piano_with_the_mean_gain(make_voi
     np.testing.assert_allclose(audio[128:], np.exp(gain) * plain[128:], atol=2e-6)
 
 
-@cells
+@variants
 def test_a_note_that_stands_still_stays_as_loud_as_it_is(make_voice, piano, model, block):
     still = dataclasses.replace(piano, decay=np.zeros(len(piano.key)))
     synthesizer = Synthesizer(make_voice(model, block, still, level=0.1))
@@ -211,7 +211,7 @@ def test_a_note_that_stands_still_stays_as_loud_as_it_is(make_voice, piano, mode
     assert np.abs(level[:4].mean() - level[4:].mean()) < 0.15
 
 
-@cells
+@variants
 def test_no_clicks_at_block_borders(make_voice, model, block):
     events = read_midi(ROOT / "data" / "demo" / "music_12.mid")
     parts = blocks_of(events[events["time"] > 0.5], RATE, block, 14 * RATE)[RATE // block :][:150]

@@ -15,7 +15,7 @@ from diffsynth.datasets.splits import assign_splits
 from diffsynth.errors import UserError
 
 PERFORMANCE = 60.0  # s of generated music in one performance
-SAMPLER = 300.0  # s that a performance of single keys takes, about
+KEYS_ALONE = 300.0  # s that a performance of single keys takes, about
 SHORTEST = 10.0  # s of a performance worth rendering
 ROUND = 45  # performances of generated music between two rounds of scores and single keys
 SEEDS = 1_000_000  # performances of one `dataset.seed`: the next seed shares none with it
@@ -39,7 +39,7 @@ def generated_jobs(minutes: float, validation: float, test: float, seed: int) ->
     seconds = minutes * 60
     if seconds < 3 * SHORTEST:
         raise UserError(f"dataset.minutes must be at least {3 * SHORTEST / 60:g}, not {minutes:g}")
-    if seconds < 2 * SAMPLER:
+    if seconds < 2 * KEYS_ALONE:
         count = max(3, round(seconds / PERFORMANCE))
         jobs = [_music(seed, i, min(PERFORMANCE, seconds / count)) for i in range(count)]
     else:

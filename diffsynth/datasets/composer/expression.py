@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from diffsynth.datasets.composer.pedalling import Foot, press
 from diffsynth.midi.events import CONTROL, EVENT, NOTE, SOSTENUTO, SUSTAIN, UNA_CORDA, Events, from_notes
 
+LEAD = 0.5  # s of silence before the first note
 SOFTEST, LOUDEST = 15, 120  # velocities a performance stays within, unless its manner says otherwise
 
 

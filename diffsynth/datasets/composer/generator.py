@@ -10,11 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from diffsynth.datasets.composer.expression import LOUDEST, SOFTEST, Manner, perform, separate
+from diffsynth.datasets.composer.expression import LEAD, LOUDEST, SOFTEST, Manner, perform, separate
 from diffsynth.datasets.composer.textures import TEXTURES, Harmony, Texture, bells
 from diffsynth.midi.events import CONTROL, HIGHEST_KEY, KEYS, LOWEST_KEY, NOTE, Events, from_notes, to_notes
 
-LEAD = 0.5  # s of silence before the first note
 LAYERS = ((SOFTEST, 49), (50, 84), (85, LOUDEST))  # velocities of the notes of a single key
 
 

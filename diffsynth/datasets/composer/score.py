@@ -20,7 +20,7 @@ from importlib import resources
 
 import numpy as np
 
-from diffsynth.datasets.composer.expression import Manner, Stroke, perform
+from diffsynth.datasets.composer.expression import LEAD, Manner, Stroke, perform
 from diffsynth.midi.events import Events
 
 PIECES = (
@@ -31,7 +31,6 @@ PIECES = (
     "satie_gymnopedie_1",
 )
 HELD_BACK = {"chopin_prelude_7": "validation", "satie_gymnopedie_1": "test"}  # the others are for training
-LEAD = 0.5  # s of silence before the first note
 
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _NOTE = re.compile(r"([A-G])([#b]?)(\d)")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from diffsynth.datasets.manifest import SPLITS
+from diffsynth.config import SPLITS
 from diffsynth.datasets.splits import safe_names
 from diffsynth.errors import UserError
 

@@ -19,7 +19,7 @@ from diffsynth.datasets.manifest import Performance, SetAside
 from diffsynth.errors import UserError
 from diffsynth.runs.parallel import parallel_map
 
-_BLOCK = 1 << 20  # bytes
+CHUNK = 1 << 20  # bytes of a file read or written at a time
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SLACK = 1 << 20  # bytes that manifests, journals and folders take
 
@@ -96,7 +96,7 @@ def digest(path: Path) -> tuple[str, int]:
     """SHA-256, hexadecimal, and CRC-32 of a file."""
     sha, crc = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(CHUNK):
             sha.update(block)
             crc = zlib.crc32(block, crc)
     return sha.hexdigest(), crc
@@ -128,7 +128,7 @@ def copy(source: Path, target: Path) -> None:
             reader.seek(0)
             writer.seek(0)
             writer.truncate()
-            shutil.copyfileobj(reader, writer, _BLOCK)
+            shutil.copyfileobj(reader, writer, CHUNK)
 
 
 def size_text(count: float) -> str:

@@ -20,13 +20,11 @@ from diffsynth.datasets.maestro.dataset import (
     parse,
     prefix_of,
 )
-from diffsynth.datasets.maestro.files import copy, describe_all, explained_if_full, require_space
+from diffsynth.datasets.maestro.files import CHUNK, copy, describe_all, explained_if_full, require_space
 from diffsynth.datasets.manifest import Manifest, SetAside, write_manifest
 from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_folder
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _of_archive(root: Path, stack: ExitStack) -> Copy:
     def put(name: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _damage(root, name), archive.open(name) as source, target.open("wb") as file:
-            shutil.copyfileobj(source, file, _BLOCK)  # zipfile checks CRC and size
+            shutil.copyfileobj(source, file, CHUNK)  # zipfile checks CRC and size
 
     beside = root.with_name(TABLE)
     if (name := prefix_of(sizes) + TABLE) in sizes:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from diffsynth.datasets.maestro.files import CHUNK
 from diffsynth.datasets.maestro.http_ranges import Remote, Stamp
 
 _HEADER = struct.Struct("<4s22xHH")  # of a member: signature, lengths of name and extra field
 _TAIL = 4096  # bytes at the end of an archive that are fetched at once: more than its end records
-_BLOCK = 1 << 20
 _DEFLATE = 1032  # bytes that one can stand for
 
 
@@ -123,7 +123,7 @@ def read_member(remote: Remote, stamp: Stamp, member: Member) -> bytes:
 
 
 def _stored(file: BinaryIO) -> Iterator[bytes]:
-    while block := file.read(_BLOCK):
+    while block := file.read(CHUNK):
         yield block
 
 
@@ -132,8 +132,8 @@ def _inflated(file: BinaryIO, name: str) -> Iterator[bytes]:
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         while not engine.eof:
-            data = engine.unconsumed_tail or file.read(_BLOCK)
-            block = engine.decompress(data, _BLOCK)
+            data = engine.unconsumed_tail or file.read(CHUNK)
+            block = engine.decompress(data, CHUNK)
             if not data and not block:
                 return  # cut short, as the caller will see
             yield block
