@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
-    if not user_caches_can_be_written():  # or Matplotlib would say so, and look for fonts in every process
+    if not user_caches_can_be_written():  # or Matplotlib would warn, and search for fonts in every process
         with suppress(OSError):
             os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
     # Ending like Ctrl-C lets commands remove what they have half written.
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _prepare_streams() -> None:
     """Let any name be shown on any terminal, and progress bars be drawn where there is none."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started this
+        if getattr(sys, name) is None:  # closed by the calling process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  until the process ends
         elif isinstance(stream := getattr(sys, name), TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -17,7 +17,7 @@ CACHE = Path(".dvc/cache/files/md5")
 def cached_output(stage: str, out: Path) -> dict[str, Path]:
     """Places in the cache of what a folder held after its stage last ran, by path in the folder.
 
-    Nothing, where DVC did not run the stage, or keeps its cache elsewhere.
+    Empty if DVC did not run the stage, or keeps its cache elsewhere.
     """
     with suppress(OSError, ValueError, KeyError, TypeError, yaml.YAMLError, UserError):
         outs: list[dict[str, Any]] = yaml.safe_load(LOCK.read_text(encoding="utf8"))["stages"][stage]["outs"]

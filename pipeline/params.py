@@ -139,7 +139,7 @@ def read_params(tree: Any, where: str) -> Params:
 
 
 def _assign(tree: Any, name: str, value: Any) -> None:
-    """Set a value in its section; a section that is missing is left for whoever asks for it."""
+    """Set a value in its section; a missing section is reported when it is read."""
     *path, last = name.split(".")
     for key in path:
         tree = tree.get(key) if isinstance(tree, dict) else None

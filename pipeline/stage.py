@@ -109,7 +109,7 @@ def require_all(made_by: Mapping[Path, str]) -> None:
 
 
 def command_for(path: str | Path, command: str, model: str | None = None, block: int | None = None) -> str:
-    """What makes an output of a stage: `dvc repro`, with all that comes before, where DVC knows the path.
+    """The command that makes an output of a stage: `dvc repro`, with all earlier stages, if DVC has the path.
 
     It does so in the project, for a place that dvc.yaml names and a variant that params.yaml lists; elsewhere
     it is the command of the stage itself. Arguments are those of `require`.

@@ -99,7 +99,7 @@ def _resume(trainer: Trainer, path: Path, stamp: str) -> str | None:
 
 
 def _trainer(params: Params, task: Task, shards: Path) -> Trainer:
-    """A trainer at its first step, that listens to the beginning of the validation split."""
+    """A trainer at its first step; it validates by streaming the beginning of the validation split."""
     first = next(iter(read_shards(shards, "validation")))
     excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
     torch.manual_seed(weights_seed(params.train.seed))
@@ -152,7 +152,7 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _card(params: Params, sources: list[Path], trainer: Trainer) -> dict[str, Any]:
-    """Where the weights come from. Nothing in it may differ between two identical runs."""
+    """The origin of the weights. It must be the same for two identical runs."""
     return {
         "data": {path.name: sha256(path) for path in sources},
         "train": asdict(params.train),

@@ -100,7 +100,7 @@ def measure(events: Events, audio: Samples, rate: int, config: Align) -> Alignme
             return _too_short(int(inside.sum()), every)
         matched = heard(curves, found.detuning, notes.part(inside), moments[inside], reach)
         return _judge(line, found.confidence, matched, inside.sum() / len(every.time), config)
-    # Of so few notes, rises of keys prove nothing. A soft one is found by its key, another by its loudness.
+    # Rises of keys are no proof for so few notes. A soft note is found by its key, another by its loudness.
     louder = search_few(*loudness_rise(audio, rate), notes, config)
     other = refine(curve, step, notes, *_centre(curve, step, notes, louder))
     proofs = [recognise(audio, rate, each.audio_time(notes.time), notes.key) for each in (line, other)]

@@ -1,6 +1,6 @@
 """Which notes are heard where, by key: the coarse place of a performance in a recording, and proof of it.
 
-Both go through the recording in stretches, so that its length costs no memory.
+Both read the recording in stretches, so that memory does not depend on its length.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ from diffsynth.midi.events import KEYS, LOWEST_KEY, NOTE_ON, Events
 KEY_LATENCY = 0.005
 KEY_SPREAD = 0.03  # largest difference, between dynamics
 STRETCH = 20.0  # s; 200 ppm are 4 ms within it
-DECISIVE = 6  # stretches that tell how the piano is tuned
-FREE = 8  # rows around a struck key that say nothing about silence
+DECISIVE = 6  # stretches from which the tuning of the piano is decided
+FREE = 8  # rows around a struck key that are not counted as silence
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def _kept(cache: dict[Any, Curve], name: Any, make: Callable[[], Curve]) -> Curv
 def loudness_rise(audio: Samples, rate: int) -> tuple[Curve, float]:
     """How much louder (RMS) it is in the 50 ms after a moment than before it, and the step in s.
 
-    What falls silent or clicks softly does not count: a few notes are found by it, whatever their keys.
+    Falling levels and soft clicks do not count. Finds recordings of a few notes, whatever their keys.
     """
     hop = round(rate * KEY_STEP)
     power = np.array([np.mean(np.square(audio[i : i + hop])) for i in range(0, len(audio), hop)])

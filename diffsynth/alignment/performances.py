@@ -1,8 +1,8 @@
-"""The job of the align stage: every performance measured, corrected or set aside, and a report.
+"""The align stage: measures every performance, corrects or rejects it, and writes a report.
 
 Corrections are made to the times of the events, not to the audio: moving numbers is exact, resampling
-sound by some parts per million is not. What the measurement cannot tell from zero is left alone, so
-that exact data stay exact.
+sound by some parts per million is not. A correction that does not differ significantly from zero is not
+made, so that exact data stay exact.
 
 A recording is read, mixed down and resampled in a stream into an unnamed file, and looked at there piece
 by piece, so that memory does not depend on its length.
@@ -29,13 +29,13 @@ from diffsynth.runs.files import atomic_path, write_json
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
 
-# Parts of the library that decide what becomes of a performance.
+# Parts of the library on which the result of a performance depends.
 CODE = ("alignment", "audio", "midi", "datasets/manifest.py")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one performance.
+    """The result of aligning one performance.
 
     Attributes:
         name: as in the manifest, like `split`.
@@ -43,7 +43,7 @@ class Entry:
         offset: s of audio time at MIDI time 0.
         drift: ppm by which the audio's clock is taken to be slower than that of the MIDI file: `drift_found`
             if that is more than three of its errors, otherwise 0.
-        drift_found: ppm that the attacks say.
+        drift_found: ppm, as measured from the attacks.
         drift_error: ppm, one standard deviation of it.
         drift_applied: whether the events were stretched by `drift`.
         confidence: from 0 to 1, see `diffsynth.alignment.line_fit.Alignment`, like the next three.
@@ -55,9 +55,9 @@ class Entry:
         trimmed_end: s cut off after it had died away.
         peak_dbfs: of what is left, like the next two.
         rms_dbfs: root of the mean square.
-        noise_dbfs: level that is exceeded nineteen twentieths of the time.
-        tuning_cents: of the piano above 440 Hz; None if no note could tell, like `stretch_cents`.
-        stretch_cents: what that gains per octave.
+        noise_dbfs: level that is exceeded 95 % of the time.
+        tuning_cents: of the piano above 440 Hz; None if it cannot be measured, like `stretch_cents`.
+        stretch_cents: its increase per octave.
         status: "ok" or "rejected".
         reason: why it was rejected.
     """
@@ -138,7 +138,7 @@ def align_performance(
 ) -> Entry:
     """Align one performance and write its audio and events to `out`, unless it is rejected.
 
-    What an interrupted run has left there is taken over if it would be the same.
+    A result that an interrupted run has left there is used if it would be the same.
     """
     stamp = _stamp(performance, raw, audio_format, config)
     known = recall(out, performance.name, stamp)
@@ -173,7 +173,7 @@ def align_all(
 
 
 def _stamp(performance: Performance, raw: Path, audio_format: AudioFormat, config: Align) -> str:
-    """All that decides what becomes of a performance; its files by the manifest, size and time."""
+    """Everything that the result of a performance depends on; its files by the manifest, size and time."""
     files = [raw / performance.midi, raw / performance.audio]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
     return make_stamp(CODE, asdict(performance), states, audio_format.sample_rate, asdict(config))

@@ -35,7 +35,7 @@ LARGEST_DRIFT_ERROR = 60.0  # ppm; where it is larger, drift is taken to be 0 wh
 SIGNIFICANT = 3.0  # errors that a drift has to exceed to be applied, and a shift to be corrected
 
 # A piano that plays MIDI back strikes some milliseconds around a lag, and the lag itself wanders, which
-# looks like a drift. The sharpest attacks tell it: after FluidSynth, also in noise or reverberation, 68 % of
+# looks like a drift. The sharpest attacks show it: after FluidSynth, also in noise or reverberation, 68 % of
 # them are within 1.33 ms of a moving median, on a Disklavier within 1.93 ms at best. There (32 recordings of
 # 29 to 306 s) a line through all attacks moved from the first to the last note by 6 ms (root mean square),
 # 3 times what its scatter exceeds FluidSynth's by. 5 times is taken.
@@ -115,7 +115,7 @@ def _with_certain_drift(pairs: _Pairs, line: Line) -> Line:
 
 
 def _wander(pairs: _Pairs, rest: NDArray) -> float:
-    """Drift in ppm, one standard deviation, that a lag which wanders looks like."""
+    """Standard deviation of the drift, in ppm, that a wandering lag causes."""
     count = max(round(SHARP_SHARE * len(rest)), FEWEST_SHARP)
     sharp = rest[np.sort(np.argsort(-pairs.height, kind="stable")[:count])]
     around = np.abs(sharp - median_filter(sharp, MOVING, mode="nearest"))
@@ -164,7 +164,7 @@ def _nearest(sorted_values: NDArray, wanted: NDArray) -> NDArray[np.int64]:
 
 
 def _fit(time: NDArray, delay: NDArray, line: Line) -> Line:
-    """`line` corrected by what is left; without drift where that could be anything."""
+    """`line` corrected by the residuals; without drift where its error is too large."""
     fitted = _biweight(time, delay, slope=True) if len(time) >= FEWEST else None
     if fitted is None or fitted.drift_error > LARGEST_DRIFT_ERROR:
         return _without_drift(time, delay, line)
@@ -184,7 +184,7 @@ def _biweight(time: NDArray, delay: NDArray, slope: bool) -> Line:
     before = None
     for _ in range(20):
         if before == (before := (centre, gradient, middle)):
-            break  # nothing would change any more
+            break  # the fit has converged
         rest = delay - centre - gradient * (time - middle)
         scale = max(1.4826 * float(np.median(np.abs(rest))), SHARPEST)
         weight = np.maximum(1 - (rest / (TUKEY * scale)) ** 2, 0) ** 2

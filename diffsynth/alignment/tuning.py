@@ -1,6 +1,6 @@
 """Tuning of the piano in a recording: how far from 440 Hz, and how stretched.
 
-`diffsynth.fitting.tuning` listens to notes that ring alone, of which real music has a handful. Here
+`diffsynth.fitting.tuning` measures notes that ring alone, and real music has only a handful of them. Here
 single partials are enough that no other sounding note has a partial near, known from the MIDI.
 """
 

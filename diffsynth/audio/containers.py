@@ -18,7 +18,7 @@ UNKNOWN = 0x7F000000
 
 
 def examine(file: BinaryIO, suffix: str = "") -> Layout:
-    """The extent of the sound in a file that can be sought; nothing is known of formats not listed here.
+    """The extent of the sound in a file that can be sought; unknown for formats not listed here.
 
     Args:
         file: on disk, at any place.
@@ -33,7 +33,7 @@ def examine(file: BinaryIO, suffix: str = "") -> Layout:
     try:
         found = parser(Content(file, start, size))
     except struct.error:
-        return Layout()  # the header itself is cut: libsndfile says so
+        return Layout()  # the header itself is cut: libsndfile reports it
     if not found.missing and found.end is not None and found.end > size:
         return Layout(found.end, f"its header promises {found.end} bytes, the file has {size}")
     return found
@@ -60,7 +60,7 @@ def _after_tags(file: BinaryIO) -> int:
 
 
 def _with_length(place: int, form: str, length: int) -> Layout:
-    """A length that the header does not know, told to the decoder."""
+    """Gives the decoder a length that the header lacks."""
     told = struct.pack(form, length)
     return Layout(splices=(Splice(place, place + len(told), told),))
 

@@ -1,4 +1,4 @@
-"""Decoding of audio files through `soundfile`: all that is in a file, and nothing that is not.
+"""Decoding of audio files through `soundfile`: all samples of a file and no others.
 
 Where a file is shorter than its header promises, it is refused, because what is missing at its end would
 be silence that the MIDI contradicts.
@@ -20,7 +20,7 @@ from diffsynth.audio.splicing import SplicedFile
 from diffsynth.errors import UserError
 
 BLOCK = 1 << 18  # samples read at a time
-ENDLESS = 1 << 62  # frames that libsndfile gives where it does not know
+ENDLESS = 1 << 62  # frames that libsndfile reports if the length is unknown
 # An MP3 file has all its frames, as counted, but the first ones may refer to what was cut off before them.
 MP3_SLACK = 10 * 1152
 

@@ -57,7 +57,7 @@ class AudioFile:
     """A mono file of which only the samples asked for are read.
 
     Raises:
-        UserError: as `read_audio`, where opening it tells.
+        UserError: as `read_audio`, for errors found when opening it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -123,7 +123,7 @@ def read_audio(path: str | Path) -> tuple[Audio, int]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What reading a whole file tells: samples per channel, their rate in Hz, and how many are clipped."""
+    """Result of reading a whole file: samples per channel, their rate in Hz, and how many are clipped."""
 
     length: int
     rate: int
@@ -161,7 +161,7 @@ def clipped(samples: NDArray[np.float32]) -> int:
 
 
 def audio_length(path: str | Path) -> int:
-    """Samples per channel in a file, by its header if that knows.
+    """Samples per channel in a file, by its header if that holds them.
 
     Raises:
         UserError: it is missing, unreadable or cut short.

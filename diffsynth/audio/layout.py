@@ -13,7 +13,7 @@ class Layout:
     """What a header says of the extent of its sound.
 
     Attributes:
-        end: byte at which the sound ends by the header; None if it does not know.
+        end: byte at which the sound ends by the header; None if the header lacks it.
         missing: why the sound is known to be cut short; "" if it is not.
         splices: what a decoder has to see instead, so that it decodes the whole.
     """

@@ -20,7 +20,7 @@ MARGIN = 0.5  # s kept after sound has died away
 RANGE = 70.0  # dB below the loudest window, from where on nothing is heard
 ABOVE_NOISE = 3.0  # dB above the quietest second after the last event, likewise
 QUIET = 5.0  # percent of windows that are taken for the noise floor
-LOWEST = -120.0  # dBFS, said of digital silence
+LOWEST = -120.0  # dBFS, reported for digital silence
 
 
 @dataclass(frozen=True)

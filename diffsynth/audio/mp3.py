@@ -39,7 +39,7 @@ DECODER_DELAY = 529  # samples
 
 @dataclass(frozen=True)
 class Tag:
-    """Frames and bytes that a file tells (bytes with the tag's own frame), and the places of the numbers."""
+    """Frames and bytes by a file's tag (bytes with the tag's own frame), and the places of these numbers."""
 
     frames: int
     frames_at: int
@@ -63,7 +63,7 @@ def frame_length(header: int) -> int:
 
 
 def mp3_layout(content: Content) -> Layout:
-    """What is known of an MP3 file; nothing of what is none."""
+    """The layout of an MP3 file; empty for other files."""
     if content.size <= content.start:
         return Layout()
     with mmap.mmap(content.file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -79,7 +79,7 @@ def mp3_layout(content: Content) -> Layout:
         return Layout(missing=f"its header promises {tag.frames} frames, it has {count}")
     if tag is not None and not tag.unknown:
         return Layout(splices=_retold(tag, count, end - first) if count != tag.frames else ())
-    # mpg123 does not know VBRI and takes its frame for sound.
+    # mpg123 does not support VBRI and decodes its frame as sound.
     told = _told(header, count + (tag is not None), end - first)
     return Layout(splices=(Splice(content.start, first, told),) if header >> 17 & 3 == LAYER_3 else ())
 
@@ -141,7 +141,7 @@ def _side(header: int) -> int:
 
 
 def _tag(data: mmap.mmap, first: int, header: int) -> Tag | None:
-    """The tag in the first frame, if it tells a number of frames."""
+    """The tag in the first frame, if it holds a number of frames."""
     place = first + _side(header)
     if data[place : place + 4] in (b"Xing", b"Info"):
         flags = int.from_bytes(data[place + 4 : place + 8], "big")
@@ -166,7 +166,7 @@ def _retold(tag: Tag, count: int, size: int) -> tuple[Splice, ...]:
 
 
 def _told(header: int, count: int, size: int) -> bytes:
-    """What is put in front of a stream without a number of frames: a tag that tells it.
+    """A tag with the number of frames, to put in front of a stream that has none.
 
     With a tag, mpg123 leaves out the delay of a decoder and of the encoder that the tag names. Two frames
     of silence and their length make that nothing: all samples come as they do without a tag.

@@ -23,7 +23,7 @@ def _mpc2000(content: Content) -> Layout:
 
 
 def _nist(content: Content) -> Layout:
-    """NIST Sphere: text that tells the size of itself and the number of samples."""
+    """NIST Sphere: a text header with its own size and the number of samples."""
     text = content.bytes(content.start, EXAMINED).decode("latin-1")
     numbers = dict(re.findall(r"^(\w+) -i (\d+)\s*$", text, re.MULTILINE))
     head = re.match(r"NIST_1A\s+(\d+)", text)
@@ -62,7 +62,7 @@ def _htk(content: Content) -> Layout:
 
 
 def _matlab4(content: Content) -> Layout:
-    """Two matrices, the rate and the sound; the head of each tells its size."""
+    """Two matrices, the rate and the sound; the header of each holds its size."""
     place = content.start
     order = "<" if content.read("<I", content.start)[0] < 5000 else ">"
     for _ in range(2):

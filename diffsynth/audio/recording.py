@@ -13,7 +13,7 @@ from diffsynth.runs.files import atomic_path
 class RecordingFile:
     """A sound file that grows block by block, and appears under its name when it is complete.
 
-    Use as a context manager; an exception leaves nothing behind.
+    Use as a context manager; after an exception no file is left.
     """
 
     def __init__(self, path: Path, rate: int) -> None:

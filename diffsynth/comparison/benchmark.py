@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BASELINE = "unet"
 TURN = 0.25  # s of audio that a row plays before the next one does
 WARM_UP = 4  # blocks played before the clock starts
-PATIENCE = 15.0  # s of computing after which a row ends, if it is long enough to tell
+PATIENCE = 15.0  # s of computing after which a row ends, if it has at least `ENOUGH` blocks
 ENOUGH = 8  # blocks
 SEED = 1  # of the music and of networks without weights
 

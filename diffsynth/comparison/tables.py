@@ -97,7 +97,7 @@ def to_markdown(scores: Iterable[Scores]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three decimals, or two digits and an exponent where that would show nothing."""
+    """Three decimals, or two digits and an exponent where those would be zeros."""
     return f"{value:.1e}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
 
 

@@ -139,5 +139,5 @@ def _check(title: str, midi: list[Path], audio: list[Path], say: Callable[[str],
             raise UserError(f"no {what} file of this name")
         if len(files) > 1:
             raise UserError(f"several {what} files of this name: {', '.join(file.name for file in files)}")
-    read_midi(midi[0], say=say, whole=True)  # audio of notes that cannot be read would teach wrong ones
+    read_midi(midi[0], say=say, whole=True)  # unread notes that can be heard would be wrong training data
     return Pair(title, midi[0], audio[0], survey_audio(audio[0]).clipped)

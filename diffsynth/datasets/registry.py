@@ -59,7 +59,7 @@ def bring(source: Source, out: Path, means: Means | None = None) -> "Manifest":
 
 
 def _refuse_to_destroy(out: Path, root: str | None) -> None:
-    """Protect files that are not ours, since `out` is replaced as a whole.
+    """Refuse to replace files that were not written by `bring`, since `out` is replaced as a whole.
 
     Raises:
         UserError: `out` holds the source, or something that `bring` did not write.

@@ -163,7 +163,7 @@ def _select(synth: Any, soundfont: Path, program: int) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Lose what libraries write to stderr of the process: FluidSynth, and those that it asks in turn."""
+    """Discard what FluidSynth and the libraries below it write to the stderr of the process."""
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nothing, 2)

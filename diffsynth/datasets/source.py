@@ -1,6 +1,6 @@
 """What every source of data is: its options, and how it fills a folder.
 
-These classes import what they do when they do it: checking parameters and `--help` need none of it.
+Methods import what they need, so that checking parameters and `--help` stay fast.
 """
 
 from abc import ABC, abstractmethod
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Means:
-    """With what a source is brought. None of it changes what is brought.
+    """How a source is brought. None of these options changes the result.
 
     Attributes:
         workers: processes that render or check.
         connections: files fetched at once.
         progress: show a bar on a terminal.
-        earlier: files that may be those to download, by path in the output; they are checked and copied.
+        earlier: files that may be among those to download, by path in the output; copied if they match.
         say: takes lines for people that should not wait, such as a licence.
     """
 
@@ -46,7 +46,7 @@ class Source(ABC):
 
     @abstractmethod
     def bring(self, out: Path, means: Means) -> "Manifest":
-        """Fill a folder with performances and its `manifest.json`; all of it appears or nothing.
+        """Fill a folder with performances and its `manifest.json`; it appears complete or not at all.
 
         Returns:
             The manifest, with what had to be set aside.

@@ -59,7 +59,7 @@ def assign_splits(titles: Sequence[str], validation: float, test: float, seed: i
 
 
 def _draw(title: str, seed: int) -> float:
-    """A number in 0..1 that depends on nothing but its arguments."""
+    """A number in 0..1 that depends only on its arguments."""
     digest = hashlib.sha256(f"{seed}:{_normal(title)}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

@@ -22,7 +22,7 @@ _held: list[FileLock] = []  # until the process ends
 def own_cache() -> None:
     """Name Numba a folder that this process alone uses, in the environment, where it looks for one.
 
-    One that the environment names already is left. Where nothing can be written, Numba chooses itself.
+    A folder that the environment names is kept. Where no folder can be written, Numba chooses one.
     """
     if VARIABLE not in os.environ:
         claimed = (_claim(folder / "numba") for folder in cache_folders())

@@ -154,7 +154,7 @@ def chroma(magnitudes: Array, rate: int) -> Array:
     """`librosa.feature.chroma_stft`, [12, frames] in 0..1, tuning estimated; 0 in silent frames."""
     power = np.square(_gate(magnitudes))
     with warnings.catch_warnings():
-        # silence and pure bass leave nothing to estimate the tuning from, which then is 0
+        # the tuning of silence and of pure bass cannot be estimated, and is 0
         warnings.filterwarnings("ignore", message="Trying to estimate tuning from empty")
         return librosa.feature.chroma_stft(S=power, sr=rate, n_fft=FFT, hop_length=HOP)
 
@@ -165,7 +165,7 @@ def polyphony_accuracy(target: Array, prediction: Array) -> float:
 
 
 def _gate(magnitudes: Array) -> Array:
-    """`magnitudes` with 0 in the frames that nothing can be heard of: no bin reaches the floor."""
+    """`magnitudes` with 0 in silent frames, in which no bin reaches the floor."""
     return np.where(magnitudes.max(axis=0) >= FLOOR, magnitudes, np.float32(0.0))
 
 

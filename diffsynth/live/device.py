@@ -101,7 +101,7 @@ class DeviceSink:
             self._stream.close()
         else:
             # PortAudio waits minutes for an answer of a JACK server that has ended, also in what
-            # sounddevice does at exit: leave it to the system to clear up.
+            # sounddevice does at exit. The system clears up instead.
             atexit.unregister(self._sounddevice._exit_handler)
 
     def _answer(self, out: Any, frames: int, _: Any, status: Any) -> None:  # noqa: ARG002
@@ -131,7 +131,7 @@ class DeviceSink:
 
 
 def _find(sounddevice: Any, device: str | None) -> Any:
-    """What PortAudio says about the device that is meant."""
+    """PortAudio's description of the device that was asked for."""
     if not any(d["max_output_channels"] for d in sounddevice.query_devices()):
         raise UserError(
             "there is no audio output: connect a sound card, start JACK or PipeWire, "

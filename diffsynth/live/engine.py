@@ -22,7 +22,7 @@ RELEASE_EVENTS = np.array([(0, *row) for row in KEYS_UP + PEDALS_UP], dtype=SAMP
 
 
 def warm_up(synthesizer: Synthesizer) -> None:
-    """Play some blocks for nobody, with notes, so that the first heard one is as quick as any."""
+    """Play some blocks with notes, unheard, so that the first heard block is as quick as the others."""
     notes = np.array([(0, 2, 60, 80), (9, 0, 60, 0)], dtype=SAMPLE_EVENT)
     for index in range(WARM_UP):
         synthesizer.process(notes if index % 2 else NO_EVENTS)
@@ -35,7 +35,7 @@ class Engine:
     Args:
         synthesizer: plays.
         source: of the events.
-        tap: the consumer's end of the ring, which tells how many samples it did without.
+        tap: the consumer's end of the ring; it counts the samples that were not ready in time.
         clock: of the stream.
     """
 
@@ -72,7 +72,7 @@ class Engine:
         self._thread.start()
 
     def stop(self, abandon: bool = False) -> None:
-        """Let everything that sounds die away, then end; at once if nobody listens any more."""
+        """Let everything that sounds die away, then end; at once if the sink has ended."""
         self._abandoned = abandon
         self._stop.set()
 
@@ -90,7 +90,7 @@ class Engine:
         """Compute the next block and put it into the ring, which must have room."""
         begin = self.window
         events = self._source.take(begin + self._block, self._clock)
-        # Of a block that was missed events may be left: they come at once, at its start.
+        # Events of a missed block may be left: they come at once, at the start of this block.
         events["position"] -= begin
         self._play(events)
 

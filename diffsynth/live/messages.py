@@ -1,6 +1,6 @@
 """MIDI messages as they come from a keyboard, turned into what the engine understands.
 
-They count as those of a file do (`diffsynth.midi.channels`). But nobody knows which channels will have notes,
+They mean the same as in a file (`diffsynth.midi.channels`). But which channels will have notes is unknown,
 so every pedal acts on all notes.
 """
 
@@ -36,7 +36,7 @@ class Decoder:
         self._pedals: dict[int, dict[int, int]] = {pedal: {} for pedal in PEDALS}  # by channel
 
     def rows(self, message: Sequence[int]) -> list[Row]:
-        """What a complete message, as bytes, asks for; nothing if it is damaged."""
+        """The rows of a complete message, given as bytes; none if it is damaged."""
         if not all(0 <= value < 256 for value in message):
             return []
         parsed = decode(bytes(message))
@@ -59,7 +59,7 @@ class Decoder:
         if number in ALL_NOTES_OFF:
             return self._release(channel)
         if number == ALL_SOUND_OFF:
-            # The pedals let go of everything, and then are where the feet hold them.
+            # The pedals release everything, then return to their present positions.
             return self._release(channel) + PEDALS_UP[:2] + [self._pedal(SUSTAIN), self._pedal(SOSTENUTO)]
         if number == RESET_CONTROLLERS:
             for positions in self._pedals.values():
@@ -72,6 +72,6 @@ class Decoder:
         return (CONTROL, number, max(self._pedals[number].values(), default=0))
 
     def _release(self, channel: int) -> list[Row]:
-        """Every key goes up that no other channel holds."""
+        """Release every key that no other channel holds."""
         self._holds.release_channel(channel)
         return [row for row in KEYS_UP if not self._holds.held(row[1])]

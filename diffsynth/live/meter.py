@@ -10,7 +10,7 @@ BINS = 2000  # up to five times the duration of a block
 
 @dataclass(frozen=True)
 class Summary:
-    """How it went: loads are compute time over the duration of a block."""
+    """Statistics of playing: loads are compute time over the duration of a block."""
 
     blocks: int
     missed: int
@@ -21,7 +21,7 @@ class Summary:
     latency: float  # s from the arrival of an event to the device's output
 
     def line(self) -> str:
-        """All of it in words."""
+        """The statistics as text."""
         loads = " ".join(
             f"{name} {load:.1%}"
             for name, load in (("p50", self.load_p50), ("p99", self.load_p99), ("max", self.load_max))

@@ -9,7 +9,7 @@ from diffsynth.errors import UserError, to_install
 from diffsynth.live.inbox import Inbox
 
 CLIENT = "diffsynth"
-THROUGH = "Midi Through"  # ALSA's loop, which nobody plays on
+THROUGH = "Midi Through"  # ALSA's loopback port, which is no keyboard
 
 # libjack would start a server of its own where there is none.
 os.environ.setdefault("JACK_NO_START_SERVER", "1")
@@ -89,8 +89,8 @@ class Port:
         return False
 
     def failure(self) -> str | None:
-        """See `Source`; costs a question to the driver."""
-        # ALSA and JACK tell nobody that a keyboard has been unplugged.
+        """See `Source`; asks the driver."""
+        # ALSA and JACK do not report that a keyboard has been unplugged.
         if self._exists and self.name not in self._midi.get_ports():
             return f"the MIDI port {self.name} is gone"
         return None

@@ -2,7 +2,7 @@
 
 Why no lock is needed: `written` is stored by the producer alone, `taken` by the consumer alone.
 The producer fills a slot before it stores the new `written`, the consumer empties one before it stores
-the new `taken`, and neither touches a slot that the counters give to the other. CPython stores and
+the new `taken`, and neither touches a slot that belongs to the other by the counters. CPython stores and
 loads an attribute as one indivisible operation, and threads change over only at the lock of the
 interpreter, which orders memory: who sees a counter sees what was written before it. A counter that is
 read too late shows fewer blocks, or less room, than there is: safe, and right at the next look.

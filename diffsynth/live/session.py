@@ -17,7 +17,7 @@ from diffsynth.live.sinks import POLL, Sink
 from diffsynth.live.sources import Source
 from diffsynth.synthesis.synthesizer import Synthesizer
 
-LOOK = 0.05  # s between two looks at how it goes
+LOOK = 0.05  # s between two checks of the engine and the sink
 SHOW = 1.0  # s between two lines of the meter
 SWITCH = 0.0005  # s after which a thread that computes lets another have its turn
 
@@ -50,7 +50,7 @@ class Session:
 
     Args:
         synthesizer: plays; starts afresh.
-        sink: is opened here, and closed by whoever made it.
+        sink: is opened here, and closed by the caller.
         buffers: blocks that wait in the ring. More than one request of the device can hold is added.
     """
 
@@ -97,7 +97,7 @@ class Session:
     def _watch(
         self, engine: Engine, source: Source, seconds: float | None, show: Callable[[str], None]
     ) -> str | None:
-        """Look on until it ends; the reason, if it is a failure."""
+        """Wait until it ends; returns the reason, if it is a failure."""
         display, shown = Display(engine.meter), now()
         while engine.alive:
             time.sleep(LOOK)
@@ -119,7 +119,7 @@ class Session:
             engine.join(LOOK)
             if self._sink.failure():
                 engine.stop(abandon=True)
-        # In time the sink takes what is left, unless it has failed.
+        # The sink takes what is left after a while, unless it has failed.
         patience = now() + 1.0 + self._ring.slots * self._synthesizer.block / self._synthesizer.rate
         while self._ring.waiting and not self._sink.failure() and now() < patience:
             time.sleep(POLL)

@@ -56,8 +56,8 @@ class Sink(Protocol):
 class PacedSink:
     """Takes one block after the other at the pace of the clock.
 
-    A block that comes late is waited for, and the clock of the stream with it: it counts as missed,
-    but nothing of a recording is lost.
+    If a block is late, the sink and the clock of the stream wait for it. It counts as missed,
+    but the recording is complete.
 
     Args:
         rate: of the samples, Hz.

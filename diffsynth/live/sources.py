@@ -16,7 +16,7 @@ class Source(Protocol):
         ...
 
     def ended(self, position: int) -> bool:
-        """Whether nothing comes any more from `position` on."""
+        """Whether no event will come from `position` on."""
         ...
 
     def failure(self) -> str | None:
@@ -24,7 +24,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what it reads from."""
+        """Close what it reads from."""
         ...
 
 

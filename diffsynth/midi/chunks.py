@@ -21,7 +21,7 @@ class Chunks:
 
     Attributes:
         kind: 0 (one track), 1 (tracks at once) or 2 (tracks one after the other).
-        division: 16 bits that tell how long a tick is.
+        division: 16 bits that define the length of a tick.
         tracks: as far as they could be read.
         lost: what could not be read, and what the header says that is not so.
     """
@@ -81,7 +81,7 @@ def _read_tracks(data: bytes, position: int, chunks: Chunks) -> None:
         elif _is_chunk(data, position):
             position += START + _number(data, position + 4, 4)
         else:
-            # Neither a track nor a chunk begins here: go on where the next track does.
+            # Neither a track nor a chunk begins here: continue at the next track.
             position = data.find(TRACK, position)
 
 

@@ -34,7 +34,7 @@ class Dampers:
     """Which keys are held down, and by finger or by pedal.
 
     Any stream of events is accepted: a release without an onset, an onset of a key that is down,
-    an unknown controller or a key outside the piano changes nothing that it should not.
+    an unknown controller or a key outside the piano has no effect.
 
     Args:
         sampled: whether every strike is a voice of its own; then there are "renew" actions.

@@ -15,7 +15,7 @@ from diffsynth.midi.selection import Selection, select
 from diffsynth.midi.timeline import Moment, timeline
 from diffsynth.runs.files import atomic_path
 
-LONG = 3600.0  # s of a performance from which on its length is said
+LONG = 3600.0  # s; longer performances are reported
 
 
 def read_midi(

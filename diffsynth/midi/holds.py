@@ -7,7 +7,7 @@ class Holds:
     """Counts holds of keys, by channel and track.
 
     A release ends a hold of its own track; if that has none, one of the first track that has one on the
-    channel, as a synthesizer does, which knows no tracks. A release of what is not held changes nothing.
+    channel, as in a synthesizer, which has no tracks. A release of a key that is not held has no effect.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable
 
-DEFAULT = 500_000  # microseconds for a quarter note where a file says nothing: 120 in a minute
+DEFAULT = 500_000  # microseconds per quarter note if a file sets no tempo: 120 per minute
 MICROSECONDS = 1_000_000
 DROP_FRAME = 29  # stands for 30000 / 1001 frames in a second
 

@@ -32,7 +32,7 @@ def private_folder() -> Path:
     """A folder among the temporary files that only this user can write; it stays there.
 
     Raises:
-        OSError: it cannot be made, or something of somebody else has its name.
+        OSError: it cannot be made, or another user owns what has its name.
     """
     folder = Path(tempfile.gettempdir()) / f"diffsynth-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half written, and identifying what is in them."""
+"""Atomic writing of files, and hashes of their contents."""
 
 import errno
 import hashlib
@@ -100,5 +100,5 @@ def sha256(path: str | Path) -> str:
 
 
 def _reason(error: OSError) -> str | None:
-    """What went wrong; a file where a folder should be is not called by what `mkdir` makes of it."""
+    """The reason of an error; a file in place of a folder is named as such, unlike in `mkdir`'s error."""
     return os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror

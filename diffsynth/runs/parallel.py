@@ -37,7 +37,7 @@ def parallel_map(
 
 
 def _end_with_parent() -> None:
-    """Let this worker end when the process that started it is killed; it would wait for work for ever."""
+    """End this worker when its parent is killed; otherwise it would wait for work for ever."""
     Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Stages that go on where they were interrupted, whatever interrupted them.
+"""Stages that continue where they were interrupted.
 
 DVC deletes the outs of a stage before it runs, and no output may ever be half written. So the work is
 done in a folder beside the output, `.part-NAME`, which becomes the output when it is complete. Every
@@ -55,7 +55,7 @@ def make_stamp(code: Sequence[str], *decisive: Any) -> str:
     """Hash of all that decides a result: parts of the library's code, and any JSON.
 
     Args:
-        code: folders and files of the library, such as "midi": an edit elsewhere changes nothing.
+        code: folders and files of the library, such as "midi"; edits elsewhere do not change the stamp.
         decisive: the rest.
     """
     return hashlib.sha256(json.dumps([_digest(*code), *decisive], sort_keys=True).encode()).hexdigest()

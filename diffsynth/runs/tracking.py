@@ -1,4 +1,4 @@
-"""MLflow runs, one per stage: the only module that knows MLflow.
+"""MLflow runs, one per stage: the only module that imports MLflow.
 
 The store is `sqlite:///mlflow.db` in the folder of the project, unless MLFLOW_TRACKING_URI names another
 one, and the experiment `diffsynth`, unless MLFLOW_EXPERIMENT_NAME names another one; artifacts lie in
@@ -263,7 +263,7 @@ def _public(text: str) -> str:
 
 
 def _origin(error: BaseException) -> BaseException:
-    """The system's or SQLite's own error behind one of MLflow, which says it shortest."""
+    """The error of the system or of SQLite behind one of MLflow; its message is the shortest."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError | sqlite3.Error):

@@ -1,7 +1,7 @@
-"""What of the past a segment needs: events before it that decide what sounds in it.
+"""The history of a segment: events before it that decide what sounds in it.
 
 All events of the last seconds are kept; of those before, the pedals and the notes of keys whose dampers
-have not fallen since. Where a pedal is never released that would be every note from the first one on, and
+have not fallen since. If a pedal is never released, those would be all notes from the first one on, and
 each segment would take longer than the one before. So what is older than a string can ring is reduced
 to the dampers that are up: at most one strike and one release a key, and three pedals, whatever the past.
 """

@@ -1,11 +1,11 @@
 """Webdataset shards: aligned performances cut into segments, the same bytes at every build.
 
 A segment has a fixed length that depends on neither block size nor model. Beside its audio it holds
-its events and those of some seconds before, so that what still rings at its start is known. Which
-segments belong to which shard is known beforehand, so shards are written in parallel, and those that an
-interrupted run has finished are not written again. Members
-of a sample, in this order: `.events.npy` (`EVENT`, seconds from the segment's start, earlier ones
-negative), `.flac` (mono, padded with zeros to full length), `.json`.
+its events and those of some seconds before, so that the notes that ring at its start are known. The
+segments of each shard are known beforehand, so that shards are written in parallel, and an interrupted
+run does not write finished shards again. Members of a sample, in this order: `.events.npy` (`EVENT`,
+seconds from the segment's start, earlier ones negative), `.flac` (mono, padded with zeros to full
+length), `.json`.
 """
 
 import io
@@ -71,7 +71,7 @@ def cut_segments(
         begin = index * length
         # The end is the next segment's start to the last bit, so that no event is lost between them.
         part, start, end = audio[begin : begin + length], begin / rate, (begin + length) / rate
-        # What no history needs now, no later one needs: dropping it keeps long performances fast.
+        # No later history needs events that this one does not: dropping them keeps long performances fast.
         events = np.concatenate([history(events, start, config.context), events[events["time"] >= start]])
         kept = events[events["time"] < end]
         kept["time"] -= start
@@ -144,7 +144,7 @@ def write_shards(aligned: Path, out: Path, config: Shard, workers: int = 1) -> d
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The index of a folder of shards: its dataset (None if nobody said), segment (s), rate and splits.
+    """The index of a folder of shards: its dataset (None if unknown), segment (s), rate and splits.
 
     Raises:
         UserError: there are no shards.
@@ -171,7 +171,7 @@ def read_shards(folder: Path, split: str) -> Iterator[Segment]:
 def _read_tar(path: Path) -> Iterator[Segment]:
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
-    # Opened here, because webdataset takes a path for an address, in which some characters mean more.
+    # Opened here, because webdataset reads a path as a URL, in which some characters are special.
     with path.open("rb") as file:
         for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": file}])):
             yield _segment(path, sample)

@@ -76,7 +76,7 @@ class TorchStep:
         example = torch.zeros(condition), torch.zeros(shape), *self._initial
         with warnings.catch_warnings(), torch.no_grad():
             # TorchScript is called deprecated from time to time; what is to replace it compiles for
-            # minutes and does not know LSTMs.
+            # minutes and does not support LSTMs.
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(BlockStep(denoiser, steps).eval(), example, check_trace=False)
             self._step = torch.jit.freeze(traced)

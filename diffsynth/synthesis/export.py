@@ -77,7 +77,7 @@ def _encode(array: NDArray[Any]) -> dict[str, Any]:
 def _export(
     module: BlockStep, example: tuple[torch.Tensor, ...], path: Path, inputs: list[str], outputs: list[str]
 ) -> None:
-    """The graph alone; what the exporter has to say about its own workings is left out."""
+    """The graph alone; messages of the exporter are suppressed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

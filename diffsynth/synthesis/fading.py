@@ -1,4 +1,4 @@
-"""When a performance is over: not when its last event comes, but when its sound has died away."""
+"""The end of a performance: the moment when its sound has died away after the last event."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ class Fading:
         self._peak, self._quiet, self._after = 0.0, 0, 0
 
     def add(self, audio: NDArray[np.float32], events: int) -> None:
-        """Hear the next samples, in which there was a number of events."""
+        """Update with the next samples and the number of events in them."""
         level = float(np.abs(audio).max(initial=0))
         self._peak = max(self._peak, level)
         self._quiet = self._quiet + len(audio) if level <= SILENCE * self._peak else 0
@@ -28,5 +28,5 @@ class Fading:
 
     @property
     def silent(self) -> bool:
-        """Whether it is over, provided that no event is to come."""
+        """Whether the sound has died away, if no event follows."""
         return self._quiet >= self._while or self._after >= self._longest

@@ -33,7 +33,7 @@ class GainConfig(VoiceConfig):
 
 @dataclass(frozen=True)
 class GainVoice(Voice):
-    """A voice of gains: a configuration and everything that was fitted or trained for it."""
+    """A voice of gains: a configuration and everything fitted or trained for it."""
 
     Config: ClassVar[type[VoiceConfig]] = GainConfig
 

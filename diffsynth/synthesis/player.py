@@ -1,6 +1,6 @@
 """What stands around the network in a stream: events in front of it, audio behind it.
 
-What is diffused is a matter of the model; the engine (`diffsynth.synthesis.synthesizer`) knows only this.
+What is diffused depends on the model; the engine (`diffsynth.synthesis.synthesizer`) uses this interface.
 """
 
 from abc import ABC, abstractmethod

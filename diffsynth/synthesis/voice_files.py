@@ -51,7 +51,7 @@ def find_weights(model: str, block: int, given: Path | None, trained: Path, rele
 def open_voice(
     model: str | None, block: int | None, given: Path | None, trained: Path, released: Path
 ) -> tuple[Voice, VoiceFile]:
-    """The voice of `find_weights`, and its file; LSTM and 512 where nothing is asked for and no file given.
+    """The voice of `find_weights`, and its file; LSTM and 512 by default, if no file is given.
 
     Raises:
         UserError: there is none, or the file given is of another model or block than was asked for.

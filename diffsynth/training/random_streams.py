@@ -6,7 +6,7 @@ differ by 2 ** 32 would draw the same numbers. What does not fit is hashed to 32
 
 import hashlib
 
-SEEDS = 1 << 32  # that torch's generator tells apart
+SEEDS = 1 << 32  # number of different seeds of torch's generator
 STRIDE = 1_000_003  # between the first steps of two runs whose seeds follow each other
 
 

@@ -1,1 +1,1 @@
-"""MAESTRO, by byte ranges out of its archive or from a local copy."""
+"""MAESTRO, fetched from its archive by byte ranges, or taken from a local copy."""

@@ -64,7 +64,7 @@ def parse(text: str, source: str) -> list[Row]:
 
 
 def check_compositions(rows: Sequence[Row], source: str) -> None:
-    """Make sure that what a model is tested with is no other performance of what it was trained with.
+    """Check that no composition is in two splits: a model must not be tested on what it was trained on.
 
     Raises:
         UserError: a composition is in two splits.
@@ -100,7 +100,7 @@ def names_of(rows: Sequence[Row]) -> list[str]:
 
 
 def prefix_of(names: Iterable[str]) -> str:
-    """What stands in front of the table's paths in an archive: its folder, or nothing."""
+    """The prefix of the table's paths in an archive: its folder, or ""."""
     return f"{FOLDER}/" if any(name.startswith(f"{FOLDER}/") for name in names) else ""
 
 

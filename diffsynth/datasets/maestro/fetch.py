@@ -1,4 +1,4 @@
-"""MAESTRO from a server: the performances of some years out of the archive of all, by byte ranges.
+"""MAESTRO from a server: the performances of some years, fetched from the whole archive by byte ranges.
 
 What arrives is kept beside the output (`depot.py`) until all is there, because DVC empties the output
 before every run; then it is moved there, so that nothing is stored twice.
@@ -46,7 +46,7 @@ def fetch_maestro(
         url: folder of the archive on a server.
         years: wanted.
         out: folder to write; it appears or is replaced when all is there.
-        means: `earlier` files that prove to be wanted ones are copied.
+        means: `earlier` files are copied if they are among those wanted.
         patience: with the network.
 
     Raises:
@@ -181,7 +181,7 @@ def _fetch_all(
         except UserError as error:
             raise UserError(f"{error}{KEPT}") from error
         finally:
-            # If all went well, nobody is left to be stopped.
+            # After a success all threads have ended, and this does nothing.
             archive.stop()
             pool.shutdown(cancel_futures=True)
 
@@ -189,7 +189,7 @@ def _fetch_all(
 def _check(
     plan: DownloadPlan, depot: Depot, workers: int, progress: bool
 ) -> tuple[list[Performance], list[SetAside]]:
-    """Read everything once more, for the manifest, and against what was changed since it arrived.
+    """Read everything once more, for the manifest and to find what was changed since it arrived.
 
     Raises:
         DamagedError: something was; it is removed.

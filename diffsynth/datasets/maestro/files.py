@@ -1,4 +1,4 @@
-"""Files of MAESTRO in a folder: put there without a second copy where that can be, checked, described."""
+"""Files of MAESTRO: linked or copied to a folder, checked, and described."""
 
 import errno
 import hashlib
@@ -77,7 +77,7 @@ def _describe(
     try:
         survey = survey_audio(folder / paths[1])
     except UserError as error:
-        # The file lies in a temporary folder, whose name would tell nobody anything.
+        # The message leaves out the temporary folder: its name would not help the user.
         return SetAside(row.audio, str(error).removeprefix(f"{folder / paths[1]} ").removeprefix("is "))
     return Performance(
         name=name,

@@ -1,4 +1,4 @@
-"""A file at a web server, read by byte ranges: what breaks off is asked for again from where it broke.
+"""A file at a web server, read by byte ranges; a broken request continues where it stopped.
 
 A *stamp* tells one version of the remote file from another, so that bytes of two are never mixed.
 """
@@ -23,13 +23,13 @@ WHOLE = "download the whole archive by hand and give its path as --root (dataset
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\s*$")
 _NOTICEABLE = 5.0  # s of waiting that are worth a line
-_REFUSED_RANGES = 3  # answers that ignore the range before it is believed
+_REFUSED_RANGES = 3  # answers without the range, after which the server counts as unable to give ranges
 
 Result = TypeVar("Result")
 
 
 class ChangedError(Exception):
-    """The remote file is not the one any more that the bytes so far came from."""
+    """The remote file has changed since the first bytes were read."""
 
 
 class StoppedError(Exception):
@@ -38,10 +38,10 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How to bear a bad network; times in s.
+    """Retries and timeouts for a bad network; times in s.
 
     Attributes:
-        contact: tries before the first answer, when nothing would be lost by giving up.
+        contact: tries before the first answer, when giving up loses no data.
         tries: tries in a row that bring no byte.
         first: pause after the first failure; it doubles up to `longest`, and is drawn from its upper
             half, so that several clients do not come back together.
@@ -79,7 +79,7 @@ class Stamp:
 
 
 class _AgainError(Exception):
-    """A failure that may pass: the reason, the pause asked for in s, and how often to believe that."""
+    """A failure that may be temporary: the reason, the pause asked for in s, and the most tries."""
 
     def __init__(self, reason: str, after: float | None = None, tries: int | None = None) -> None:
         super().__init__(reason)
@@ -213,7 +213,7 @@ class Remote:
 
     def _blocks(self, response: requests.Response) -> Iterator[bytes]:
         with _network_errors(self._patience.timeout):
-            # Whatever is there at once, because half a block would be lost with its connection.
+            # Takes what is there at once: part of a block would be lost with the connection.
             while block := response.raw.read1(BLOCK, decode_content=False):
                 if self._stop.is_set():
                     raise StoppedError
@@ -238,7 +238,7 @@ class Remote:
         """Wait before the next try.
 
         Raises:
-            UserError: there have been enough, or the server wants too long a pause.
+            UserError: all tries are used up, or the server asks for too long a pause.
         """
         patience = self._patience
         if failures >= min(tries, again.tries or tries):

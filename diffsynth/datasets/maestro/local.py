@@ -1,4 +1,4 @@
-"""MAESTRO from a copy that is there already: the archive, or the folder that was extracted from it."""
+"""MAESTRO from a local copy: the archive, or the folder extracted from it."""
 
 import shutil
 import zipfile
@@ -45,7 +45,7 @@ class Copy:
 def copy_maestro(root: Path, years: Years, out: Path, means: Means) -> Manifest:
     """Fill a folder with the years wanted out of a local copy, at the paths of the archive.
 
-    Nothing of the copy is changed, moved or linked to.
+    The copy is only read: it is not changed, moved or linked to.
 
     Raises:
         UserError: there is no such copy, it has nothing of those years, or is damaged.

@@ -1,4 +1,4 @@
-"""The folder of a download under way: what has arrived survives whatever ends the process.
+"""The folder of a download in progress: what has arrived survives the end of the process.
 
 It lies beside the folder that the download is for, so that finished files are linked there and not
 copied. Three kinds of things are in it:
@@ -32,7 +32,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Depot:
-    """The folder and its parts; `url` of the archive tells apart what several servers sent."""
+    """The folder and its parts; the archive's `url` keeps files of different servers apart."""
 
     def __init__(self, out: Path) -> None:
         out = out.absolute()
@@ -96,7 +96,7 @@ class Depot:
 class PartialMember:
     """The compressed bytes of one member so far, appended to a file.
 
-    A killed process loses nothing that was written. After a crash of the machine the end of the file
+    What was written survives a killed process. After a crash of the machine the end of the file
     may be anything, so that only what was forced to the disk before counts.
     """
 
@@ -159,7 +159,7 @@ class PartialMember:
 def fetch_member(
     remote: Remote, stamp: Stamp, member: Member, depot: Depot, chunk: int, advance: Callable[[int], None]
 ) -> None:
-    """Bring a member into the depot, going on with what is there of it.
+    """Fetch a member into the depot, from where an earlier try stopped.
 
     Args:
         remote: the archive.
@@ -232,7 +232,7 @@ def _complete(part: PartialMember, member: Member, target: Path) -> None:
 
 
 def _boot() -> str:
-    """Tells one start of the machine from another; "" where the system does not say."""
+    """Identifier of this start of the machine; "" where the system has none."""
     try:
         return _BOOT.read_text().strip()
     except OSError:

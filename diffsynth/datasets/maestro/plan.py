@@ -1,4 +1,4 @@
-"""What a server has of MAESTRO, and what of it is to be fetched for some years."""
+"""Which files of MAESTRO a server has, and which are to be fetched for some years."""
 
 import heapq
 import zlib
@@ -23,7 +23,7 @@ from diffsynth.datasets.maestro.remote_zip import DamagedError, Member, list_mem
 from diffsynth.datasets.manifest import SetAside
 from diffsynth.errors import UserError
 
-# Ten kills at the worst moments must not cost 5 % of a download: of what is under way, all is lost.
+# A killed process loses all requests under way. Ten kills must cost less than 5 % of a download.
 UNDER_WAY = 1 / 400  # of the bytes wanted may be asked for at once
 SMALLEST, LARGEST = 1 << 16, 1 << 24  # bytes of one request: below, headers count; above, nothing is gained
 

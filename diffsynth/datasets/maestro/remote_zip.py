@@ -16,7 +16,7 @@ from diffsynth.datasets.maestro.http_ranges import Remote, Stamp
 
 _HEADER = struct.Struct("<4s22xHH")  # of a member: signature, lengths of name and extra field
 _TAIL = 4096  # bytes at the end of an archive that are fetched at once: more than its end records
-_DEFLATE = 1032  # bytes that one can stand for
+_DEFLATE = 1032  # largest factor by which deflate compresses
 
 
 class DamagedError(Exception):
@@ -81,7 +81,7 @@ def _check_layout(members: Sequence[Member], stamp: Stamp, url: str) -> None:
 
 
 def find_data(remote: Remote, stamp: Stamp, member: Member) -> int:
-    """Offset of a member's first byte, which only the header in front of it tells.
+    """Offset of a member's first byte; it follows from the header in front of the member.
 
     Raises:
         DamagedError: that header is another's, or none.
@@ -128,7 +128,7 @@ def _stored(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _inflated(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """Inflate in pieces of bounded size, however much a byte may stand for."""
+    """Inflate in pieces of bounded size, whatever the compression ratio."""
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         while not engine.eof:

@@ -27,7 +27,7 @@ class Rendered(Source):
     test: Share
 
     def bring(self, out: Path, means: Means) -> "Manifest":
-        """Render; files that are no MIDI are set aside with the reason, what others lack is said."""
+        """Render. Files that are not MIDI are set aside with the reason; other losses are reported."""
         from diffsynth.datasets.composer.corpus import generated_jobs
         from diffsynth.datasets.manifest import Manifest, write_manifest
         from diffsynth.datasets.rendered import Instrument, midi_jobs, render_all

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from diffsynth.models.lstm import Lstm
 from diffsynth.models.parts.denoiser import RecurrentDenoiser, State
 
-# Memory of the cells at initialisation, in frames: from hardly any to about one and a half seconds.
+# Memory of the cells at initialisation, in frames: from almost 0 to about one and a half seconds.
 SHORTEST, LONGEST = 2.0, 300.0
 
 

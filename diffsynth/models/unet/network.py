@@ -81,7 +81,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, d, l] to [b, d, l]."""
-        # With an axis for the one head, because the exporter of ONNX knows no attention without heads.
+        # With an axis for the one head, because the exporter of ONNX supports no attention without heads.
         q, k, v = self.qkv(self.norm(x)).mT[:, None].chunk(3, -1)
         seen = functional.scaled_dot_product_attention(q, k, v)[:, 0]
         return x + self.dropout(self.project(seen.mT))
@@ -130,7 +130,7 @@ class UnetDenoiser(Denoiser):
     """The published network behind the interface of all denoisers.
 
     Its condition is the piano roll of the block, its state the block before, as sampled; both are of
-    one block only, so that it remembers nothing else.
+    one block only, so that it keeps no other state.
 
     Args:
         config: The base width, a multiple of 8.
