@@ -72,7 +72,7 @@ class Engine:
         self._thread.start()
 
     def stop(self, abandon: bool = False) -> None:
-        """Let everything that sounds die away, then end; at once if the sink has ended."""
+        """Let everything that sounds die away, then end; at once with `abandon`."""
         self._abandoned = abandon
         self._stop.set()
 

@@ -202,7 +202,7 @@ def test_arrows_say_which_way_is_better():
     assert higher == set(METRICS[:5])
 
 
-def test_the_command_writes_and_prints_all_cells(reports, capsys):
+def test_the_command_writes_and_prints_all_variants(reports, capsys):
     assert compare(reports) == 0
     out = reports.parent / "out"
     expected = to_markdown([Scores(m, b, values(m, b)) for m, b in VARIANTS])

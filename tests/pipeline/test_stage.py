@@ -10,7 +10,7 @@ from pipeline.stage import require, stage
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml", {"s6.units": 48, "infer.seed": 9})
 
 
-def test_a_stage_logs_its_sections_and_its_cell(mlflow_store):
+def test_a_stage_logs_its_sections_and_its_variant(mlflow_store):
     with stage("infer", PARAMS, ["infer", "s6"], "s6", 2048) as run:
         pass
     stored = MlflowClient(mlflow_store).get_run(run.id)
@@ -22,7 +22,7 @@ def test_a_stage_logs_its_sections_and_its_cell(mlflow_store):
     assert stored.info.run_name == "infer s6-2048"
 
 
-def test_a_stage_without_a_cell_has_the_name_of_the_stage_and_no_cell(mlflow_store):
+def test_a_stage_without_a_variant_has_the_name_of_the_stage_and_no_variant(mlflow_store):
     with stage("align", PARAMS, ["align"]) as run:
         pass
     stored = MlflowClient(mlflow_store).get_run(run.id)
