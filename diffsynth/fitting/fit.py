@@ -1,11 +1,12 @@
 """Fitting a modal piano to aligned performances, in closed form.
 
-Per key: tuning and stiffness from the spectrum of notes that ring alone; then every partial is
-followed through all notes of the key wherever no other note is in the way, the notes are averaged
-(loud ones count more), and the averaged envelope is split into modes. What was never heard is taken
-from the nearest keys that were. What the partials leave of the attacks becomes modes as well
-(`diffsynth.fitting.attack`), and whether strikes are voices of their own is asked
-(`diffsynth.fitting.sampled_voices`), and whether the pedal is heard
+First, strikes are put where they sound (`diffsynth.fitting.strike_times`), and one law says how they
+change with velocity (`diffsynth.fitting.velocity_law`). Per key: tuning and stiffness from the spectrum
+of notes that ring alone; then every partial is followed through all notes of the key wherever no other
+note is in the way, the notes are averaged (loud ones count more), and the averaged envelope is split into
+modes. What was never heard is taken from the nearest keys that were. What the partials leave of the
+attacks becomes modes as well (`diffsynth.fitting.attack`), and whether strikes are voices of their own is
+asked (`diffsynth.fitting.sampled_voices`), and whether the pedal is heard
 (`diffsynth.fitting.pedal_noise`). What goes on longer than that gets slow modes
 (`diffsynth.fitting.aftersound`). At last everything is refined against the recordings as they are, all
 notes sounding together (`diffsynth.fitting.refine`), and keys that are hardly ever played take over
@@ -28,8 +29,10 @@ from diffsynth.fitting.pedal_noise import add_knocks
 from diffsynth.fitting.rare_keys import fill_unheard
 from diffsynth.fitting.refine import refine
 from diffsynth.fitting.sampled_voices import find_sampled
+from diffsynth.fitting.strike_times import correct_times
 from diffsynth.fitting.takes import Take
 from diffsynth.fitting.tuning import Tuning, measure_tuning
+from diffsynth.fitting.velocity_law import VelocityLaw, measure_law
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import string_partials
 from diffsynth.midi.strikes import GRID, sounding_map, soundings
@@ -55,14 +58,15 @@ def fit_piano(recordings: Sequence[Take], config: Fit) -> Piano:
     Raises:
         UserError: no note rings long and loud enough anywhere to be measured.
     """
+    recordings = correct_times(recordings)
     heard = [_listen(recording) for recording in recordings]
     rate = recordings[0].rate
     tuning = measure_tuning([(h.recording, h.notes, h.sounds) for h in heard])
     partials = [_partials(tuning, key, rate, config) for key in range(KEYS)]
     tracks = [_tracks(heard, key, partials, rate) for key in range(KEYS)]
-    exponent = _exponents(tracks)
-    keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
-    strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
+    law = measure_law(recordings, _overall_exponent(tracks))
+    keys = [_fit_key(key, tracks[key], law.exponents(key, partials[key]), rate) for key in range(KEYS)]
+    strings = _assemble(_fill(keys), partials, _releases(heard, rate), law)
     strings = replace(strings, jitter=config.jitter)
     struck = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
     pedalled = add_knocks(struck, recordings, config.max_frequency)
@@ -98,13 +102,10 @@ def _tracks(
     return [track for track in tracks if track is not None and np.isfinite(track.values).any()]
 
 
-def _exponents(tracks: Sequence[list[Track]]) -> NDArray[np.float64]:
-    """Velocity exponent of every key: log level on log velocity at equal age, shrunk to the mean."""
-    sums = np.array([_exponent_sums(of_key) for of_key in tracks])
-    covariance, variance = sums.T
-    overall = covariance.sum() / variance.sum() if variance.sum() > 0 else 2.0
-    prior = 0.1 * variance.mean() + 1e-9
-    return np.clip((covariance + prior * overall) / (variance + prior), 0.0, 4.0)
+def _overall_exponent(tracks: Sequence[list[Track]]) -> float:
+    """Velocity exponent of all keys: log level on log velocity at equal age."""
+    covariance, variance = np.array([_exponent_sums(of_key) for of_key in tracks]).sum(axis=0)
+    return float(np.clip(covariance / variance, 0.0, 4.0)) if variance > 0 else 2.0
 
 
 def _exponent_sums(tracks: list[Track]) -> tuple[float, float]:
@@ -125,7 +126,7 @@ def _exponent_sums(tracks: list[Track]) -> tuple[float, float]:
     return float((slope * np.where(known, level - mean_level, 0)).sum()), float((slope**2).sum())
 
 
-def _fit_key(key: int, tracks: list[Track], exponent: float, rate: int) -> list[Modes | None]:
+def _fit_key(key: int, tracks: list[Track], exponent: NDArray[np.float64], rate: int) -> list[Modes | None]:
     """Modes of every partial of a key; None where it was not heard, empty if the key was not."""
     if not tracks:
         return []
@@ -140,7 +141,9 @@ def _fit_key(key: int, tracks: list[Track], exponent: float, rate: int) -> list[
     ]
 
 
-def _average(tracks: list[Track], exponent: float) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+def _average(
+    tracks: list[Track], exponent: NDArray[np.float64]
+) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
     """Envelope of a strike at velocity 64, averaged over notes, [frames, partials], and its weight.
 
     Magnitudes are averaged as powers. Phases are averaged as they are: where they repeat from note
@@ -218,19 +221,20 @@ def _assemble(
     keys: list[list[Modes | None]],
     partials: Sequence[NDArray[np.float64]],
     release: NDArray[np.float64],
-    exponent: NDArray[np.float64],
+    law: VelocityLaw,
 ) -> Piano:
     """Put the modes of all keys in one list, leaving out what cannot be heard."""
     columns: list[tuple[int, float, float, complex]] = []
     for key, modes_of_key in enumerate(keys):
-        loudest = (127 / REFERENCE_VELOCITY) ** exponent[key]
-        for frequency, modes in zip(partials[key], modes_of_key, strict=False):
+        loudest = (127 / REFERENCE_VELOCITY) ** law.exponents(key, partials[key])
+        for frequency, loud, modes in zip(partials[key], loudest, modes_of_key, strict=False):
             if modes is None:
                 continue
             for offset, decay, amplitude in zip(modes.offset, modes.decay, modes.amplitude, strict=True):
-                if abs(amplitude) * loudest > QUIETEST:
+                if abs(amplitude) * loud > QUIETEST:
                     columns.append((key, frequency + offset, decay, amplitude))
     if not columns:
         raise UserError("no note rings long enough to fit the piano: more or longer performances are needed")
     keys_of, frequency, decay, amplitude = (np.array(column) for column in zip(*columns, strict=True))
-    return Piano(keys_of.astype(np.int64), frequency, decay, amplitude, release, exponent)
+    owner = keys_of.astype(np.int64)
+    return Piano(owner, frequency, decay, amplitude, release, law.exponent, colour=law.colour)

@@ -33,6 +33,7 @@ def find_turns(
     partial: NDArray[np.int64],
     rest: list[NDArray[np.float32]],
     noise: NDArray[np.float64],
+    telling: NDArray[np.int64],
 ) -> NDArray[np.complex128]:
     """[n, p] unit factors by which strikes turn modes, given those that `modes` was made with.
 
@@ -42,15 +43,17 @@ def find_turns(
         partial: [p] which of them turn together, as `partials_of` says.
         rest: what is left of all recordings after these modes and all others.
         noise: [p] power of that around each mode, as the variance of white noise.
+        telling: strikes that tell whether phases repeat.
     """
-    strikes = np.arange(len(modes.strokes.gain))
+    strikes = np.arange(len(modes.strokes.velocity))
     together = (partial[:, None] == np.arange(partial.max() + 1)).astype(float)
     plain, _ = modes.project(rest, whole(modes.strokes, strikes))
     energy = _energies(modes, amplitude, together)
     seen = (plain * amplitude.conj()) @ together + energy / 2  # a real signal has half the energy
     total = seen * (modes.turn @ (together / together.sum(axis=0)))
     length = np.abs(total).sum(axis=0)
-    repeats = np.abs(total.sum(axis=0)) > REPEATS * length
+    told = total[telling]
+    repeats = np.abs(told.sum(axis=0)) > REPEATS * np.abs(told).sum(axis=0)
     floor = energy.sum(axis=0) * (noise @ together) / together.sum(axis=0)
     clear = (np.abs(seen) ** 2).sum(axis=0) > CLEAR * floor
     turn = np.where(length > 0, total / np.maximum(np.abs(total), 1e-300), 1.0)

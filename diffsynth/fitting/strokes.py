@@ -4,8 +4,8 @@ From a strike until its damper falls or it is struck again, a key is a sum of fr
 
     Re sum_p amplitude_p state_p z_p^t,    z_p = exp((2 pi i frequency_p - decay_p) / rate),
 
-where `state` is the gain of the strike and what strikes before it have left. Such stretches of one key
-never overlap, and all inner products of their modes have closed forms: geometric series. After the
+where `state` is the gain of the mode in the strike and what strikes before it have left. Such stretches
+of one key never overlap, and all inner products of their modes have closed forms: geometric series. After the
 damper's fall the modes go on with faster decays. Where of a sampler's key only the last strike is held on,
 a new stroke begins that is this strike, so much older; what it was not goes on as if damped.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.dampers import SOURCES, Dampers
-from diffsynth.piano.piano import Piano
+from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 
 FRAME = 128  # samples: one row of a product with the table of turns
 DAMPED = 6.9  # nepers (60 dB) after which damped strings count as silent
@@ -36,7 +36,7 @@ class Strokes:
         damps: [n] whether the damper falls then.
         carry: [n] samples since the stroke before, if its strings have not been damped; else 0.
         age: [n] samples of the strike at the onset: 0, but where nothing else of a sampler's key is held on.
-        gain: [n] of the strike, by its velocity.
+        velocity: [n] of the strike, in units of 64; 1 for the pedal.
     """
 
     recording: NDArray[np.int64]
@@ -45,7 +45,7 @@ class Strokes:
     damps: NDArray[np.bool_]
     carry: NDArray[np.int64]
     age: NDArray[np.int64]
-    gain: NDArray[np.float64]
+    velocity: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class _Stroke:
     """A stroke that has begun; `older` says whether anything but its strike sounds in it."""
 
     onset: int
-    gain: float
+    velocity: float
     age: int = 0
     carry: int = 0
     older: bool = False
 
 
-Ended = tuple[int, int, bool, int, int, float]  # onset, free, damps, carry, age, gain
+Ended = tuple[int, int, bool, int, int, float]  # onset, free, damps, carry, age, velocity
 
 
 def find_strokes(recordings: Sequence[Take], piano: Piano) -> list[Strokes]:
@@ -101,13 +101,13 @@ def find_strokes(recordings: Sequence[Take], piano: Piano) -> list[Strokes]:
 def _strokes_of(
     recording: Take, piano: Piano
 ) -> Iterator[tuple[int, tuple[int, int, bool, int, int, float]]]:
-    """Key and stroke (onset, free, damps, carry, age, gain), of every key in order."""
+    """Key and stroke (onset, free, damps, carry, age, velocity), of every key in order."""
     length = len(recording.audio)
     begun: dict[int, _Stroke] = {}
 
     def end(key: int, position: int, damps: bool) -> tuple[int, Ended]:
         stroke = begun.pop(key)
-        return key, (stroke.onset, position - stroke.onset, damps, stroke.carry, stroke.age, stroke.gain)
+        return key, (stroke.onset, position - stroke.onset, damps, stroke.carry, stroke.age, stroke.velocity)
 
     for position, what, key, velocity in Dampers(piano.sampled, piano.knocks).actions(recording.events):
         if position >= length:
@@ -119,9 +119,9 @@ def _strokes_of(
             yield end(key, position, what == "damp")
         if what == "strike":
             carry = position - before.onset if before else 0
-            begun[key] = _Stroke(position, piano.gain(key, velocity), 0, carry, before is not None)
+            begun[key] = _Stroke(position, velocity / REFERENCE_VELOCITY, 0, carry, before is not None)
         elif what == "renew" and before:
-            begun[key] = _Stroke(position, before.gain, before.age + position - before.onset)
+            begun[key] = _Stroke(position, before.velocity, before.age + position - before.onset)
     for key in list(begun):
         yield end(key, length, False)
 
@@ -137,6 +137,7 @@ class KeyModes:
 
     Args:
         pole: [p] 1/s, 2 pi i frequency - decay.
+        exponent: [p] of velocity.
         release: 1/s, added to the decay once the damper is down.
         strokes: of the key.
         rate: samples per second.
@@ -146,14 +147,16 @@ class KeyModes:
     def __init__(
         self,
         pole: NDArray[np.complex128],
+        exponent: NDArray[np.float64],
         release: float,
         strokes: Strokes,
         rate: int,
         turn: NDArray[np.complex128] | None = None,
     ) -> None:
-        shape = len(strokes.gain), len(pole)
+        shape = len(strokes.velocity), len(pole)
         self.turn = np.ones(shape, dtype=np.complex128) if turn is None else turn
         self.pole, self.rate, self.strokes = pole / rate, rate, strokes
+        self._gain = strokes.velocity[:, None] ** exponent
         self.release = release / rate
         self._table = _turns(self.pole)
         tail = min(DAMPED / max(release, 1e-9), LONGEST_TAIL)
@@ -168,7 +171,7 @@ class KeyModes:
     def _states(self) -> NDArray[np.complex128]:
         """[n, p] what a strike starts with: itself and what is left of those before."""
         age = self.strokes.age[:, None]
-        states = self.strokes.gain[:, None] * self.turn * np.exp(self.pole * age)
+        states = self._gain * self.turn * np.exp(self.pole * age)
         for row, carry in enumerate(self.strokes.carry.tolist()):
             if carry:
                 states[row] += states[row - 1] * np.exp(self.pole * carry)
@@ -188,6 +191,12 @@ class KeyModes:
                 left = left * amplitude
                 tail = target[onset + free : onset + free + self._tail]
                 self._play(left, self._damped[: -(-len(tail) // FRAME)], self._damped_table, tail)
+
+    def play(self, n: int, amplitude: NDArray[np.complex128], length: int) -> NDArray[np.float32]:
+        """[length] what a stroke sounds like until its damper falls."""
+        sound = np.zeros(length, dtype=np.float32)
+        self._play(amplitude * self.state[n], self._powers[: -(-length // FRAME)], self._table, sound)
+        return sound
 
     def _left(self, n: int) -> NDArray[np.complex128] | None:
         """[p] what goes on as if damped when a stroke ends, if anything does."""
@@ -304,7 +313,7 @@ def modes_of(
     """The modes of a key over its strokes."""
     mine = piano.key == key
     pole = 2j * np.pi * piano.frequency[mine] - piano.decay[mine]
-    return KeyModes(pole, float(piano.releases[key]), strokes, rate, turn)
+    return KeyModes(pole, piano.exponents[mine], float(piano.releases[key]), strokes, rate, turn)
 
 
 def energy(rest: Sequence[NDArray[np.float32]], strokes: Strokes, pieces: Pieces) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from diffsynth.synthesis.block_step import BlockStep
 from diffsynth.synthesis.gain_voice import Voice
 from diffsynth.synthesis.weights import AnyVoice
 
-FORMAT = "diffsynth network 2"
+FORMAT = "diffsynth network 3"
 ENTRY = "diffsynth"  # name of the metadata entry
 
 
@@ -95,7 +95,7 @@ def _arrays(voice: AnyVoice) -> dict[str, Any]:
         "amplitude_real": piano.amplitude.real.astype("<f4"),
         "amplitude_imaginary": piano.amplitude.imag.astype("<f4"),
         "release": piano.release.astype("<f8"),
-        "exponent": piano.exponent.astype("<f8"),
+        "exponent": piano.exponents.astype("<f8"),  # of every mode
         "mean": voice.normaliser.mean.astype("<f4"),
         "scale": voice.normaliser.scale.astype("<f4"),
         "band": field.band.astype("<i2"),
