@@ -40,6 +40,8 @@ from diffsynth.piano.piano import QUIETEST, REFERENCE_VELOCITY, Piano
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
+SLOWEST = 15.0  # 1/s, of a damper: what real ones and sampled ones have at least, without a room
+DAMPED = 67  # keys from the lowest that have dampers on any piano
 SOFTEST = 3e-5  # level at which a damper's effect can still be measured: one step of 16 bits
 
 
@@ -184,6 +186,7 @@ def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
 
     Measured between 10 and 70 ms after the damper's fall, less the fall before it, on notes that end
     alone. Single keys are uncertain: every key takes the median of the five measured keys nearest to it.
+    In a room the strings' fall hides behind its reverberation: no damped key takes less than `SLOWEST`.
     """
     rates: list[list[float]] = [[] for _ in range(KEYS)]
     for h in heard:
@@ -196,7 +199,8 @@ def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
         return np.full(KEYS, 20.0)
     known = np.array(sorted(measured))
     nearest = [known[np.argsort(np.abs(known - key), kind="stable")[:5]] for key in range(KEYS)]
-    return np.array([np.median([measured[k] for k in near]) for near in nearest])
+    rates_of_keys = np.array([np.median([measured[k] for k in near]) for near in nearest])
+    return np.where(np.arange(KEYS) < DAMPED, np.maximum(rates_of_keys, SLOWEST), rates_of_keys)
 
 
 def _release_slope(h: Heard, note: np.void, rate: int) -> float | None:
