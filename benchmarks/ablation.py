@@ -26,10 +26,12 @@ import numpy as np
 from performances import FROM, METRICS, SECONDS, play_voice
 
 from diffsynth.audio.files import Audio
-from diffsynth.config import AudioFormat, Evaluate, Fit, load_params
+from diffsynth.audio.format import AudioFormat
 from diffsynth.datasets.soundfont import GRID, RENDER_RATE, render_soundfont
-from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.evaluation.config import Evaluate
+from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.fitting import fit, matrix_pencil
+from diffsynth.fitting.config import Fit
 from diffsynth.fitting.excerpts import read_recordings
 from diffsynth.fitting.tuning import Tuning
 from diffsynth.midi.events import KEYS, Events, to_samples
@@ -38,6 +40,7 @@ from diffsynth.midi.pitches import equal_tempered
 from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano, load_piano, save_piano
 from diffsynth.runs.parallel import parallel_map
+from pipeline.params import load_params
 
 SHOWN = (*METRICS, "log_spectral_distance", "level_difference_db")
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"

@@ -18,14 +18,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see dif
 import torch
 from ablation import ROWS, Job, compare
 
-from diffsynth.config import Params, load_params
 from diffsynth.piano.piano import load_piano
 from diffsynth.representation.features import FeatureSet, build_features
 from diffsynth.shards.segments import Segment, read_shards
-from diffsynth.synthesis.gain_voice import Voice, VoiceConfig
+from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
 from diffsynth.synthesis.weights import save_voice
 from diffsynth.training.batches import GainExamples
 from diffsynth.training.trainer import Trainer
+from pipeline.params import Params, load_params
 
 MODEL, BLOCK = "lstm", 512
 VALIDATION = 0.1  # seconds of validation for each of training
@@ -40,11 +40,11 @@ def spread(shards: Path, split: str, seconds: float) -> list[Segment]:
     return [segment for i, segment in enumerate(read_shards(shards, split)) if i in chosen]
 
 
-def train(piano_file: Path, splits: list[list[Segment]], params: Params, steps: int) -> Voice:
+def train(piano_file: Path, splits: list[list[Segment]], params: Params, steps: int) -> GainVoice:
     """A voice on a piano, after so many steps."""
     piano = load_piano(piano_file)
     data, validation = (build_features(part, piano, params.audio, params.features) for part in splits)
-    config = VoiceConfig(MODEL, BLOCK, params.audio, params.features, params.lstm)
+    config = GainConfig(MODEL, BLOCK, params.audio, params.lstm, params.features)
     schedule = replace(params.train, steps=steps, validate_every=steps)
     normaliser = data.normaliser()
 
@@ -56,7 +56,7 @@ def train(piano_file: Path, splits: list[list[Segment]], params: Params, steps: 
     for _ in trainer.steps():
         pass
     trainer.denoiser.load_state_dict(trainer.best)
-    return Voice(config, trainer.denoiser, piano, normaliser)
+    return GainVoice(config, trainer.denoiser, piano, normaliser)
 
 
 def variants(given: argparse.Namespace, params: Params) -> Iterator[Job]:
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     params = load_params(given.params)
-    torch.set_num_threads(params.train.threads)
+    torch.set_num_threads(given.workers)
     compare(list(variants(given, params)), given.folder, params.audio, given.workers)
 
 

@@ -20,7 +20,8 @@ from safetensors.numpy import load_file
 from diffsynth.datasets.composer.generator import every_key
 from diffsynth.datasets.soundfont import render_soundfont, snap
 from diffsynth.errors import UserError
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.key_modes import remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import to_samples
 from diffsynth.midi.strikes import soundings

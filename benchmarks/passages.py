@@ -17,10 +17,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from performance_statistics import windows
 
-from diffsynth.config import Evaluate
 from diffsynth.datasets.soundfont import render_soundfont
+from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
-from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.midi.events import Events
 from diffsynth.midi.files import read_midi
 from diffsynth.synthesis.synthesizer import Synthesizer, render

@@ -19,10 +19,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see dif
 import numpy as np
 
 from diffsynth.audio.files import Audio
-from diffsynth.config import Evaluate
 from diffsynth.datasets.rendered import Instrument
 from diffsynth.datasets.soundfont import GAIN, render_soundfont, snap
-from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.evaluation.config import Evaluate
+from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.midi.events import Events, to_samples
 from diffsynth.midi.files import read_midi
 from diffsynth.piano.modal_bank import play_whole

@@ -13,9 +13,9 @@ import numpy as np
 
 from diffsynth.alignment.line_fit import Alignment, measure
 from diffsynth.audio.files import Audio, read_audio
-from diffsynth.config import load_params
 from diffsynth.midi.events import HIGHEST_KEY, LOWEST_KEY, NOTE_OFF, NOTE_ON, make_events
 from diffsynth.midi.files import read_midi
+from pipeline.params import load_params
 
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 BEFORE, LENGTH = 0.3, 1.0  # s of a recording before its note, and in all

@@ -1,26 +1,19 @@
-"""`params.yaml` as typed, frozen dataclasses: one per section, unknown keys fail.
+"""Parameters as typed, frozen dataclasses: the checks that every section shares.
 
-Units are stated in `params.yaml`, beside the defaults that the pipeline runs with. The library
-takes these sections as plain arguments; nothing in it reads a file of parameters by itself.
+The dataclass of a section stands in the folder whose code takes it, in `config.py`. Units are stated in
+`params.yaml`, beside the values that the pipeline runs with.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 from diffsynth.errors import UserError
-
-DATASETS = ("demo", "folder", "rendered", "maestro")
-MODELS = ("lstm", "s6", "unet")
-BLOCKS = (512, 1024, 2048, 4096)
-BACKENDS = ("torch", "onnx")  # what computes the network
 
 
 @dataclass(frozen=True)
@@ -59,226 +52,43 @@ NotNegative = Annotated[float, Within(0)]
 Share = Annotated[float, Within(0, 1)]
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """What `download` brings, and from where."""
-
-    name: str
-    root: str | None
-    years: list[int] | Literal["all"]
-    url: str
-    connections: Count
-    soundfont: str
-    program: Natural
-    gain: NotNegative
-    minutes: Positive
-    seed: Seed
-    validation: Share
-    test: Share
-    workers: Count
-
-
-@dataclass(frozen=True)
-class AudioFormat:
-    """Sample rate and frame length that every later stage works with."""
-
-    sample_rate: Count
-    frame: Count
-
-
-@dataclass(frozen=True)
-class Align:
-    """Limits of the alignment of MIDI and audio."""
-
-    max_offset: NotNegative
-    max_drift: NotNegative
-    max_residual: NotNegative
-    min_matched: Share
-    workers: Count
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Cutting performances into samples of fixed length."""
-
-    segment: Annotated[float, Within(0, 600, above=True)]  # it is in memory as a whole
-    context: NotNegative
-    samples_per_shard: Count
-    workers: Count
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Extent of the modal excitation."""
-
-    minutes: Positive
-    partials: Count
-    max_frequency: Positive
-    passes: Natural
-    jitter: Annotated[float, Within(0, 0.1)]
-
-
-@dataclass(frozen=True)
-class Features:
-    """Band analysis that defines the gains."""
-
-    workers: Count
-    bands: Count
-    highest: Positive
-    window: Count
-    floor: float
-
-
-@dataclass(frozen=True)
-class Diffusion:
-    """Diffusion options that are not the optimiser's."""
-
-    ema: Share
-    validation_sigmas: Annotated[list[Share], NotEmpty()]
-
-
-@dataclass(frozen=True)
-class Train:
-    """Optimisation."""
-
-    steps: Count
-    batch_size: Count
-    mini_batch_size: Count
-    sequence: Count
-    warmup: Natural
-    learning_rate: NotNegative
-    weight_decay: NotNegative
-    clip: Positive
-    validate_every: Count
-    checkpoint_every: Count
-    stream_seconds: Positive
-    seed: Seed
-    threads: Count
-
-
-@dataclass(frozen=True)
-class Lstm:
-    """Size of the LSTM denoiser."""
-
-    units: Count
-    layers: Count
-    cond_units: Count
-
-
-@dataclass(frozen=True)
-class S6:
-    """Size of the selective state space denoiser."""
-
-    units: Count
-    layers: Count
-    state: Count
-    expand: Count
-    conv: Count
-    cond_units: Count
-
-
-@dataclass(frozen=True)
-class Unet:
-    """Size of the published network."""
-
-    width: Count
-
-
-@dataclass(frozen=True)
-class Infer:
-    """Sampling at render time."""
-
-    steps: Count
-    seed: Seed
-    threads: Count
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Settings of the published evaluation."""
-
-    fft_sizes: Annotated[list[Annotated[int, Within(4)]], NotEmpty()]
-    onset_tolerance: Positive
-    pitch_tolerance: Positive
-
-
-@dataclass(frozen=True)
-class Params:
-    """The whole of `params.yaml`."""
-
-    models: Annotated[list[str], NotEmpty()]
-    blocks: Annotated[list[int], NotEmpty()]
-    dataset: Dataset
-    audio: AudioFormat
-    align: Align
-    shard: Shard
-    fit: Fit
-    features: Features
-    diffusion: Diffusion
-    train: Train
-    lstm: Lstm
-    s6: S6
-    unet: Unet
-    infer: Infer
-    evaluate: Evaluate
-
-    def model(self, name: str) -> Lstm | S6 | Unet:
-        """The section of one model.
-
-        Raises:
-            UserError: there is no such model.
-        """
-        return getattr(self, choice("model", name, MODELS))
-
-    def variant(self, model: str, block: int) -> tuple[str, int]:
-        """A model and a block size, checked.
-
-        Raises:
-            UserError: one of them is unknown, or a block does not hold a whole number of frames.
-        """
-        choice("model", model, MODELS)
-        choice("block", block, BLOCKS)
-        if block % self.audio.frame:
-            raise UserError(f"a block of {block} samples does not hold whole frames of {self.audio.frame}")
-        return model, block
-
-
-def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
-    """Read `params.yaml`; `overrides` maps dotted names ("train.steps") to values.
-
-    An override of None is ignored, so that options not given can be passed as they are.
-
-    Raises:
-        UserError: the file is missing or not YAML, a key is unknown or missing, or a value has
-            the wrong type.
-    """
-    try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; run this in the repository") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
-    for name, value in (overrides or {}).items():
-        if value is not None:
-            _assign(tree, name, value)
-    params: Params = build(Params, tree, str(path))
-    for model in params.models:
-        choice("model", model, MODELS)
-    for block in params.blocks:
-        choice("block", block, BLOCKS)
-    choice("dataset", params.dataset.name, DATASETS)
-    return params
-
-
-def choice(what: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+def choice(what: str, value: Any, allowed: Iterable[Any]) -> Any:
     """`value` if it is allowed.
 
     Raises:
-        UserError: it is not; the message lists what is.
+        UserError: it is not; the message lists what is, and names the nearest.
     """
-    if value not in allowed:
-        raise UserError(f"unknown {what} {value!r}: choose one of {', '.join(map(str, allowed))}")
+    names = list(allowed)
+    if value not in names:
+        listed = ", ".join(map(str, names))
+        raise UserError(f"unknown {what} {value!r}: choose one of {listed}{nearest(value, names)}")
     return value
+
+
+def nearest(name: Any, known: Iterable[Any]) -> str:
+    """A question after the known name that is most like `name`, to end a message with; nothing if none is."""
+    found = get_close_matches(str(name), list(map(str, known)), n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def parameters(kind: Any) -> dict[str, Any]:
+    """Types of the parameters of a section's dataclass, by key."""
+    types = get_type_hints(kind, include_extras=True)
+    return {field.name: types[field.name] for field in dataclasses.fields(kind)}
+
+
+def check_keys(given: Iterable[Any], known: Iterable[str], needed: Iterable[str], where: str) -> None:
+    """Check the keys of a section.
+
+    Raises:
+        UserError: a key is unknown, then with the nearest known one, or missing.
+    """
+    given, known = list(given), list(known)
+    unknown = [f"{key}{nearest(key, known)}" for key in sorted(map(str, given)) if key not in known]
+    missing = sorted(key for key in needed if key not in given)
+    for problem, keys in (("unknown", unknown), ("missing", missing)):
+        if keys:
+            raise UserError(f"{problem} parameter in {where}: {', '.join(keys)}")
 
 
 def build(kind: Any, value: Any, where: str) -> Any:
@@ -320,17 +130,6 @@ def build(kind: Any, value: Any, where: str) -> Any:
 def _build_section(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise UserError(f"{where} must be a section, not {value!r}")
-    types = get_type_hints(kind, include_extras=True)
-    for problem, keys in (("unknown", set(value) - set(types)), ("missing", set(types) - set(value))):
-        if keys:
-            raise UserError(f"{problem} parameter in {where}: {', '.join(sorted(map(str, keys)))}")
+    types = parameters(kind)
+    check_keys(value, types, types, where)
     return kind(**{key: build(types[key], value[key], f"{where}: {key}") for key in types})
-
-
-def _assign(tree: Any, name: str, value: Any) -> None:
-    """Set a value in its section; a section that is missing is left for `build` to report."""
-    *path, last = name.split(".")
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    if isinstance(tree, dict):
-        tree[last] = value

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import load_params
 from pipeline import paths
+from pipeline.machine import WORKERS, Workers
+from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, require, stage
 
 
@@ -16,16 +17,16 @@ def align(
     raw: Annotated[Path, typer.Option(help="Folder with a manifest.")] = paths.RAW,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.ALIGNED,
     report: Annotated[Path, typer.Option(help="Folder of the table and plot.")] = paths.ALIGN_RESULTS,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    workers: Workers = WORKERS,
 ) -> None:
     """Match the MIDI events of every performance to its audio."""
-    params = load_params(params_file, {"align.workers": workers})
+    params = load_params(params_file)
     require(raw / "manifest.json", "download")
     from diffsynth.alignment.performances import align_all
     from diffsynth.alignment.report import write_report
 
     with stage("align", params, ["audio", "align"]) as run:
-        entries = align_all(raw, out, params.audio, params.align)
+        entries = align_all(raw, out, params.audio, params.align, workers)
         write_report(entries, report)
         good = [entry for entry in entries if entry.status == "ok"]
         figures = {

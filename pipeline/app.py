@@ -5,14 +5,18 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from diffsynth import __version__
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
+from diffsynth.runs.caches import private_folder, user_caches_can_be_written
 
 COMMANDS = {
     "download": "Bring the performances: the demo, MAESTRO, a folder of your own, or rendered ones.",
@@ -53,6 +57,18 @@ class LazyGroup(TyperGroup):
         single.command(cmd_name)(getattr(import_module(f"pipeline.{cmd_name}"), cmd_name))
         return typer.main.get_command(single)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names.
+
+        Raises:
+            UserError: there is none; says which name is nearest.
+        """
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see diffsynth --help"
+            raise UserError(f"there is no command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
@@ -92,10 +108,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
+    if not user_caches_can_be_written():  # or Matplotlib would say so, and look for fonts in every process
+        with suppress(OSError):
+            os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
     # Ending like Ctrl-C lets commands remove what they have half written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    _prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.exit(run(list(arguments) or ["--help"]))
+
+
+def _prepare_streams() -> None:
+    """Let any name be shown on any terminal, and progress bars be drawn where there is none."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  until the process ends
+        elif isinstance(stream := getattr(sys, name), TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run(arguments: list[str]) -> int:
@@ -113,6 +142,11 @@ def run(arguments: list[str]) -> int:
         if error.errno not in REFUSALS:
             raise
         return _fail(str(error), 2)
+    except UnicodeEncodeError as error:
+        # Some libraries take only paths that are text, safetensors among them.
+        if error.reason != "surrogates not allowed":
+            raise
+        return _fail(f"{printable(str(error.object))} is not UTF-8: rename the file or folder", 2)
 
 
 def _fail(message: str, code: int) -> int:

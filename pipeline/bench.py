@@ -5,9 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from diffsynth.config import BACKENDS, BLOCKS, MODELS, choice
+from diffsynth.audio.format import BLOCKS
+from diffsynth.config import choice
 from diffsynth.errors import UserError
+from diffsynth.models.registry import MODELS
+from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
+from pipeline.stage import Released, Trained
 
 HEADINGS = ("model", "block", "Hz", "threads", "backend", "x U-Net", "RTF", "p50 ms", "p95 ms", "p99 ms")
 KEYS = ("model", "block", "sample_rate", "threads", "backend", "times_faster", "rtf")
@@ -17,13 +21,13 @@ def bench(
     json_path: Annotated[Path | None, typer.Option("--json", help="File for all rows.")] = None,
     plot: Annotated[Path | None, typer.Option(help="PNG of RTF against block size.")] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="Audio in each row.")] = 10.0,
-    models: Annotated[str, typer.Option(help="Models, with commas.")] = "lstm,s6,unet",
-    blocks: Annotated[str, typer.Option(help="Samples per block.")] = "512,1024,2048,4096",
+    models: Annotated[str, typer.Option(help="Models, with commas.")] = ",".join(MODELS),
+    blocks: Annotated[str, typer.Option(help="Samples per block.")] = ",".join(map(str, BLOCKS)),
     rates: Annotated[str, typer.Option(help="Sample rates, Hz.")] = "24000,48000",
     threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
-    backends: Annotated[str, typer.Option(help="torch and onnx.")] = "torch,onnx",
-    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
-    trained: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    backends: Annotated[str, typer.Option(help=" and ".join(BACKENDS) + ".")] = ",".join(BACKENDS),
+    trained: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
 ) -> None:
     """Measure real-time factors (RTF: computing time over audio time), ratios first.
 
@@ -31,7 +35,7 @@ def bench(
     """
     from tqdm import tqdm
 
-    from diffsynth.evaluation.benchmark import add_ratios, run_group, settings
+    from diffsynth.comparison.benchmark import add_ratios, run_group, settings
     from diffsynth.runs.files import check_writable, write_json
 
     for path in (json_path, plot):
@@ -49,11 +53,13 @@ def bench(
     rows: list[dict[str, Any]] = []
     with tqdm(total=sum(map(len, groups)), desc="bench", unit="row", disable=None) as bar:
         for group in groups:
-            for row in run_group(group, released, trained, seconds):
+            for row in run_group(group, trained, released, seconds):
                 rows.append(row)
                 bar.update()
     add_ratios(rows)
     _print(rows)
+    for name in dict.fromkeys(f"{row['model']} at {row['block']}: {row['voice']}" for row in rows):
+        typer.echo(name, err=True)
     if json_path is not None:
         write_json(json_path, {"rows": rows})
     if plot is not None:
@@ -84,7 +90,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _plot(rows: list[dict[str, Any]], path: Path) -> None:
-    from diffsynth.evaluation.speed import rtf_figure
+    from diffsynth.comparison.speed import rtf_figure
     from diffsynth.runs.files import atomic_path
 
     with atomic_path(path) as temporary:

@@ -8,6 +8,7 @@ import yaml
 
 from diffsynth.errors import UserError
 from diffsynth.runs.files import read_json
+from diffsynth.runs.project import project_root
 
 LOCK = Path("dvc.lock")
 CACHE = Path(".dvc/cache/files/md5")
@@ -28,4 +29,4 @@ def cached_output(stage: str, out: Path) -> dict[str, Path]:
 
 
 def _place(digest: str) -> Path:
-    return CACHE / digest[:2] / digest[2:]
+    return project_root() / CACHE / digest[:2] / digest[2:]

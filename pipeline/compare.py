@@ -5,33 +5,34 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import Params, load_params
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_path
 from pipeline import paths
-from pipeline.stage import PARAMS, ParamsFile, stage
+from pipeline.params import Params, load_params
+from pipeline.stage import PARAMS, ParamsFile, command_for, stage
 
 
 def compare(
     params_file: ParamsFile = PARAMS,
     metrics: Annotated[Path, typer.Option(help="Folder of what `evaluate` measured.")] = paths.METRICS,
+    timings: Annotated[Path, typer.Option(help="Folder of what `infer` timed.")] = paths.TIMINGS,
     output: Annotated[Path, typer.Option(help="Folder to write.")] = paths.COMPARE,
 ) -> None:
     """Tabulate and plot the models and block sizes of the parameters that have been evaluated."""
     params = load_params(params_file)
-    reports = _reports(params, metrics)
-    from diffsynth.evaluation import comparison
+    reports = _reports(params, metrics, timings)
+    from diffsynth.comparison import tables
 
-    cells = [comparison.read_scores(path) for path in reports]
+    cells = [tables.read_scores(*files) for files in reports]
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})
-        table = comparison.to_markdown(cells)
-        texts = {"table.csv": comparison.to_csv(cells), "table.md": table}
-        texts["curves.csv"] = comparison.to_curves(cells)
+        table = tables.to_markdown(cells)
+        texts = {"table.csv": tables.to_csv(cells), "table.md": table}
+        texts["curves.csv"] = tables.to_curves(cells)
         for name, text in texts.items():
             with atomic_path(output / name) as temporary:
                 temporary.write_text(text, encoding="utf8")
-        figures = {"rtf.png": comparison.plot_rtf(cells), "quality.png": comparison.plot_quality(cells)}
+        figures = {"rtf.png": tables.plot_rtf(cells), "quality.png": tables.plot_quality(cells)}
         for name, figure in figures.items():
             with atomic_path(output / name) as temporary:
                 # Without the version of matplotlib in it, the file depends on the numbers alone.
@@ -43,14 +44,18 @@ def compare(
     typer.echo(table, nl=False)
 
 
-def _reports(params: Params, folder: Path) -> list[Path]:
-    """The report of every cell; those that are missing are named on stderr."""
+def _reports(params: Params, metrics: Path, timings: Path) -> list[list[Path]]:
+    """Report and timings of every cell; those that are missing are named on stderr."""
     cells = [(model, block) for model in params.models for block in params.blocks]
-    reports = {cell: paths.of_variant(folder, *cell, ".json") for cell in cells}
-    missing = [cell for cell, path in reports.items() if not path.is_file()]
+    reports = {
+        cell: [paths.of_variant(folder, *cell, ".json") for folder in (metrics, timings)] for cell in cells
+    }
+    missing = [cell for cell, files in reports.items() if not all(file.is_file() for file in files)]
     if len(missing) == len(cells):
-        raise UserError(f"{folder} holds no report of these models; run `diffsynth evaluate` first")
+        raise UserError(
+            f"{metrics} holds no report of these models; run `{command_for(metrics, 'evaluate')}` first"
+        )
     if missing:
         names = ", ".join(f"{model}-{block}" for model, block in missing)
         typer.echo(f"diffsynth: not evaluated and left out: {names}", err=True)
-    return [path for cell, path in reports.items() if cell not in missing]
+    return [files for cell, files in reports.items() if cell not in missing]

@@ -7,16 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from diffsynth.config import load_params
+from diffsynth.datasets.registry import SOURCES, bring
+from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
 from pipeline import paths
 from pipeline.cached import cached_output
-from pipeline.stage import PARAMS, ParamsFile, stage
+from pipeline.machine import CONNECTIONS, WORKERS, Connections, Workers
+from pipeline.params import load_params
+from pipeline.stage import PARAMS, ParamsFile, or_list, stage
 
 
 def download(
     params_file: ParamsFile = PARAMS,
-    name: Annotated[str | None, typer.Option(help="Dataset: demo, folder, rendered or maestro.")] = None,
+    name: Annotated[str | None, typer.Option(help=f"Dataset: {or_list(SOURCES)}.")] = None,
     root: Annotated[
         str | None, typer.Option(help="Folder of your pairs, or of MIDI files to render, or copy of MAESTRO.")
     ] = None,
@@ -29,14 +32,12 @@ def download(
     soundfont: Annotated[str | None, typer.Option(help="SoundFont to render with.")] = None,
     program: Annotated[int | None, typer.Option(help="General MIDI program in it: 0 is a piano.")] = None,
     gain: Annotated[float | None, typer.Option(min=0.0, help="Linear, of the synthesizer.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that render or check.")] = None,
-    connections: Annotated[int | None, typer.Option(min=1, help="Files fetched at once.")] = None,
+    workers: Workers = WORKERS,
+    connections: Connections = CONNECTIONS,
     dry_run: Annotated[bool, typer.Option(help="Say what would be downloaded, and do nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.RAW,
 ) -> None:
     """Bring a dataset, verify it, and say what had to be set aside."""
-    from diffsynth.datasets.registry import bring, plan
-
     given = {
         "name": name,
         "root": root,
@@ -47,16 +48,15 @@ def download(
         "soundfont": soundfont,
         "program": program,
         "gain": gain,
-        "workers": workers,
-        "connections": connections,
     }
     params = load_params(params_file, {f"dataset.{key}": value for key, value in given.items()})
-    say = partial(typer.echo, err=True)
+    earlier = {} if dry_run else cached_output("download", out)
+    means = Means(workers, connections, earlier=earlier, say=partial(typer.echo, err=True))
     if dry_run:
-        typer.echo("\n".join(plan(params.dataset, out, say)))
+        typer.echo("\n".join(params.dataset.plan(out, means)))
         return
     with stage("download", params, ["dataset"]) as run:
-        manifest = bring(params.dataset, out, paths.DEMO, earlier=cached_output("download", out), say=say)
+        manifest = bring(params.dataset, out, means)
         count = Counter(performance.split for performance in manifest.performances)
         seconds = sum(performance.duration for performance in manifest.performances)
         run.metrics({"performances": len(manifest.performances), "minutes": seconds / 60, **count})

@@ -6,17 +6,21 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import BLOCKS, MODELS, Evaluate, Params, choice, load_params
+from diffsynth.audio.format import BLOCKS
+from diffsynth.config import choice
 from diffsynth.errors import UserError
+from diffsynth.evaluation.config import Evaluate
+from diffsynth.models.registry import MODELS
 from pipeline import paths
-from pipeline.stage import PARAMS, ParamsFile, require, stage
+from pipeline.params import Params, load_params
+from pipeline.stage import PARAMS, ParamsFile, or_list, require, stage
 
 AUDIO = "evaluate one pair of files instead"
 
 
 def evaluate(
-    model: Annotated[str | None, typer.Option(help="Which model: lstm, s6 or unet.")] = None,
-    block: Annotated[int | None, typer.Option(help="Samples per block: 512 to 4096.")] = None,
+    model: Annotated[str | None, typer.Option(help=f"Which model: {or_list(MODELS)}.")] = None,
+    block: Annotated[int | None, typer.Option(help=f"Samples per block: {or_list(BLOCKS)}.")] = None,
     params_file: ParamsFile = PARAMS,
     aligned: Annotated[Path, typer.Option(help="Folder of the targets.")] = paths.ALIGNED,
     renders: Annotated[Path, typer.Option(help="Folder of renders, by block and model.")] = paths.RENDERS,
@@ -48,8 +52,8 @@ def _evaluate_renders(
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
 
+    require(renders, "infer", model, block)
     require(aligned / "index.json", "align")
-    require(renders / "timings.json", f"infer --model {model} --block {block}")
     with stage("evaluate", params, ["evaluate"], model, block) as run:
         result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures)
         run.metrics(result["metrics"])
@@ -70,7 +74,7 @@ def _evaluate_files(
         check_writable(figure)
     from diffsynth.evaluation.evaluating import round_values
     from diffsynth.evaluation.figures import save_figure, spectrogram_figure
-    from diffsynth.evaluation.metrics import evaluate_pair
+    from diffsynth.evaluation.registry import evaluate_pair
 
     recorded, recorded_rate = read_audio(target)
     predicted, predicted_rate = read_audio(prediction)

@@ -6,20 +6,17 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
+from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel
 
 
 def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="ONNX file to write.")],
-    model: Annotated[str | None, typer.Option(help="Which model: lstm (default), s6 or unet.")] = None,
-    block: Annotated[
-        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
-    ] = None,
+    model: VoiceModel = None,
+    block: VoiceBlock = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
-    weights: Annotated[
-        Path | None, typer.Option(help="Voice to export. Default: the released one, else a trained one.")
-    ] = None,
-    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
-    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    weights: GivenVoice = None,
+    models: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
 ) -> None:
     """Write a voice as an ONNX file that carries all a host needs (see examples/onnx_host.py)."""
     from diffsynth.errors import UserError
@@ -30,12 +27,14 @@ def export(
 
     check_writable(target)
     from diffsynth.synthesis.export import export_onnx
-    from diffsynth.synthesis.weights import open_voice
+    from diffsynth.synthesis.voice_files import open_voice
 
-    about = export_onnx(open_voice(model, block, weights, released, models), target, steps)
+    voice, file = open_voice(model, block, weights, models, released)
+    about = export_onnx(voice, target, steps)
     size = target.stat().st_size / 2**20
     typer.echo(
-        f"{target}: {about['model']} at {about['block']} samples, {about['sample_rate']} Hz, {size:.1f} MiB"
+        f"{target}: {file}, {about['model']} at {about['block']} samples, {about['sample_rate']} Hz, "
+        f"{size:.1f} MiB"
     )
     for direction in ("inputs", "outputs"):
         shapes = ", ".join(f"{name} {shape}" for name, shape in about[direction].items())

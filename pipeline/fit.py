@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import load_params
 from pipeline import paths
+from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, require, stage
 
 

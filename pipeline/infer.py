@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import load_params
 from pipeline import paths
+from pipeline.machine import RENDERING_THREADS, Threads
+from pipeline.params import load_params
 from pipeline.stage import PARAMS, Block, Model, ParamsFile, require, stage
 
 
@@ -17,27 +18,30 @@ def infer(
     models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
     aligned: Annotated[Path, typer.Option(help="Folder of aligned performances.")] = paths.ALIGNED,
     out: Annotated[Path, typer.Option(help="Folder of renders.")] = paths.RENDERS,
+    times: Annotated[Path, typer.Option(help="Folder to write timings to.")] = paths.TIMINGS,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the diffusion noise.")] = None,
+    threads: Threads = RENDERING_THREADS,
 ) -> None:
     """Render the test performances block by block, and time it."""
     params = load_params(params_file, {"infer.steps": steps, "infer.seed": seed})
     params.variant(model, block)
-    weights = require(
-        paths.of_variant(models, model, block, ".safetensors"), f"train --model {model} --block {block}"
-    )
+    weights = require(paths.of_variant(models, model, block, ".safetensors"), "train", model, block)
     require(aligned / "index.json", "align")
     import torch
 
+    from diffsynth.runs.files import write_json
     from diffsynth.synthesis.rendering import render_split
     from diffsynth.synthesis.synthesizer import Synthesizer
     from diffsynth.synthesis.weights import load_voice
 
-    torch.set_num_threads(params.infer.threads)
+    torch.set_num_threads(threads)
     with stage("infer", params, ["audio", "infer"], model, block) as run:
         synthesizer = Synthesizer(load_voice(weights), params.infer.steps, params.infer.seed)
-        folder = paths.of_variant(out, model, block)
+        folder, report = paths.of_variant(out, model, block), paths.of_variant(times, model, block, ".json")
         timings = render_split(aligned, folder, synthesizer)
         run.metrics({name: timings[name] for name in ("rtf", "p50_ms", "p99_ms")})
-        run.artifact(folder / "timings.json")
-    typer.echo(f"{folder}: {timings['seconds']:.0f} s at RTF {timings['rtf']}, p99 {timings['p99_ms']} ms")
+        write_json(report, timings)
+        run.artifact(report)
+    speed = f"{timings['seconds']:.0f} s at RTF {timings['rtf']}, p99 {timings['p99_ms']} ms"
+    typer.echo(f"{folder}: {speed} by {weights}")

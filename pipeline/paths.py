@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from diffsynth.runs.project import project_root
+
 DATA = Path("data")
-DEMO = Path("data/demo")
 RAW = Path("data/raw")
 ALIGNED = Path("data/aligned")
 SHARDS = Path("data/shards")
@@ -11,14 +12,16 @@ FIT = Path("data/fit/piano.safetensors")
 FEATURES = Path("data/features")
 MODELS = Path("models")
 CHECKPOINTS = Path("checkpoints")
-WEIGHTS = Path("weights")
+WEIGHTS = Path(__file__).parents[1] / "weights"  # the released voices lie beside the code, installed or not
 ALIGN_RESULTS = Path("results/align")
 FIT_RESULTS = Path("results/fit")
 TRAIN_RESULTS = Path("results/train")
 RENDERS = Path("results/renders")
+TIMINGS = Path("results/timings")
 METRICS = Path("results/metrics")
 FIGURES = Path("results/figures")
 COMPARE = Path("results/compare")
+OUTPUTS = (RAW, ALIGNED, SHARDS, FIT, FEATURES, MODELS, RENDERS, METRICS)  # inputs of later stages
 
 
 def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
@@ -29,14 +32,13 @@ def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
     return folder / str(block) / f"{model}{suffix}"
 
 
-def training_data(data: Path, model: str) -> dict[Path, str]:
-    """What training a model reads under a data folder, and the command that makes each."""
-    shards = {data / SHARDS.name / "index.json": "shard"}
-    if model == "unet":  # learns from the recordings themselves
-        return shards
-    features = {
-        data / FEATURES.name / "train.safetensors": "features",
-        data / FEATURES.name / "validation.safetensors": "features",
-        data / FIT.parent.name / FIT.name: "fit",
-    }
-    return features | shards
+def checkpoint(model: str, block: int, stamp: str) -> Path:
+    """The checkpoint of a training run.
+
+    In a temporary copy of the project (`dvc exp run --temp`) it is one in the project itself that names its
+    stamp, because experiments run side by side there.
+    """
+    root = project_root()
+    if root == Path.cwd():
+        return of_variant(CHECKPOINTS, model, block, ".safetensors")
+    return root / CHECKPOINTS / "experiments" / f"{model}-{block}-{stamp[:16]}.safetensors"

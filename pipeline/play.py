@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +10,10 @@ import typer
 
 from diffsynth.errors import UserError
 from pipeline import paths
+from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel
 
 if TYPE_CHECKING:
+    from diffsynth.live.session import Ending
     from diffsynth.live.sinks import Sink
     from diffsynth.live.sources import Source
     from diffsynth.midi.events import Events
@@ -31,39 +34,45 @@ def play(
     sink: Annotated[
         str | None, typer.Option(metavar="null|FILE.wav", help="Play nowhere or into a file instead.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Which model: lstm (default) or s6.")] = None,
-    block: Annotated[
-        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
-    ] = None,
+    model: VoiceModel = None,
+    block: VoiceBlock = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    programs: Annotated[
+        str, typer.Option(help="Which instruments of a file: all (but drums), or piano.")
+    ] = "all",
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="List audio outputs and MIDI inputs.")
     ] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
-    ] = None,
-    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
-    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    weights: GivenVoice = None,
+    models: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
 ) -> None:
     """Play live: a MIDI keyboard, or a MIDI file, to the sound card. Ctrl-C ends."""
     if list_devices:
         _list()
         return
     _check(source, port, virtual, device, sink)
+    from diffsynth.config import choice
+    from diffsynth.midi.config import PROGRAMS
     from diffsynth.midi.files import read_midi
 
-    events = None if source is None else read_midi(source)
+    choice("programs", programs, PROGRAMS)
+
+    events = None
+    if source is not None:
+        events = read_midi(source, programs, say=partial(typer.echo, err=True))
     import torch
 
     from diffsynth.live.session import Session
     from diffsynth.synthesis.synthesizer import Synthesizer
-    from diffsynth.synthesis.weights import open_voice
+    from diffsynth.synthesis.voice_files import open_voice
 
     torch.set_num_threads(1)
-    synthesizer = Synthesizer(open_voice(model, block, weights, released, models), steps, seed)
+    voice, file = open_voice(model, block, weights, models, released)
+    synthesizer = Synthesizer(voice, steps, seed)
     with ExitStack() as stack:
         name, inlet = _source(synthesizer, source, events, port, virtual)
         stack.callback(inlet.close)
@@ -71,17 +80,12 @@ def play(
         stack.callback(outlet.close)
         session = Session(synthesizer, outlet, buffers)
         typer.echo(
-            f"{name} to {outlet.name}: {synthesizer.voice.config.model} at {synthesizer.block} samples, "
+            f"{name} to {outlet.name} by {file}: {voice.config.model} at {voice.config.block} samples, "
             f"{outlet.rate} Hz, latency {1000 * session.latency:.1f} ms; Ctrl-C ends",
             err=True,
         )
         ending = session.play(inlet, seconds, _show)
-    _close_line()
-    typer.echo(ending.summary.line())
-    if ending.failure:
-        raise UserError(ending.failure)
-    if isinstance(ending.stopped, SystemExit):
-        raise ending.stopped
+    _end(ending)
 
 
 def _check(
@@ -123,7 +127,8 @@ def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int) -> 
         from diffsynth.live.device import DeviceSink
 
         return DeviceSink(rate, device)
-    from diffsynth.live.sinks import PacedSink, RecordingFile
+    from diffsynth.audio.recording import RecordingFile
+    from diffsynth.live.sinks import PacedSink
 
     if sink == "null":
         return PacedSink(rate, "nowhere")
@@ -139,6 +144,16 @@ def _list() -> None:
         typer.echo(f"{title}:{'' if names else ' none'}")
         for name in names:
             typer.echo(f"  {name}")
+
+
+def _end(ending: "Ending") -> None:
+    """Say how it went, and end as it ended."""
+    _close_line()
+    typer.echo(ending.summary.line())
+    if ending.failure:
+        raise UserError(ending.failure)
+    if isinstance(ending.stopped, SystemExit):
+        raise ending.stopped
 
 
 def _show(line: str) -> None:

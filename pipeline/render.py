@@ -5,54 +5,59 @@ from typing import Annotated
 
 import typer
 
+from diffsynth.midi.config import PROGRAMS
+from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
+from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel, or_list
 
 
 def render(
     source: Annotated[Path, typer.Argument(metavar="IN.mid", help="MIDI file to play.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.wav", help="WAV or FLAC file to write.")],
-    model: Annotated[str | None, typer.Option(help="Which model: lstm (default), s6 or unet.")] = None,
-    block: Annotated[
-        int | None, typer.Option(help="Samples per block: 512 (default), 1024, 2048 or 4096.")
-    ] = None,
+    model: VoiceModel = None,
+    block: VoiceBlock = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
-    backend: Annotated[str, typer.Option(help="What computes the network: torch or onnx.")] = "torch",
-    weights: Annotated[
-        Path | None, typer.Option(help="Voice to play. Default: the released one, else a trained one.")
-    ] = None,
-    released: Annotated[Path, typer.Option(help="Folder of released weights.")] = paths.WEIGHTS,
-    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
+    backend: Annotated[str, typer.Option(help=f"What computes the network: {or_list(BACKENDS)}.")] = BACKENDS[
+        0
+    ],
+    programs: Annotated[str, typer.Option(help=f"Which instruments: {or_list(PROGRAMS)}.")] = PROGRAMS[0],
+    weights: GivenVoice = None,
+    models: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
 ) -> None:
     """Play a MIDI file into an audio file."""
     from diffsynth.errors import UserError
 
     if target.suffix.lower() not in (".wav", ".flac"):
         raise UserError(f"{target} must end in .wav or .flac")
-    from diffsynth.config import BACKENDS, choice
+    from diffsynth.config import choice
     from diffsynth.runs.files import check_writable
 
     check_writable(target)
     choice("backend", backend, BACKENDS)
     from diffsynth.midi.files import read_midi
 
-    events = read_midi(source)
+    choice("programs", programs, PROGRAMS)
+    said: list[str] = []
+    events = read_midi(source, programs, say=said.append)
     import torch
 
-    from diffsynth.audio.files import write_audio
-    from diffsynth.synthesis.rendering import render_with_progress
+    from diffsynth.synthesis.rendering import check_length, render_to_file
     from diffsynth.synthesis.synthesizer import Synthesizer
-    from diffsynth.synthesis.weights import open_voice
+    from diffsynth.synthesis.voice_files import open_voice
 
     torch.set_num_threads(1)
-    voice = open_voice(model, block, weights, released, models)
+    voice, file = open_voice(model, block, weights, models, released)
     network = None
     if backend == "onnx":
         from diffsynth.synthesis.onnx_step import OnnxStep
 
         network = OnnxStep.of(voice, steps)
-    audio, rtf = render_with_progress(Synthesizer(voice, steps, seed, network), events)
-    write_audio(target, audio, voice.config.audio.sample_rate)
-    clipped = int((abs(audio) > 1).sum())
-    note = f", {clipped} samples clipped" if clipped else ""
-    typer.echo(f"{target}: {len(audio) / voice.config.audio.sample_rate:.1f} s at RTF {rtf:.3f}{note}")
+    synthesizer = Synthesizer(voice, steps, seed, network)
+    check_length(events, synthesizer.rate, target)
+    for line in said:  # not before a refusal, which is one line
+        typer.echo(line, err=True)
+    rendered = render_to_file(synthesizer, events, target)
+    note = f", {rendered.clipped} samples clipped" if rendered.clipped else ""
+    typer.echo(f"{target}: {rendered.seconds:.1f} s at RTF {rendered.rtf:.3f} by {file}{note}")

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from diffsynth.config import load_params
 from pipeline import paths
+from pipeline.machine import WORKERS, Workers
+from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, require, stage
 
 
@@ -14,15 +15,15 @@ def shard(
     params_file: ParamsFile = PARAMS,
     aligned: Annotated[Path, typer.Option(help="Folder of aligned performances.")] = paths.ALIGNED,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.SHARDS,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    workers: Workers = WORKERS,
 ) -> None:
     """Cut the aligned performances into samples for training."""
     from diffsynth.shards.segments import write_shards
 
-    params = load_params(params_file, {"shard.workers": workers})
+    params = load_params(params_file)
     require(aligned / "index.json", "align")
     with stage("shard", params, ["shard"]) as run:
-        index = write_shards(aligned, out, params.shard)
+        index = write_shards(aligned, out, params.shard, workers)
         counts = {split: part["samples"] for split, part in index["splits"].items()}
         run.metrics(counts)
         run.artifact(out / "index.json")

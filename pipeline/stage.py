@@ -1,22 +1,50 @@
 """What every command shares: its options, its check of an earlier stage, its MLflow run."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
-from diffsynth.config import Params
+from diffsynth.audio.format import BLOCKS
 from diffsynth.errors import UserError
+from diffsynth.models.registry import MODELS
 from diffsynth.runs.tracking import Run, track
+from pipeline import paths
+from pipeline.params import Params
+
+
+def or_list(names: Iterable[Any]) -> str:
+    """Names as a sentence lists them: "a, b or c"."""
+    *first, last = map(str, names)
+    return f"{', '.join(first)} or {last}" if first else last
+
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="File of parameters.", show_default=True)]
-Model = Annotated[str, typer.Option("--model", help="Which model: lstm, s6 or unet.")]
-Block = Annotated[int, typer.Option("--block", help="Samples per block: 512, 1024, 2048 or 4096.")]
+Model = Annotated[str, typer.Option("--model", help=f"Which model: {or_list(MODELS)}.")]
+Block = Annotated[int, typer.Option("--block", help=f"Samples per block: {or_list(BLOCKS)}.")]
+
+VoiceModel = Annotated[
+    str | None,
+    typer.Option("--model", help=f"Which model: {or_list(MODELS)}. Default: {next(iter(MODELS))}."),
+]
+VoiceBlock = Annotated[
+    int | None, typer.Option("--block", help=f"Samples per block: {or_list(BLOCKS)}. Default: {BLOCKS[0]}.")
+]
+
+GivenVoice = Annotated[
+    Path | None,
+    typer.Option("--weights", help="File of a voice. Default: the one trained here, else the released one."),
+]
+Trained = Annotated[Path, typer.Option(help="Folder of trained models.")]
+Released = Annotated[
+    Path, typer.Option(help="Folder of released voices.", show_default="beside the installed code")
+]
 
 PARAMS = Path("params.yaml")
+REPRO = "dvc repro "
 
 
 @contextmanager
@@ -42,17 +70,60 @@ def stage(
         UserError: MLflow's store cannot be reached.
     """
     cell = {key: value for key, value in (("model", model), ("block", block)) if value is not None}
-    values = {section: asdict(getattr(params, section)) for section in sections}
+    values = {section: params.values(section) for section in sections}
     with track(name, {**cell, **values}, cell, run_id) as run:
         yield run
 
 
-def require(path: str | Path, command: str) -> Path:
+def require(path: str | Path, command: str, model: str | None = None, block: int | None = None) -> Path:
     """`path`, which an earlier stage writes.
 
+    Args:
+        path: file or folder.
+        command: name of that stage.
+        model: of the cell that is missing, where the stage has one for each model and block.
+        block: in samples, likewise.
+
     Raises:
-        UserError: it does not exist; names the command that makes it.
+        UserError: it does not exist; names the one command that makes it.
     """
     if not Path(path).exists():
-        raise UserError(f"{path} does not exist; run `diffsynth {command}` first")
+        raise UserError(f"{path} does not exist; run `{command_for(path, command, model, block)}` first")
     return Path(path)
+
+
+def require_all(made_by: Mapping[Path, str]) -> None:
+    """Paths, each with the name of the stage that writes it.
+
+    Raises:
+        UserError: some do not exist; names the one command that makes all of them.
+    """
+    missing = [path for path in made_by if not path.exists()]
+    if missing:
+        commands = dict.fromkeys(command_for(path, made_by[path]) for path in missing)
+        if all(command.startswith(REPRO) for command in commands):
+            advice = REPRO + " ".join(command.removeprefix(REPRO) for command in commands)
+        else:
+            advice = " && ".join(commands)
+        raise UserError(f"{missing[0]} does not exist; run `{advice}` first")
+
+
+def command_for(path: str | Path, command: str, model: str | None = None, block: int | None = None) -> str:
+    """What makes an output of a stage: `dvc repro`, with all that comes before, where DVC knows the path.
+
+    It does so in the project, for a place that dvc.yaml names and a cell that params.yaml lists; elsewhere
+    it is the command of the stage itself. Arguments are those of `require`.
+    """
+    cell = "" if model is None else f"@{model}-{block}"
+    known = any(Path(path).is_relative_to(place) for place in paths.OUTPUTS)
+    if known and Path("dvc.yaml").is_file() and (not cell or _is_listed(model, block)):
+        return f"{REPRO}{command}{cell}"
+    return f"diffsynth {command}" + (f" --model {model} --block {block}" if cell else "")
+
+
+def _is_listed(model: str | None, block: int | None) -> bool:
+    """Whether params.yaml has a model and a block size among those that DVC trains."""
+    with suppress(OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        params = yaml.safe_load(PARAMS.read_text(encoding="utf8"))
+        return model in params["models"] and block in params["blocks"]
+    return False

@@ -1,19 +1,27 @@
 """`diffsynth train`: one model at one block size."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffsynth.config import load_params
+from diffsynth.audio.format import BLOCKS
+from diffsynth.config import choice
 from diffsynth.errors import UserError
+from diffsynth.models.registry import MODELS
 from pipeline import paths
-from pipeline.stage import PARAMS, Model, ParamsFile, require
+from pipeline.machine import CHECKPOINT_EVERY, TRAINING_THREADS, CheckpointEvery, Threads
+from pipeline.params import load_params
+from pipeline.stage import PARAMS, Block, Model, ParamsFile, require
+
+if TYPE_CHECKING:
+    from diffsynth.training.task import Inputs
 
 
 def train(
     model: Model,
-    block: Annotated[int, typer.Option(help="Samples per block: 512, 1024, 2048 or 4096.")] = 512,
+    block: Block = BLOCKS[0],
     params_file: ParamsFile = PARAMS,
     model_save_dir: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
     data_dir: Annotated[Path, typer.Option(help="Folder that holds shards, fit and features.")] = paths.DATA,
@@ -28,15 +36,17 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, batches and noise.")] = None,
     only_inference: Annotated[bool, typer.Option(help="Do not train: run `infer` with this model.")] = False,
     restart: Annotated[bool, typer.Option(help="Begin anew even if there is a checkpoint.")] = False,
+    threads: Threads = TRAINING_THREADS,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY,
 ) -> None:
     """Train one model at one block size; an interrupted run goes on from its last checkpoint."""
     given = {
         "train.steps": steps,
         "train.batch_size": batch_size,
-        "train.mini_batch_size": _mini(batch_size, mini_batch_size, params_file),
+        "train.mini_batch_size": mini_batch_size,
         "train.learning_rate": learning_rate,
         "train.seed": seed,
-        **_size(model, units, cond_dim),
+        **_size(model, units=units, cond_dim=cond_dim),
     }
     load_params(params_file).variant(model, block)
     params = load_params(params_file, given)
@@ -44,37 +54,45 @@ def train(
         from pipeline.infer import infer
 
         return infer(model, block, params_file, models=model_save_dir, aligned=data_dir / "aligned")
-    for path, command in paths.training_data(data_dir, model).items():
+    from diffsynth.training.registry import TASKS
+    from diffsynth.training.task import Inputs
+
+    folders = data_dir / paths.SHARDS.name, data_dir / paths.FEATURES.name
+    inputs = Inputs(*folders, data_dir / paths.FIT.parent.name / paths.FIT.name)
+    files = TASKS[params.model(model).voice].files(inputs)
+    for path, command in files.items():
         require(path, command)
     if datasets is not None:
-        _check_dataset(data_dir, datasets)
+        _check_dataset(inputs, files, datasets)
     from pipeline.train_run import run_training
 
-    run_training(params, model, block, data_dir, model_save_dir, epochs, restart)
+    run_training(params, model, block, inputs, model_save_dir, epochs, restart, threads, checkpoint_every)
     return None
 
 
-def _size(model: str, units: int | None, cond_dim: int | None) -> dict[str, int | None]:
+def _size(model: str, **options: int | None) -> dict[str, Any]:
     """The parameters that the options of size stand for."""
-    if model != "unet":
-        return {f"{model}.units": units, f"{model}.cond_units": cond_dim}
-    if cond_dim is not None:
-        raise UserError("unet takes no --cond-dim: its condition is as wide as the network, see --units")
-    return {"unet.width": units}
+    sizes = MODELS[choice("model", model, MODELS)].sizes
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given.keys() - sizes.keys():
+        taken = " and ".join(f"--{name.replace('_', '-')}" for name in sizes)
+        raise UserError(f"{model} takes no --{option.replace('_', '-')}, see {taken}")
+    return {f"{model}.{sizes[option]}": value for option, value in given.items()}
 
 
-def _mini(batch_size: int | None, mini_batch_size: int | None, params_file: Path) -> int | None:
-    """A batch smaller than the mini-batches of `params.yaml` is one mini-batch."""
-    if mini_batch_size is not None or batch_size is None:
-        return mini_batch_size
-    return min(batch_size, load_params(params_file).train.mini_batch_size)
+def _check_dataset(inputs: "Inputs", files: Iterable[Path], wanted: str) -> None:
+    """Refuse data that is not of the wanted dataset: the files that are trained on, not the raw ones."""
+    from diffsynth.representation.features import features_dataset
+    from diffsynth.shards.segments import read_index
 
-
-def _check_dataset(data_dir: Path, wanted: str) -> None:
-    from diffsynth.runs.files import read_json
-
-    found = read_json(require(data_dir / "raw" / "manifest.json", "download"))["dataset"]
-    if found != wanted:
-        raise UserError(
-            f"{data_dir} holds the dataset {found}; run `diffsynth download --name {wanted}` first"
-        )
+    names = {
+        inputs.shards: lambda path: read_index(path.parent)["dataset"],
+        inputs.features: features_dataset,
+    }
+    for path in files:
+        found = names[path.parent](path) if path.parent in names else wanted
+        if found != wanted:
+            raise UserError(
+                f"{path} was made of the dataset {found or '(unknown)'}; set dataset.name to {wanted} in "
+                "params.yaml and run `dvc repro features` first"
+            )

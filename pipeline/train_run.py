@@ -12,54 +12,57 @@ import torch
 import typer
 from tqdm import tqdm
 
-from diffsynth.config import Params
 from diffsynth.runs.files import atomic_path, sha256
+from diffsynth.runs.resuming import code_files
 from diffsynth.runs.tracking import Run
 from diffsynth.shards.segments import read_shards
-from diffsynth.synthesis.weights import new_denoiser, save_voice
+from diffsynth.synthesis.registry import VOICES
+from diffsynth.synthesis.voice import VoiceConfig
+from diffsynth.synthesis.weights import save_voice
 from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_checkpoint
+from diffsynth.training.random_streams import weights_seed
+from diffsynth.training.registry import TASKS
+from diffsynth.training.task import Inputs, Task
 from diffsynth.training.trainer import Trainer
 from diffsynth.training.validation import Excerpt
 from pipeline import paths
+from pipeline.params import Params
 from pipeline.stage import stage
-from pipeline.train_task import Task, make_task
 
-LIBRARY = Path(__file__).parent.parent / "diffsynth"
-CODE = ("diffusion", "models", "representation", "training")
+# Parts of the library that decide what a checkpoint means, beside the network of its model.
+CODE = ("diffusion", "models/parts", "representation", "training")
 
 
 def run_training(
-    params: Params, model: str, block: int, data: Path, out: Path, epochs: int | None, restart: bool
+    params: Params,
+    model: str,
+    block: int,
+    inputs: Inputs,
+    out: Path,
+    epochs: int | None,
+    restart: bool,
+    threads: int,
+    checkpoint_every: int,
 ) -> None:
     """Train, or go on with, one model at one block size and write it to `out`."""
-    torch.set_num_threads(params.train.threads)
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    task = make_task(params, model, block, data)
+    config = _config(params, model, block)
+    task = TASKS[config.network.voice].read(config, params.train, inputs)
+    sources = list(task.files(inputs))
     if epochs is not None:
         steps = task.train.steps(epochs, params.train.batch_size)
-        params = replace(params, train=replace(params.train, steps=steps))
-    trainer = _trainer(params, task)
-    stamp = run_stamp(
-        {
-            "config": asdict(task.config),
-            "train": asdict(params.train),
-            "diffusion": asdict(params.diffusion),
-        },
-        [*task.sources, *_code()],
-    )
-    path = paths.of_variant(paths.CHECKPOINTS, model, block, ".safetensors")
-    run_id = None
-    if not restart and (found := load_checkpoint(path, stamp)) is not None:
-        tensors, numbers = found
-        run_id = numbers["run_id"]
-        trainer.restore(tensors, numbers["progress"])
-        typer.echo(f"continuing {model}-{block} after step {trainer.progress.step}")
+        params = params.replaced(train=replace(params.train, steps=steps))
+    trainer = _trainer(params, task, inputs.shards)
+    stamp = run_stamp(_decisive(config, params), [*sources, *code_files([*CODE, f"models/{model}"])])
+    path = paths.checkpoint(model, block, stamp)
+    run_id = None if restart else _resume(trainer, path, stamp)
     with stage(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
-        _loop(trainer, params, path, stamp, run)
+        _loop(trainer, checkpoint_every, path, stamp, run)
         trainer.denoiser.load_state_dict(trainer.best)
-        card = _card(params, task.sources, trainer)
+        card = _card(params, sources, trainer)
         weights = paths.of_variant(out, model, block, ".safetensors")
         save_voice(weights, task.voice(trainer.denoiser), card)
         curve = _write_curve(paths.of_variant(paths.TRAIN_RESULTS, model, block) / "loss.csv", trainer)
@@ -70,13 +73,38 @@ def run_training(
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
 
 
-def _trainer(params: Params, task: Task) -> Trainer:
+def _config(params: Params, model: str, block: int) -> VoiceConfig:
+    """What the voice of a model is built with."""
+    network = params.model(model)
+    kind = VOICES[network.voice].Config
+    sections = {name: getattr(params, name) for name in kind.sections()}
+    return kind(model=model, block=block, network=network, **sections)
+
+
+def _decisive(config: VoiceConfig, params: Params) -> dict[str, Any]:
+    """The parameters that a checkpoint belongs to."""
+    train, diffusion = asdict(params.train), asdict(params.diffusion)
+    return {"config": asdict(config), "train": train, "diffusion": diffusion}
+
+
+def _resume(trainer: Trainer, path: Path, stamp: str) -> str | None:
+    """Go on from a checkpoint, if there is one; returns the MLflow run that it belongs to."""
+    if (found := load_checkpoint(path, stamp)) is None:
+        return None
+    tensors, numbers = found
+    trainer.restore(tensors, numbers["progress"])
+    typer.echo(f"continuing {path.stem}-{path.parent.name} after step {trainer.progress.step}")
+    run_id: str = numbers["run_id"]
+    return run_id
+
+
+def _trainer(params: Params, task: Task, shards: Path) -> Trainer:
     """A trainer at its first step, that listens to the beginning of the validation split."""
-    first = next(iter(read_shards(task.sources[-1].parent, "validation")))
+    first = next(iter(read_shards(shards, "validation")))
     excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
-    torch.manual_seed(params.train.seed)
+    torch.manual_seed(weights_seed(params.train.seed))
     return Trainer(
-        new_denoiser(task.config),
+        task.config.new_denoiser(),
         task.train,
         task.validation,
         params.train,
@@ -85,10 +113,10 @@ def _trainer(params: Params, task: Task) -> Trainer:
     )
 
 
-def _loop(trainer: Trainer, params: Params, path: Path, stamp: str, run: Run) -> None:
+def _loop(trainer: Trainer, checkpoint_every: int, path: Path, stamp: str, run: Run) -> None:
     """All steps that are left, with progress, metrics and checkpoints, also when interrupted."""
-    progress = trainer.progress
-    bar = tqdm(total=params.train.steps, initial=progress.step, desc=path.stem, unit="step", disable=None)
+    progress, steps = trainer.progress, trainer.config.steps
+    bar = tqdm(total=steps, initial=progress.step, desc=path.stem, unit="step", disable=None)
 
     def save() -> None:
         numbers = {"progress": asdict(progress), "run_id": run.id}
@@ -100,7 +128,7 @@ def _loop(trainer: Trainer, params: Params, path: Path, stamp: str, run: Run) ->
             bar.update()
             if "one_step_db" in row:
                 bar.set_postfix(dB=f"{row['one_step_db']:.2f}")
-            if received or progress.step % params.train.checkpoint_every == 0:
+            if received or progress.step % checkpoint_every == 0:
                 save()
             if received:
                 break
@@ -121,12 +149,6 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _code() -> list[Path]:
-    """Library files that decide what a checkpoint means."""
-    parts = [LIBRARY / name for name in CODE]
-    return [file for part in parts for file in (sorted(part.rglob("*.py")) if part.is_dir() else [part])]
 
 
 def _card(params: Params, sources: list[Path], trainer: Trainer) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The store is one for the whole session, because making one takes seconds and non
 import dataclasses
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.app import THREADS
@@ -20,6 +20,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 RATE, FRAME = 24000, 128
+# One process and one thread, or tests that run side by side would wait for each other.
+MACHINE = {"DIFFSYNTH_WORKERS": "1", "DIFFSYNTH_THREADS": "1", "DIFFSYNTH_CHECKPOINT_EVERY": "3"}
 
 
 def pytest_configure(config):
@@ -29,7 +31,8 @@ def pytest_configure(config):
     name of another; whoever loads it crashes.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
+    with suppress(OSError):  # in a folder that cannot be written the library finds a place
+        os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
     # A shell starts what runs in its background with Ctrl-C ignored, and so would tests start commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -41,6 +44,8 @@ def mlflow_store(tmp_path_factory):
         for name in list(os.environ):
             if name.startswith(("MLFLOW_", "DIFFSYNTH_")):
                 patch.delenv(name)
+        for name, value in MACHINE.items():
+            patch.setenv(name, value)
         uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         yield uri
@@ -72,11 +77,15 @@ def make_voice(piano):
     """Makes a small voice with weights as if trained: fresh, a network would answer nothing but zeros."""
     import torch
 
-    from diffsynth.config import S6, AudioFormat, Features, Lstm, Unet
+    from diffsynth.audio.format import AudioFormat
+    from diffsynth.models.lstm import Lstm
+    from diffsynth.models.s6 import S6
+    from diffsynth.models.unet import Unet
+    from diffsynth.representation.config import Features
     from diffsynth.representation.gain_field import Normaliser
     from diffsynth.representation.stft_frames import FrameScale
     from diffsynth.synthesis.frame_voice import FrameConfig, FrameVoice
-    from diffsynth.synthesis.gain_voice import Voice, VoiceConfig
+    from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
 
     networks = {"lstm": Lstm(12, 1, 10), "s6": S6(12, 1, 4, 2, 3, 10)}
 
@@ -90,15 +99,15 @@ def make_voice(piano):
     def make(model="lstm", block=512, piano=piano, seed=0, level=0.3):
         if model == "unet":  # fresh, it does not answer zeros
             return make_unet(block, seed)
-        features = Features(workers=1, bands=16, highest=10500.0, window=1024, floor=-80.0)
-        config = VoiceConfig(model, block, AudioFormat(RATE, FRAME), features, networks[model])
+        features = Features(bands=16, highest=10500.0, window=1024, floor=-80.0)
+        config = GainConfig(model, block, AudioFormat(RATE, FRAME), networks[model], features)
         torch.manual_seed(seed)
         denoiser = config.new_denoiser()
         with torch.no_grad():
             for parameter in denoiser.parameters():
                 parameter.add_(level * torch.randn_like(parameter))
         normaliser = Normaliser(np.linspace(-0.3, 0.1, 16, dtype=np.float32), np.full(16, 0.4, np.float32))
-        return Voice(config, denoiser.eval().requires_grad_(False), piano, normaliser)
+        return GainVoice(config, denoiser.eval().requires_grad_(False), piano, normaliser)
 
     return make
 
@@ -138,9 +147,9 @@ def torch_as_it_was():
 
 
 SMALL = {
-    "shard": {"segment": 4.0, "context": 2.0, "samples_per_shard": 2, "workers": 1},
+    "shard": {"segment": 4.0, "context": 2.0, "samples_per_shard": 2},
     "fit": {"partials": 12},
-    "features": {"workers": 1, "bands": 20},
+    "features": {"bands": 20},
     "train": {
         "steps": 8,
         "batch_size": 4,
@@ -148,14 +157,11 @@ SMALL = {
         "sequence": 64,
         "warmup": 16,
         "validate_every": 4,
-        "checkpoint_every": 3,
         "stream_seconds": 1.0,
-        "threads": 1,
     },
     "lstm": {"units": 12, "layers": 1, "cond_units": 10},
     "s6": {"units": 12, "layers": 1, "state": 4, "cond_units": 10},
     "unet": {"width": 8},
-    "infer": {"threads": 1},
 }
 # Name, split, beginning and length in s.
 EXCERPTS = [
@@ -236,4 +242,4 @@ def write_aligned(folder, excerpts):
         write_audio(folder / f"{name}.flac", audio[int(begin * rate) :][: int(seconds * rate)], rate)
         np.save(folder / f"{name}.npy", events)
         index.append({"name": name, "split": split, "duration": seconds, "status": "ok"})
-    write_json(folder / "index.json", {"sample_rate": RATE, "performances": index})
+    write_json(folder / "index.json", {"dataset": "demo", "sample_rate": RATE, "performances": index})

@@ -11,11 +11,11 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
+from diffsynth.alignment.config import Align
 from diffsynth.alignment.onsets import DETUNINGS, Curve, KeyCurves
-from diffsynth.config import Align
 from diffsynth.midi.events import KEYS, LOWEST_KEY, NOTE_ON, Events
 
-# What the curves show later than the note starts, in s; see `diffsynth.alignment.line_fit.LATENCY`.
+# What the curves show later than the note starts, in s; see `diffsynth.alignment.robust_line.LATENCY`.
 KEY_LATENCY = 0.005
 KEY_SPREAD = 0.03  # largest difference, between dynamics
 STRETCH = 20.0  # s; 200 ppm are 4 ms within it

@@ -15,18 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from diffsynth.alignment.line_fit import Alignment, measure
+from diffsynth.alignment.config import Align
+from diffsynth.alignment.line_fit import KEPT_BEFORE, Alignment, measure
 from diffsynth.alignment.tuning import measure_pitch
 from diffsynth.audio.files import SampleRange, Samples, Spool, stream_audio, write_audio
+from diffsynth.audio.format import AudioFormat
 from diffsynth.audio.levels import Levels, measure_levels, performance_part
-from diffsynth.config import Align, AudioFormat
 from diffsynth.datasets.manifest import Performance, read_manifest
 from diffsynth.errors import UserError
-from diffsynth.midi.events import Events
+from diffsynth.midi.events import CONTROL, NOTE_ON, Events
 from diffsynth.midi.files import read_midi
 from diffsynth.runs.files import atomic_path, write_json
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
+
+# Parts of the library that decide what becomes of a performance.
+CODE = ("alignment", "audio", "midi", "datasets/manifest.py")
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,15 @@ class Entry:
         name: as in the manifest, like `split`.
         duration: of the aligned audio, s.
         offset: s of audio time at MIDI time 0.
-        drift: ppm by which the audio's clock is slower than that of the MIDI file.
-        confidence: from 0 to 1, see `diffsynth.alignment.line_fit.Alignment`, like the next two.
+        drift: ppm by which the audio's clock is taken to be slower than that of the MIDI file: `drift_found`
+            if that is more than three of its errors, otherwise 0.
+        drift_found: ppm that the attacks say.
+        drift_error: ppm, one standard deviation of it.
+        drift_applied: whether the events were stretched by `drift`.
+        confidence: from 0 to 1, see `diffsynth.alignment.line_fit.Alignment`, like the next three.
         residual_ms: median distance of a MIDI onset to its attack.
-        matched: share of MIDI notes that are heard.
+        matched: share of MIDI notes within the recording that are heard.
+        covered: share of MIDI notes within the recording.
         corrected: whether the events were moved.
         trimmed_start: s of audio cut off before the performance; negative where silence was put there.
         trimmed_end: s cut off after it had died away.
@@ -58,9 +67,13 @@ class Entry:
     duration: float = 0.0
     offset: float = 0.0
     drift: float = 0.0
+    drift_found: float = 0.0
+    drift_error: float = 0.0
+    drift_applied: bool = False
     confidence: float = 0.0
     residual_ms: float = 0.0
     matched: float = 0.0
+    covered: float = 0.0
     corrected: bool = False
     trimmed_start: float = 0.0
     trimmed_end: float = 0.0
@@ -79,6 +92,31 @@ def correct(events: Events, alignment: Alignment) -> Events:
     if alignment.differs(float(events["time"][0]), float(events["time"][-1])):
         moved["time"] = alignment.audio_time(events["time"])
     return moved
+
+
+def within(events: Events, length: float) -> Events:
+    """The events (audio time) of a recording of `length` s that is an excerpt of them.
+
+    Notes that begin before or after it are left out with their releases; where the pedals are when it
+    begins is kept.
+    """
+    on = events["kind"] == NOTE_ON
+    inside = (events["time"] >= -KEPT_BEFORE) & (events["time"] < length)
+    if inside[on].all():
+        return events
+    kept = inside | (events["kind"] != CONTROL)
+    left_out: set[int] = set()
+    kept |= events["time"] < 0
+    for number in np.flatnonzero(events["kind"] != CONTROL):
+        key = int(events["number"][number])
+        if on[number]:
+            kept[number] = inside[number]
+            (left_out.discard if inside[number] else left_out.add)(key)
+        elif key in left_out:
+            kept[number] = False
+    part = events[kept]
+    part["time"] = np.where(part["time"] < -KEPT_BEFORE, 0.0, part["time"])
+    return part
 
 
 def trim(events: Events, audio: Samples, rate: int, levels: Levels) -> tuple[Events, SampleRange]:
@@ -111,8 +149,10 @@ def align_performance(
     return entry
 
 
-def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align) -> list[Entry]:
-    """Align all performances of a manifest into the folder `out`, with an index.
+def align_all(
+    raw: Path, out: Path, audio_format: AudioFormat, config: Align, workers: int = 1
+) -> list[Entry]:
+    """Align all performances of a manifest into the folder `out`, with an index, in so many processes.
 
     Raises:
         UserError: there is no manifest, or no performance could be aligned.
@@ -120,13 +160,14 @@ def align_all(raw: Path, out: Path, audio_format: AudioFormat, config: Align) ->
     manifest = read_manifest(raw)
     with resumable_folder(out) as folder:
         job = partial(align_performance, raw=raw, out=folder, audio_format=audio_format, config=config)
-        entries = list(parallel_map(job, manifest.performances, config.workers, "aligning"))
+        entries = list(parallel_map(job, manifest.performances, workers, "aligning"))
         if not entries:
             raise UserError(f"{raw / 'manifest.json'} lists no performances")
         if not any(entry.status == "ok" for entry in entries):
             raise UserError(f"no performance could be aligned; the first: {entries[0].reason}")
         rows: list[dict[str, Any]] = [asdict(entry) for entry in entries]
-        write_json(folder / "index.json", {"sample_rate": audio_format.sample_rate, "performances": rows})
+        index = {"dataset": manifest.dataset, "sample_rate": audio_format.sample_rate, "performances": rows}
+        write_json(folder / "index.json", index)
         tidy(folder, {"index.json", *(file for entry in entries for file in _files(entry))})
     return entries
 
@@ -135,8 +176,7 @@ def _stamp(performance: Performance, raw: Path, audio_format: AudioFormat, confi
     """All that decides what becomes of a performance; its files by the manifest, size and time."""
     files = [raw / performance.midi, raw / performance.audio]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    limits = asdict(replace(config, workers=0))
-    return make_stamp(asdict(performance), states, audio_format.sample_rate, limits)
+    return make_stamp(CODE, asdict(performance), states, audio_format.sample_rate, asdict(config))
 
 
 def _files(entry: Entry) -> list[str]:
@@ -158,7 +198,8 @@ def _align(performance: Performance, raw: Path, out: Path, rate: int, config: Al
     entry = replace(entry, **facts)
     if found.status != "ok":
         return entry
-    in_audio = correct(events, found)
+    corrected = correct(events, found)
+    in_audio = within(corrected, len(audio) / rate)
     moved, kept = trim(in_audio, audio, rate, levels)
     write_audio(out / f"{entry.name}.flac", kept, rate)
     with atomic_path(out / f"{entry.name}.npy") as path:
@@ -169,7 +210,8 @@ def _align(performance: Performance, raw: Path, out: Path, rate: int, config: Al
         entry,
         **facts,
         duration=round(len(kept) / rate, 6),
-        corrected=bool((in_audio["time"] != events["time"]).any()),
+        corrected=bool((corrected["time"] != events["time"]).any()),
+        drift_applied=bool(found.drift and (corrected["time"] != events["time"]).any()),
         trimmed_start=round(kept.start / rate, 6),
         trimmed_end=round((len(audio) - kept.stop) / rate, 6),
         tuning_cents=pitch.cents,
@@ -179,6 +221,7 @@ def _align(performance: Performance, raw: Path, out: Path, rate: int, config: Al
 
 def _rounded(found: Alignment) -> dict[str, Any]:
     """The part of an alignment that is reported."""
-    digits = {"offset": 6, "drift": 3, "confidence": 4, "residual_ms": 3, "matched": 4}
+    digits = {"offset": 6, "drift": 3, "drift_found": 3, "drift_error": 3}
+    digits |= {"confidence": 4, "residual_ms": 3, "matched": 4, "covered": 4}
     numbers = {name: round(float(getattr(found, name)), places) for name, places in digits.items()}
     return {**numbers, "status": found.status, "reason": found.reason}

@@ -3,7 +3,8 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +13,12 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from diffsynth.errors import UserError
+from diffsynth.audio.decoding import BLOCK, ENDLESS, decoded, opened
 from diffsynth.runs.files import atomic_path
 
 Audio = NDArray[np.float32]
 
-BLOCK = 1 << 18  # samples read at a time
+FULL_SCALE = 32766 / 32768  # of 16 bits, whichever way they were rounded
 
 
 class Samples(Protocol):
@@ -56,12 +57,12 @@ class AudioFile:
     """A mono file of which only the samples asked for are read.
 
     Raises:
-        UserError: as `read_audio`.
+        UserError: as `read_audio`, where opening it tells.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path, self._stack = path, ExitStack()
-        self._file = self._stack.enter_context(_opened(path))
+        self._file = self._stack.enter_context(opened(path, soundfile.SoundFile))
 
     def __enter__(self) -> "AudioFile":
         return self
@@ -113,25 +114,69 @@ def read_audio(path: str | Path) -> tuple[Audio, int]:
     """Samples of a file, [time] in -1..1, channels averaged, and its sample rate in Hz.
 
     Raises:
-        UserError: the file is missing, unreadable, empty, or holds samples that are not numbers.
+        UserError: the file is missing, unreadable, empty, shorter than its header says, or holds samples
+            that are not numbers.
     """
-    with _opened(path) as file:
-        mono = np.empty(file.frames, np.float32)
-        length = 0
-        for block in _mono(file, path):
-            mono[length : length + len(block)] = block
-            length += len(block)
-        return mono[:length], file.samplerate
+    with opened(path) as file:
+        return np.concatenate([_mono(block) for block in decoded(file, path)]), file.samplerate
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What reading a whole file tells: samples per channel, their rate in Hz, and how many are clipped."""
+
+    length: int
+    rate: int
+    clipped: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds, to the microsecond."""
+        return round(self.length / self.rate, 6)
+
+
+def survey_audio(path: str | Path) -> Survey:
+    """Read a whole file, block by block.
+
+    Raises:
+        UserError: as `read_audio`.
+    """
+    length = clips = 0
+    with opened(path) as file:
+        last = np.zeros((0, file.channels), np.float32)
+        for block in decoded(file, path):
+            # One sample overlaps, because clipping is seen in two neighbours.
+            clips += clipped(np.concatenate([last, block]))
+            length, last = length + len(block), block[-1:]
+        return Survey(length, file.samplerate, clips)
+
+
+def clipped(samples: NDArray[np.float32]) -> int:
+    """Number of samples, [time] or [time, channel], at full scale whose next one is there as well.
+
+    A single sample at full scale is the peak of a normalised recording.
+    """
+    full = np.abs(samples) >= FULL_SCALE
+    return int((full[1:] & full[:-1]).sum())
 
 
 def audio_length(path: str | Path) -> int:
-    """Samples per channel in a file.
+    """Samples per channel in a file, by its header if that knows.
 
     Raises:
-        UserError: it is missing or unreadable.
+        UserError: it is missing, unreadable or cut short.
     """
-    with AudioFile(path) as audio:
-        return len(audio)
+    with opened(path) as file:
+        if file.frames < ENDLESS and file.format != "MP3":
+            return int(file.frames)
+    return survey_audio(path).length
+
+
+def audio_duration(path: str | Path) -> float:
+    """Seconds of a file, to the microsecond; errors as `audio_length`."""
+    with opened(path) as file:
+        rate = file.samplerate
+    return round(audio_length(path) / rate, 6)
 
 
 def stream_audio(path: str | Path, rate: int) -> Iterator[Audio]:
@@ -140,12 +185,13 @@ def stream_audio(path: str | Path, rate: int) -> Iterator[Audio]:
     Raises:
         UserError: as `read_audio`; what is wrong may show only after some blocks.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
+        blocks = (_mono(block) for block in decoded(file, path))
         if file.samplerate == rate:
-            yield from _mono(file, path)
+            yield from blocks
             return
         resampler = soxr.ResampleStream(file.samplerate, rate, 1, quality="HQ")
-        for block in _mono(file, path):
+        for block in blocks:
             yield resampler.resample_chunk(block)
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
@@ -154,7 +200,7 @@ def write_audio(path: str | Path, samples: Samples, rate: int, subtype: str = "P
     """Write mono samples to a WAV or FLAC file, atomically; beyond -1..1 they are clipped."""
     with (
         atomic_path(path) as temporary,
-        soundfile.SoundFile(temporary, "w", rate, channels=1, subtype=subtype) as file,
+        soundfile.SoundFile(os.fsencode(temporary), "w", rate, channels=1, subtype=subtype) as file,
     ):
         for start in range(0, len(samples), BLOCK):
             file.write(np.clip(samples[start : start + BLOCK], -1.0, 1.0))
@@ -167,34 +213,6 @@ def resample(samples: Audio, rate: int, new_rate: int) -> Audio:
     return soxr.resample(samples, rate, new_rate, quality="HQ").astype(np.float32)
 
 
-@contextmanager
-def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
-    """A file to read, errors of `soundfile` made readable.
-
-    Raises:
-        UserError: the file is missing or unreadable.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist")
-    try:
-        with soundfile.SoundFile(path) as file:
-            yield file
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise UserError(f"{path} is not a readable audio file: {error}") from error
-
-
-def _mono(file: soundfile.SoundFile, path: str | Path) -> Iterator[Audio]:
-    """Blocks of a file, channels averaged, so that all channels of it are never in memory together.
-
-    Raises:
-        UserError: it is empty, or holds samples that are not numbers.
-    """
-    length = 0
-    for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
-        mono = sum(block.T[1:], start=block.T[0]) / np.float32(file.channels)
-        if not np.isfinite(mono).all():
-            raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
-        length += len(mono)
-        yield mono
-    if not length:
-        raise UserError(f"{path} holds no samples")
+def _mono(block: NDArray[np.float32]) -> Audio:
+    """[time, channel] averaged over channels."""
+    return sum(block.T[1:], start=block.T[0]) / np.float32(block.shape[1])

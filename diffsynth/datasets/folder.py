@@ -1,28 +1,33 @@
 """Pairs of MIDI and audio in a folder of the user's own."""
 
+import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from diffsynth.datasets.manifest import Performance, SetAside, clipped, describe
+from diffsynth.audio.files import survey_audio
+from diffsynth.datasets.manifest import Performance, SetAside, describe
 from diffsynth.datasets.splits import assign_splits, safe_names
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
 from diffsynth.midi.files import read_midi
 
-MIDI_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 AUDIO_SUFFIXES = (
     *(f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"),
     ".aif",
     ".oga",
     ".opus",
 )
-_BLOCK = 2**18  # samples read at a time
+# Audio that libsndfile cannot read, so that it is named and not taken for missing.
+UNREADABLE_SUFFIXES = (
+    *(".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".webm", ".mka", ".weba", ".ape", ".wv", ".mpc"),
+    *(".tta", ".dsf", ".dff", ".ac3", ".amr", ".ra", ".shn", ".tak"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,29 +57,55 @@ def find_files(root: Path, suffixes: Iterable[str], skip: Path | None = None) ->
             continue
         if any(part.startswith(".") for part in below.parts) or (skip and skip in path.resolve().parents):
             continue
-        # Names that are not Unicode could not be written to a manifest.
-        title = below.with_suffix("").as_posix().encode(errors="replace").decode()
+        # The same in every locale; bytes that are not UTF-8 stay as surrogates.
+        title = os.fsencode(below.with_suffix("").as_posix()).decode(errors="surrogateescape")
         found[title].append(path)
     return found
 
 
+def check_title(title: str) -> None:
+    """Refuse a title that a manifest could not hold.
+
+    Raises:
+        UserError: the name of the file, or of a folder above it, is not UTF-8.
+    """
+    if printable(title) != title:
+        raise UserError("the name is not UTF-8: rename the file or folder")
+
+
 def find_pairs(
-    root: Path, skip: Path | None = None, progress: bool = True
+    root: Path,
+    skip: Path | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[list[Pair], list[SetAside]]:
     """Usable pairs NAME.mid and NAME.wav at any depth, and what cannot be used, with the reason.
+
+    Args:
+        root: folder, searched at any depth.
+        skip: folder below it that is left out.
+        progress: show a bar on a terminal.
+        say: takes one line for each MIDI file of which something is not played, drums for instance.
 
     Raises:
         UserError: there is no such folder.
     """
     midi = find_files(root, MIDI_SUFFIXES, skip)
     audio = find_files(root, AUDIO_SUFFIXES, skip)
+    unreadable = find_files(root, UNREADABLE_SUFFIXES, skip)
     pairs, set_aside = [], []
     for title in tqdm(sorted({*midi, *audio}), "reading", unit="pair", disable=None if progress else True):
         try:
-            pairs.append(_check(title, midi.get(title, []), audio.get(title, [])))
+            if title in midi and title not in audio and title in unreadable:
+                raise UserError(_cannot_read(unreadable[title][0]))
+            pairs.append(_check(title, midi.get(title, []), audio.get(title, []), say))
         except UserError as error:
-            set_aside.append(SetAside(title, str(error)))
+            set_aside.append(SetAside(printable(title), str(error)))
     return pairs, set_aside
+
+
+def _cannot_read(path: Path) -> str:
+    return f"{path.name}: {path.suffix[1:].lower()} cannot be read, convert it to WAV or FLAC"
 
 
 def copy_pairs(
@@ -96,40 +127,17 @@ def copy_pairs(
     return sorted(performances, key=lambda performance: performance.name)
 
 
-def _check(title: str, midi: list[Path], audio: list[Path]) -> Pair:
+def _check(title: str, midi: list[Path], audio: list[Path], say: Callable[[str], None] | None) -> Pair:
     """The pair of a title.
 
     Raises:
         UserError: something is missing, ambiguous or unusable; says what.
     """
+    check_title(title)
     for what, files in (("MIDI", midi), ("audio", audio)):
         if not files:
             raise UserError(f"no {what} file of this name")
         if len(files) > 1:
             raise UserError(f"several {what} files of this name: {', '.join(file.name for file in files)}")
-    read_midi(midi[0])
-    return Pair(title, midi[0], audio[0], _check_audio(audio[0]))
-
-
-def _check_audio(path: Path) -> int:
-    """Number of clipped samples, having read the whole file block by block.
-
-    Raises:
-        UserError: it is unreadable, empty, cut short, or holds samples that are not numbers.
-    """
-    count = total = 0
-    try:
-        with soundfile.SoundFile(path) as file:
-            # One sample overlaps, because clipping is seen in two neighbours.
-            for block in file.blocks(_BLOCK, overlap=1, dtype="float32", always_2d=True):
-                if not np.isfinite(block).all():
-                    raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
-                count += len(block) - (count > 0)
-                total += clipped(block)
-            if not count:
-                raise UserError(f"{path} holds no samples")
-            if count < file.frames:
-                raise UserError(f"{path} is cut short: {count} of {file.frames} samples")
-    except (soundfile.SoundFileError, OSError) as error:
-        raise UserError(f"{path} is not a readable audio file: {error}") from error
-    return total
+    read_midi(midi[0], say=say, whole=True)  # audio of notes that cannot be read would teach wrong ones
+    return Pair(title, midi[0], audio[0], survey_audio(audio[0]).clipped)

@@ -4,17 +4,13 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
-
+from diffsynth.audio.files import audio_duration
 from diffsynth.config import build
 from diffsynth.errors import UserError
 from diffsynth.runs.files import read_json, sha256, write_json
 
 FILE = "manifest.json"
 SPLITS = ("train", "validation", "test")
-_FULL_SCALE = 32766 / 32768  # of 16 bits, whichever way they were rounded
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class Performance:
         midi_sha256: hexadecimal, as is `audio_sha256`.
         duration: of the audio, in seconds.
         title: for people.
-        clipped: samples of the audio that are clipped, see `clipped`.
+        clipped: samples of the audio that are clipped, see `diffsynth.audio.files.clipped`.
     """
 
     name: str
@@ -70,19 +66,22 @@ def describe(
         audio=audio,
         midi_sha256=sha256(folder / midi),
         audio_sha256=sha256(folder / audio),
-        duration=_duration(folder / audio),
+        duration=audio_duration(folder / audio),
         title=title,
         clipped=clipped,
     )
 
 
-def clipped(samples: NDArray[np.float32]) -> int:
-    """Number of samples, [time] or [time, channel], at full scale whose next one is there as well.
+def require_some(found: object, set_aside: list[SetAside], root: str | Path, what: str) -> None:
+    """Refuse a source in which nothing can be used.
 
-    A single sample at full scale is the peak of a normalised recording.
+    Raises:
+        UserError: `found` is empty; names the first reasons.
     """
-    full = np.abs(samples) >= _FULL_SCALE
-    return int((full[1:] & full[:-1]).sum())
+    if found:
+        return
+    reasons = "; ".join(f"{item.name}: {item.reason}" for item in set_aside[:3])
+    raise UserError(f"{root} holds no usable {what}{f' ({reasons})' if reasons else ''}")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -122,10 +121,5 @@ def verify(folder: str | Path, manifest: Manifest) -> None:
                 raise UserError(
                     f"{folder / file} is damaged or changed: its SHA-256 is not the one in {FILE}"
                 )
-        if abs(_duration(folder / performance.audio) - performance.duration) > 1e-3:
+        if abs(audio_duration(folder / performance.audio) - performance.duration) > 1e-3:
             raise UserError(f"{folder / performance.audio} does not last {performance.duration} s")
-
-
-def _duration(audio: Path) -> float:
-    information = soundfile.info(audio)
-    return round(information.frames / information.samplerate, 6)

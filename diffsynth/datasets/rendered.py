@@ -1,14 +1,17 @@
 """Many performances through a SoundFont, in several processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffsynth.audio.files import write_audio
-from diffsynth.datasets.manifest import Performance, clipped, describe
+from diffsynth.audio.files import clipped, write_audio
+from diffsynth.datasets.folder import MIDI_SUFFIXES, check_title, find_files
+from diffsynth.datasets.manifest import Performance, SetAside, describe, require_some
 from diffsynth.datasets.soundfont import GAIN, GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
+from diffsynth.datasets.splits import assign_splits, safe_names
+from diffsynth.errors import UserError, printable
 from diffsynth.midi.events import Events
-from diffsynth.midi.files import write_midi
+from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.runs.parallel import parallel_map
 
 
@@ -30,6 +33,44 @@ class Instrument:
     program: int = 0
     sample_rate: int = 24000
     gain: float = GAIN
+
+
+def midi_jobs(
+    root: Path,
+    out: Path,
+    validation: float,
+    test: float,
+    seed: int,
+    say: Callable[[str], None] | None = None,
+) -> tuple[list[Job], list[SetAside]]:
+    """The MIDI files below a folder, by name, and those that cannot be used.
+
+    Args:
+        root: folder, searched at any depth.
+        out: folder below it that is left out.
+        validation: share of performances, as is `test`.
+        test: see `validation`.
+        seed: of the division into splits.
+        say: takes one line for each file of which something is not played.
+
+    Raises:
+        UserError: there is no such folder, or no usable file in it.
+    """
+    performances, set_aside = {}, []
+    for title, paths in find_files(root, MIDI_SUFFIXES, out.resolve()).items():
+        try:
+            check_title(title)
+            performances[title] = read_midi(paths[0], say=say)
+        except UserError as error:
+            set_aside.append(SetAside(printable(title), str(error)))
+    require_some(performances, set_aside, root, "MIDI file")
+    titles = list(performances)
+    splits = assign_splits(titles, validation, test, seed)
+    jobs = [
+        Job(name, split, performances[title], title)
+        for title, name, split in zip(titles, safe_names(titles), splits, strict=True)
+    ]
+    return sorted(jobs, key=lambda job: job.name), set_aside
 
 
 def render_all(

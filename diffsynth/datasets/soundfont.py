@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from diffsynth.audio.files import Audio, resample
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, to_install
 from diffsynth.midi.events import CONTROL, NOTE_ON, Events, from_notes, to_notes, to_samples
 
 RENDER_RATE = 48000  # Hz
@@ -52,7 +52,10 @@ def snap(events: Events) -> Events:
     notes["onset"], notes["offset"] = onset * TICK, offset * TICK
     last = {(note["key"], tick): index for index, (note, tick) in enumerate(zip(notes, onset, strict=True))}
     # A note made longer may now reach the next onset of its key: `to_notes` ends it there.
-    return from_notes(to_notes(from_notes(notes[sorted(last.values())])), controls)
+    notes = to_notes(from_notes(notes[sorted(last.values())]))
+    # The order of what happens in one tick is that of the committed demo.
+    notes = notes[np.lexsort((notes["key"], notes["offset"]))]
+    return from_notes(notes, controls[np.lexsort((controls["number"], controls["time"]))])
 
 
 def render_soundfont(
@@ -139,7 +142,7 @@ def _library() -> Any:
     except ImportError as error:  # either the Python package or libfluidsynth itself
         raise UserError(
             "playing a SoundFont needs FluidSynth: apt install libfluidsynth3 fluid-soundfont-gm, "
-            "and pip install pyfluidsynth"
+            f"and {to_install('render')}"
         ) from error
     return fluidsynth
 

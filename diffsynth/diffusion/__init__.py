@@ -1,6 +1,6 @@
 """v-diffusion on a half circle: the process, the loss and the sampler."""
 
-from diffsynth.diffusion.loss import loss
+from diffsynth.diffusion.loss import loss, squared_error, total_weight
 from diffsynth.diffusion.process import Denoise, alpha_beta, clean, noise_of, noisy, velocity
 from diffsynth.diffusion.sampling import sample, sample_levels, schedule
 
@@ -14,5 +14,7 @@ __all__ = [
     "sample",
     "sample_levels",
     "schedule",
+    "squared_error",
+    "total_weight",
     "velocity",
 ]

@@ -19,6 +19,15 @@ def loss(denoise: Denoise, x: Tensor, noise: Tensor, sigma: Tensor, weight: Tens
         sigma: Noise level of each block [b, t].
         weight: Not negative, broadcast to the shape of x; 0 for what is not heard or not to be learned.
     """
+    return squared_error(denoise, x, noise, sigma, weight) / total_weight(x, weight)
+
+
+def squared_error(denoise: Denoise, x: Tensor, noise: Tensor, sigma: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum of the squared errors of v: parts of a batch add up; arguments as for `loss`."""
     error = denoise(noisy(x, noise, sigma), sigma) - velocity(x, noise, sigma)
-    total = weight.broadcast_to(x.shape).sum()
-    return (weight * error.square()).sum() / total.clamp_min(torch.finfo(x.dtype).tiny)
+    return (weight * error.square()).sum()
+
+
+def total_weight(x: Tensor, weight: Tensor) -> Tensor:
+    """Sum of the weights of all values of x, above 0, so that one may divide by it."""
+    return weight.broadcast_to(x.shape).sum().clamp_min(torch.finfo(x.dtype).tiny)

@@ -10,27 +10,24 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from diffsynth.errors import UserError
+from diffsynth.runs.caches import cache_folders
+
 VARIABLE = "NUMBA_CACHE_DIR"
 MOST = 1000  # processes at once; one more leaves the choice to Numba
 
 _held: list[FileLock] = []  # until the process ends
 
 
-def own_cache(folder: Path | None = None) -> None:
+def own_cache() -> None:
     """Name Numba a folder that this process alone uses, in the environment, where it looks for one.
 
     One that the environment names already is left. Where nothing can be written, Numba chooses itself.
-
-    Args:
-        folder: holds the numbered folders; by default in the user's folder of caches.
     """
-    if VARIABLE not in os.environ and (found := _claim(folder or _user_folder())) is not None:
-        os.environ[VARIABLE] = str(found)
-
-
-def _user_folder() -> Path:
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "diffsynth" / "numba"
+    if VARIABLE not in os.environ:
+        claimed = (_claim(folder / "numba") for folder in cache_folders())
+        if found := next(filter(None, claimed), None):
+            os.environ[VARIABLE] = str(found)
 
 
 def _claim(folder: Path) -> Path | None:
@@ -56,6 +53,9 @@ def _take(path: Path) -> bool:
 
 
 own_cache()
-import librosa  # noqa: E402  after its cache has a place
+try:
+    import librosa  # after its cache has a place
+except RuntimeError as problem:  # of Numba, which finds no folder that it can write
+    raise UserError(f"librosa needs a folder for its compiled code: set {VARIABLE} to one") from problem
 
 __all__ = ["librosa", "own_cache"]

@@ -7,10 +7,10 @@ import numpy as np
 from tqdm import tqdm
 
 from diffsynth.audio.files import Audio, read_audio
-from diffsynth.config import Evaluate
 from diffsynth.errors import UserError
+from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
-from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.runs.files import atomic_folder, read_json, write_json
 
 SPLIT = "test"
@@ -28,15 +28,15 @@ def evaluate_renders(
 ) -> dict[str, Any]:
     """Measure and picture every test performance; returns what is written to `report`.
 
-    The report holds `model`, `block`, `sample_rate` (Hz), `metrics` (the plain mean over the
-    performances, so that a long one does not outweigh the others) and `timings` (as `infer` measured
-    them). The metrics of each performance lie beside the figures, in `performances.json`, where they
-    do not widen the tables of `dvc metrics`. See `diffsynth.evaluation.metrics`.
+    The report holds `model`, `block`, `sample_rate` (Hz) and `metrics` (the plain mean over the
+    performances, so that a long one does not outweigh the others). The metrics of each performance lie
+    beside the figures, in `performances.json`, where they do not widen the tables of `dvc metrics`. See
+    `diffsynth.evaluation.registry`.
 
     Args:
         aligned: folder of the targets, NAME.flac, and their index.json.
-        renders: folder of the predictions of one model at one block size, NAME.wav, and their
-            timings.json. One that ends before its target is silent from there on.
+        renders: folder of the predictions of one model at one block size, NAME.wav. One that ends
+            before its target is silent from there on.
         model: which model rendered them.
         block: its block size in samples.
         config: settings of the metrics.
@@ -48,7 +48,6 @@ def evaluate_renders(
     """
     infer = f"infer --model {model} --block {block}"
     rate, names = _test_split(aligned / "index.json")
-    timings = _earlier(renders / "timings.json", infer)
     performances: dict[str, dict[str, float]] = {}
     with atomic_folder(figures) as folder:
         for name in tqdm(names, desc=f"evaluate {model}-{block}", unit="piece", disable=None):
@@ -67,7 +66,6 @@ def evaluate_renders(
         "block": block,
         "sample_rate": rate,
         "metrics": round_values(_mean(list(performances.values()))),
-        "timings": {k: v for k, v in timings.items() if k not in ("model", "block", "sample_rate")},
     }
     write_json(report, result)
     return result

@@ -27,8 +27,6 @@ import mir_eval
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.config import Evaluate
-from diffsynth.errors import UserError
 from diffsynth.evaluation.compiled import librosa
 
 FFT = 2048  # samples, of the analysis that onsets, pitch, chroma and log spectra share
@@ -44,60 +42,6 @@ FLOOR = 1e-5
 LEVEL_FLOOR = 1e-8  # mean square, -80 dB
 
 Array = NDArray[np.floating]
-
-
-def evaluate_pair(target: Array, prediction: Array, rate: int, config: Evaluate) -> dict[str, float]:
-    """Every metric of the table above.
-
-    Args:
-        target: samples, [time].
-        prediction: samples, [time]; what one signal has beyond the other's end is left out.
-        rate: sample rate of both, Hz.
-        config: FFT sizes (samples), onset tolerance (s), pitch tolerance (cents).
-
-    Raises:
-        UserError: one of the two holds no samples.
-    """
-    length = min(len(target), len(prediction))
-    if not length:
-        raise UserError("nothing to evaluate: the target or the prediction holds no samples")
-    target, prediction = target[:length], prediction[:length]
-    level = level_difference(target, prediction, rate)
-    prediction = match_level(target, prediction)
-    difference = np.subtract(target, prediction, dtype=np.float64)
-    result = {"l1": float(np.abs(difference).mean()), "l2": float(np.square(difference).mean())}
-    padding = (0, max(0, max(FFT, *config.fft_sizes) - length))
-    target, prediction = np.pad(target, padding), np.pad(prediction, padding)
-    result.update(_spectral(target, prediction, rate, config))
-    result["level_difference_db"] = level
-    return result
-
-
-def _spectral(target: Array, prediction: Array, rate: int, config: Evaluate) -> dict[str, float]:
-    """The metrics on spectra; each spectrum is computed once.
-
-    Both are padded to the longest FFT at least.
-    """
-    fine_t, fine_p = magnitudes(target, FFT, ONSET_HOP), magnitudes(prediction, FFT, ONSET_HOP)
-    step = HOP // ONSET_HOP
-    frames_t, frames_p = fine_t[:, ::step].copy(), fine_p[:, ::step].copy()
-    convergence = [
-        spectral_convergence(frames_t, frames_p)
-        if size // 4 == HOP
-        else spectral_convergence(
-            magnitudes(target, size, size // 4), magnitudes(prediction, size, size // 4)
-        )
-        for size in config.fft_sizes
-    ]
-    onsets = onset_scores(onset_times(fine_t, rate), onset_times(fine_p, rate), config.onset_tolerance)
-    pitches = pitch_track(frames_t, rate), pitch_track(frames_p, rate)
-    return {
-        "spectral_convergence": float(np.mean(convergence)),
-        **dict(zip(("onset_precision", "onset_recall", "onset_f1"), onsets, strict=True)),
-        "pitch_accuracy": pitch_accuracy(*pitches, config.pitch_tolerance),
-        "polyphony_accuracy": polyphony_accuracy(chroma(frames_t, rate), chroma(frames_p, rate)),
-        "log_spectral_distance": log_spectral_distance(frames_t, frames_p),
-    }
 
 
 def match_level(target: Array, prediction: Array) -> Array:

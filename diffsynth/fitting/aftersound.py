@@ -1,11 +1,10 @@
-"""The aftersound: what strings go on with when most of a partial has died away.
+"""The aftersound: the slow end of a partial, when its fast modes have died away.
 
-Decays of piano strings have stages (Weinreich, "Coupled piano strings", 1977), and the last is too soft
-for least squares to see beside the first: it needs to be looked at where it is alone. So for every key the
-longest strikes that ring by themselves are averaged, partials of what the piano leaves of them are
-followed, and where that is most of what is heard until the end, one or two slow modes are added. They go on
-backwards to the onset, where they have no business: refining (`diffsynth.fitting.refine`) makes good for
-that.
+Piano strings decay in stages (Weinreich, "Coupled piano strings", 1977). The last stage is so soft that a
+sum of squares over the whole note ignores it, so it has to be measured where it is alone. For every key the
+longest strikes that ring by themselves are averaged, and partials are followed in what the piano does not
+explain of them. Where this is most of the sound until the end, one or two slow modes are added. These modes
+also sound at the onset, where they are wrong; refinement (`diffsynth.fitting.refine`) corrects that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from diffsynth.fitting.attack import PolesAndAmplitudes, with_modes
+from diffsynth.fitting.key_modes import remainder
 from diffsynth.fitting.matrix_pencil import MIN_DECAY, poles_of, window_effect
 from diffsynth.fitting.refine import FOLD
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import equal_tempered
@@ -26,13 +26,13 @@ from diffsynth.midi.strikes import GRID, TAIL, sounding_map, soundings
 from diffsynth.piano.piano import QUIETEST, Piano
 
 WINDOW = 0.125  # s, keeps the partials of all keys apart
-SPANS = 1.2, 20.0  # s of a strike that are looked at, in turn: the middle of it, then its end
-ALIKE = 0.7  # of the longest strike, from which length on others are averaged with it
-FEWEST = 8  # frames in which a mode can be seen
+SPANS = 1.2, 20.0  # s of a strike that are analysed, one after the other: its middle, then its end
+ALIKE = 0.7  # of the longest strike: strikes of at least that length are averaged with it
+FEWEST = 8  # frames that a mode needs to be measured
 SMOOTH = 5  # frames over which levels are taken
-WRONG = 0.25  # share of a partial's power that is not explained, from which on modes are missing
-WORTH = 0.7  # share of what is left, relative to the level, that a mode must bring it below
-HARM = 5.0  # times what is left of all of the partial: what refining is trusted to make good
+WRONG = 0.25  # share of a partial's power: if more is unexplained, modes are missing
+WORTH = 0.7  # a mode must bring what is left, relative to the level, below this share
+HARM = 5.0  # factor by which what is left of the whole partial may grow; refinement corrects it
 FASTEST = 12.0  # 1/s; faster modes are no aftersound
 NEAR = 8.0  # Hz between a mode and the partial's peak
 FAINT = 1e-5  # of the largest peak, below which there are no partials
@@ -52,7 +52,7 @@ class Ringing:
 
 
 def add_aftersound(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> Piano:
-    """The same piano with slow modes for what goes on, as far as strikes that ring alone show it.
+    """The same piano with slow modes for the ends of notes, where strikes ring alone.
 
     Args:
         piano: the modes of its partials and attacks.
@@ -86,7 +86,7 @@ def _below(pole: Complex, amplitude: Complex, frequency: float) -> PolesAndAmpli
 
 
 def _ringing(index: int, recording: Take) -> Iterator[tuple[int, Ringing]]:
-    """Keys and where they ring by themselves from the strike on; tails of damped keys do not count."""
+    """Keys, and where they ring by themselves from the strike on; tails of damped keys are ignored."""
     notes = soundings(recording.events, len(recording.audio))
     keys = sounding_map(notes, len(recording.audio), recording.rate).sum(axis=0)
     tail = round(TAIL * recording.rate) // GRID + 1
@@ -100,7 +100,7 @@ def _ringing(index: int, recording: Take) -> Iterator[tuple[int, Ringing]]:
 
 
 def _longest(ringing: Sequence[Ringing], span: int) -> list[Ringing]:
-    """The longest of them within so many samples, cut to the shortest of these."""
+    """The longest of them, at most `span` samples each, cut to one length."""
     lengths = [min(one.end - one.begin, span) for one in ringing]
     least = ALIKE * max(lengths, default=0)
     length = min((length for length in lengths if length >= least), default=0)
@@ -126,7 +126,7 @@ def aftersound(
         key: 0 to 87.
         rate: samples per second.
         loudest: gain of the loudest strike; what cannot be heard even then is left out.
-        harm: that a mode may do, as in `slow_modes`.
+        harm: see `slow_modes`.
     """
     none = np.zeros(0, dtype=np.complex128)
     size = 2 * (round(WINDOW * rate) // 2)
@@ -165,14 +165,15 @@ def _peaks(left: Real, heard: Real, key: int, rate: int) -> Real:
 def slow_modes(rest: Complex, heard: Complex, step: float, harm: float = HARM) -> PolesAndAmplitudes:
     """One or two slow modes of what is left of a partial, poles in 1/s from its frequency; perhaps none.
 
-    They must explain the end of the partial, where every frame counts by its share of the level, without
-    too much harm to all of it, where frames count by the root of that (as in `diffsynth.fitting.refine`).
+    They must explain the end of the partial, where errors are taken relative to the level of each frame, and
+    must not do too much harm to the whole partial, where errors are taken relative to the root of the level
+    (as in `diffsynth.fitting.refine`).
 
     Args:
         rest: [frames] complex envelope of what is left.
         heard: [frames] complex envelope of the partial.
         step: seconds between frames.
-        harm: factor by which what is left of all of the partial may grow with every mode.
+        harm: factor by which what is left of the whole partial may grow with every mode.
     """
     none = np.zeros(0, dtype=np.complex128)
     level = np.maximum(uniform_filter1d(np.abs(heard) ** 2, SMOOTH, mode="nearest"), 1e-12)
@@ -188,6 +189,8 @@ def slow_modes(rest: Complex, heard: Complex, step: float, harm: float = HARM) -
     flat = rest[late] * np.exp(-slope * time[: len(rest[late])])
     for order in (1, 2):
         pole = poles_of(flat, order, ROWS, step) + slope
+        if not len(pole):
+            break
         pole = pole[np.abs(pole.imag) < 2 * np.pi * NEAR]
         pole = np.clip(pole.real, -FASTEST, -MIN_DECAY) + 1j * pole.imag
         turns = np.exp(np.outer(time, pole))

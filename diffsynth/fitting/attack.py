@@ -1,9 +1,8 @@
-"""The attack: modes of the hammer's blow, at any frequency.
+"""The attack: modes of the knock of hammer and soundboard, at any frequency.
 
-Partials do not explain the beginning of a note, the knock of hammer and soundboard. What is left of it when
-the partials have been taken away is averaged over the strikes of a key, for as long as they stand alone,
-and split into damped sinusoids by the matrix pencil method (Hua and Sarkar, 1990). Played by the same bank,
-they are modes like all others.
+Partials do not explain the beginning of a note. What they leave of it is averaged over the strikes of a key,
+for as long as they stand alone, and split into damped sinusoids by the matrix pencil method (Hua and Sarkar,
+1990). These are modes like all others, played by the same bank.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.key_modes import remainder
+from diffsynth.fitting.matrix_pencil import RANK
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.strikes import soundings
@@ -23,15 +24,15 @@ ALONE = 0.03  # s before a strike in which no other key may be struck
 SHARE = 0.2  # of all strikes, by weight, that must still stand alone where an attack ends
 MODES = 160  # per second of an attack, at most
 PENCIL = 0.2  # share of the attack in a row of the matrix pencil
-SLOWEST, FASTEST = 5.0, 1500.0  # 1/s; slower ones are the business of partials
-LOUDER = 4.0  # times the largest sample: what one mode may claim of the onset
-UNEXPLAINED = 0.7  # share of an attack's energy: modes that leave more than that fit noise
+SLOWEST, FASTEST = 5.0, 1500.0  # 1/s; slower ones belong to partials
+LOUDER = 4.0  # times the largest sample: highest amplitude of one mode at the onset
+UNEXPLAINED = 0.7  # share of an attack's energy: modes that leave more than that have fitted noise
 RIDGE = 1e-3  # keeps modes that nearly cancel each other from growing
 PolesAndAmplitudes = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 
 
 def add_attacks(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> Piano:
-    """The same piano with the modes of its attacks, as far as strikes that stand alone show them.
+    """The same piano with the modes of its attacks, where enough strikes stand alone.
 
     Args:
         piano: the modes of its partials.
@@ -74,7 +75,7 @@ def _collect(
     sums: NDArray[np.float64],
     weight: NDArray[np.float64],
 ) -> None:
-    """Add up what the partials leave of every strike while it stands alone, loud ones counting more."""
+    """Add up what the partials leave of every strike while it stands alone; loud strikes count more."""
     shortest, longest = round(SHORTEST * recording.rate), sums.shape[1]
     before = round(ALONE * recording.rate)
     notes = soundings(recording.events, len(recording.audio))
@@ -98,9 +99,9 @@ def _mean(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np
 def attack_modes(
     attack: NDArray[np.float64], loudest: float, rate: int, max_frequency: float
 ) -> PolesAndAmplitudes | None:
-    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it is mere noise.
+    """Poles (1/s) and amplitudes of an attack, [time] at velocity 64; None if it is only noise.
 
-    `loudest` is the gain of the loudest strike: what cannot be heard even then is left out.
+    `loudest` is the gain of the loudest strike: modes that cannot be heard even then are left out.
     """
     if not attack.any():
         return None
@@ -126,7 +127,8 @@ def attack_modes(
 def _poles(attack: NDArray[np.float64], modes: int) -> NDArray[np.complex128]:
     """Poles of a real signal, per sample, both of each conjugate pair."""
     rows = np.lib.stride_tricks.sliding_window_view(attack, int(PENCIL * len(attack)))
-    _, vectors = np.linalg.eigh(rows.T @ rows)
-    basis = vectors[:, -2 * modes :]
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    rank = int(np.count_nonzero(values > RANK * values[-1]))  # what is below is rounding
+    basis = vectors[:, -min(2 * modes, rank) :]
     ratios = np.linalg.eigvals(np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0])
     return np.log(np.where(np.abs(ratios) > 1e-6, ratios, 1e-6).astype(complex))

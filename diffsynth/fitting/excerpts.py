@@ -1,10 +1,10 @@
 """Which part of a corpus a piano is fitted to: bounded, however many hours there are.
 
-A corpus within the bound is taken whole. A longer one is cut into stretches of about a minute, where the
-fewest strings sound, and stretches are taken in the order of what they add, per second, to the strikes
-that keys still lack, until every key has enough or the bound is reached. A strike counts the less the
-more keys sound with it, and for as many strikes counts the longest that is heard by itself. Only events
-are read to decide, and only the audio that is taken. The same corpus gives the same stretches.
+A corpus within the bound is taken as a whole. A longer one is cut into stretches of about a minute, where
+the fewest keys sound. Then the stretch that adds most per second to the strikes that keys still lack is
+taken, again and again, until every key has enough or the bound is reached. A strike counts less if more keys
+sound with it; the longest note of a key that rings alone counts as several strikes. Only events are read for
+the choice, and audio only of what is taken. The same corpus gives the same stretches.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,11 @@ from diffsynth.midi.strikes import GRID, sounding_map, soundings
 from diffsynth.runs.files import read_json
 
 STRETCH = 60.0  # s
-AROUND = 10.0  # s before and after, in which the best place for a cut is looked for
+AROUND = 10.0  # s before and after, within which a cut is placed
 ENOUGH = 40.0  # strikes of a key, each by its worth
-LONGEST = 20.0  # strikes, the worth of the one of a key that rings longest by itself; others by their share
-BEGINNING = 0.25  # s after a strike that decide how much it is alone
+LONGEST = 20.0  # strikes, the worth of the longest note of a key that rings alone; others: their share
+BEGINNING = 0.25  # s after a strike in which other keys reduce its worth
+ALIKE = 1e-9  # relative: stretches that add as much but for rounding, of which the first is taken
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Stretch:
         strikes: [88] strikes that start in it, each by its worth.
         alone: [88] s for which the longest of them rings by itself.
 
-    A strike in whose beginning n keys sound at a time, itself included, counts 1 / n^2: it shows a share of
-    1 / n of what is heard, and the others are in the way of as much of it.
+    A strike in whose beginning n keys sound at a time, itself included, counts 1 / n^2: it is 1 / n of what
+    is heard, and of that the other keys cover all but 1 / n.
     """
 
     path: Path
@@ -54,7 +55,7 @@ class Stretch:
 
 
 def read_recordings(aligned: Path, minutes: float = np.inf, split: str = "train") -> list[Take]:
-    """Aligned performances of one split, or what to take of them if they are longer than `minutes`.
+    """Aligned performances of one split, or a choice of stretches if they are longer than `minutes`.
 
     Raises:
         UserError: there is none.
@@ -126,7 +127,7 @@ def _alone(notes: NDArray[np.void], sounding: NDArray[np.int64], rate: int) -> N
 
 
 def _cut_events(events: Events, begin: int, end: int) -> Events:
-    """Events from `begin` to `end`, counted from there, pedals being where they were."""
+    """Events from `begin` to `end`, positions counted from `begin`, with the pedals as they stand there."""
     before = events[(events["position"] < begin) & (events["kind"] == CONTROL)]
     pedals = [before[before["number"] == number][-1:] for number in PEDALS]
     part = events[(events["position"] >= begin) & (events["position"] < end)]
@@ -146,7 +147,7 @@ def choose(stretches: list[Stretch], limit: int) -> list[Stretch]:
     while left:
         worth = np.minimum(strikes[left], lacking) + np.maximum(alone[left] - longest, 0.0)
         gain = worth.sum(axis=1) / length[left]
-        best = left[int(np.argmax(gain))]
+        best = left[int(np.flatnonzero(gain >= (1 - ALIKE) * gain.max())[0])]
         if gain.max() == 0 or (chosen and length[chosen].sum() + length[best] > limit):
             break
         chosen.append(best)

@@ -1,16 +1,17 @@
 """Fitting a modal piano to aligned performances, in closed form.
 
-First, strikes are put where they sound (`diffsynth.fitting.strike_times`), and one law says how they
-change with velocity (`diffsynth.fitting.velocity_law`). Per key: tuning and stiffness from the spectrum
-of notes that ring alone; then every partial is followed through all notes of the key wherever no other
-note is in the way, the notes are averaged (loud ones count more), and the averaged envelope is split into
-modes. What was never heard is taken from the nearest keys that were. What the partials leave of the
-attacks becomes modes as well (`diffsynth.fitting.attack`), and whether strikes are voices of their own is
-asked (`diffsynth.fitting.sampled_voices`), and whether the pedal is heard
-(`diffsynth.fitting.pedal_noise`). What goes on longer than that gets slow modes
-(`diffsynth.fitting.aftersound`). At last everything is refined against the recordings as they are, all
-notes sounding together (`diffsynth.fitting.refine`), and keys that are hardly ever played take over
-the result (`diffsynth.fitting.rare_keys`).
+1. Strikes are moved to where they sound (`strike_times`), and one law says how they change with velocity
+   (`velocity_law`).
+2. Tuning and stiffness of every key, from the spectrum of notes that ring alone (`tuning`).
+3. Every partial is followed through all notes of its key, wherever no other note interferes
+   (`partial_tracking`); the notes are averaged, loud ones counting more; the averaged envelope is split into
+   modes (`matrix_pencil`). Partials that were never measured are taken from the nearest key.
+4. What the partials do not explain of the attacks becomes modes as well (`attack`).
+5. Is it a sampled instrument, every strike a voice of its own (`sampled_voices`)?
+6. Can the sustain pedal be heard (`pedal_noise`)?
+7. Slow modes for the ends of long notes (`aftersound`).
+8. All modes are refined against the recordings, all notes sounding together (`refine`).
+9. Keys that are rarely played take the refined modes of a neighbour (`rare_keys`).
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.config import Fit
 from diffsynth.errors import UserError
 from diffsynth.fitting.aftersound import add_aftersound
 from diffsynth.fitting.attack import add_attacks
+from diffsynth.fitting.config import Fit
 from diffsynth.fitting.matrix_pencil import Modes, fit_modes
 from diffsynth.fitting.partial_tracking import Track, find_conflicts, follow, window_length
 from diffsynth.fitting.pedal_noise import add_knocks
@@ -40,9 +41,9 @@ from diffsynth.piano.piano import QUIETEST, REFERENCE_VELOCITY, Piano
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
-SLOWEST = 15.0  # 1/s, of a damper: what real ones and sampled ones have at least, without a room
+SLOWEST = 15.0  # 1/s, lowest release of a key with a damper; reverberation hides how fast the string falls
 DAMPED = 67  # keys from the lowest that have dampers on any piano
-SOFTEST = 3e-5  # level at which a damper's effect can still be measured: one step of 16 bits
+SOFTEST = 3e-5  # lowest level at which a damper's effect can be measured: one step of 16 bits
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,9 @@ def _average(
 ) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
     """Envelope of a strike at velocity 64, averaged over notes, [frames, partials], and its weight.
 
-    Magnitudes are averaged as powers. Phases are averaged as they are: where they repeat from note
-    to note (a sampled piano) they are the phases, where they do not (a string still moving) they are
-    as good as any.
+    Magnitudes are averaged as powers, phases as complex numbers. Where phases repeat from note to note (a
+    sampled piano) the result is the right phase; where they do not (a string that still moves) it is
+    arbitrary.
     """
     shape = (max(len(track.values) for track in tracks), tracks[0].values.shape[1])
     total, power, weight = np.zeros(shape, np.complex128), np.zeros(shape), np.zeros(shape)
@@ -168,7 +169,7 @@ def _average(
 
 
 def _fill(keys: list[list[Modes | None]]) -> list[list[Modes | None]]:
-    """Give a partial that was not heard the modes of the same partial of the nearest key where it was.
+    """Give a partial that was not measured the modes of the same partial of the nearest key where it was.
 
     Modes are relative to the partial, so that they follow the tuning of the key that they are given to.
     """
@@ -206,7 +207,7 @@ def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
 def _release_slope(h: Heard, note: np.void, rate: int) -> float | None:
     """What its damper adds to the fall of one note, in 1/s of amplitude.
 
-    None if the note is too short or too soft to tell, or another note is in the way.
+    None if the note is too short or too soft to be measured, or another note interferes.
     """
     _, _, onset, damp, end = note.item()
     width, wait, audio = rate // 50, rate // 100, h.recording.audio
@@ -227,7 +228,7 @@ def _assemble(
     release: NDArray[np.float64],
     law: VelocityLaw,
 ) -> Piano:
-    """Put the modes of all keys in one list, leaving out what cannot be heard."""
+    """The modes of all keys in one list, without those too soft to be heard."""
     columns: list[tuple[int, float, float, complex]] = []
     for key, modes_of_key in enumerate(keys):
         loudest = (127 / REFERENCE_VELOCITY) ** law.exponents(key, partials[key])

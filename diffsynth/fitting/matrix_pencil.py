@@ -2,6 +2,10 @@
 
 A partial that beats or decays in two stages is two or three damped sinusoids close together. Their
 poles come from the matrix pencil method (Hua and Sarkar, 1990), their amplitudes from least squares.
+
+Products differ in their last bits from processor to processor. Where an envelope holds fewer modes than
+are looked for, the next one would be made of such bits: so a mode must stand out from rounding, and what
+is left of an envelope must be more than the ridge of the least squares leaves.
 """
 
 from collections.abc import Iterator
@@ -13,13 +17,15 @@ from numpy.typing import NDArray
 MAX_MODES = 3
 MIN_DECAY, MAX_DECAY = 0.05, 120.0  # 1/s
 WORTH = 0.7  # an additional mode must bring the squared residual below this share
-LOUDER = 3.0  # times the loudest frame: what a fit may claim of the onset, which no frame shows alone
+LOUDER = 3.0  # times the loudest frame: highest onset of a fit, which is extrapolated
 PENCIL = 24  # frames in a row of the matrix pencil
+EXPLAINED = 1e-7  # share of the squared envelope (-70 dB): no mode is added for the sake of less
+RANK = 1e-12  # of the largest eigenvalue, a squared singular value: below it there is rounding and no signal
 
 
 @dataclass(frozen=True)
 class Modes:
-    """Modes of one partial: frequency in Hz from the partial's, decay in 1/s, complex amplitude."""
+    """Modes of one partial: offset from its frequency in Hz, decay in 1/s, complex amplitude."""
 
     offset: NDArray[np.float64]
     decay: NDArray[np.float64]
@@ -36,18 +42,21 @@ def fit_modes(
     """Fit one to three modes to the envelope of a partial.
 
     Args:
-        envelope: [frames] windowed Fourier sums at the partial's frequency, turned back to the onset;
+        envelope: [frames] windowed Fourier sums at the partial's frequency, phases relative to the onset;
             frame i starts i * step seconds after the onset. NaN where unknown.
         weight: [frames] how much each frame counts in the amplitudes.
         step: seconds between frames.
-        window: the analysis window, whose effect on a decaying mode is taken out.
+        window: the analysis window, whose effect on a decaying mode is compensated.
         rate: samples per second of the window.
     """
     known = np.isfinite(envelope)
     run = envelope[_longest_run(known)]
     single = _single_pole(run, step)
     best, best_error = _solve(envelope, weight, known, single, step, window, rate)
+    explained = EXPLAINED * float(weight[known] @ np.abs(envelope[known]) ** 2)
     for poles in _pencil(run, step):
+        if best_error < explained:
+            break
         poles = _plausible(poles, step)
         if not len(poles):
             continue
@@ -69,7 +78,7 @@ def _solve(
     window: NDArray[np.float64],
     rate: int,
 ) -> tuple[Modes, float]:
-    """Amplitudes of modes with known poles, the window's effect taken out, and the squared error."""
+    """Amplitudes of modes with known poles, the window compensated, and the squared error."""
     amplitude, error = _amplitudes(envelope, weight, known, poles, step)
     return Modes(poles.imag / (2 * np.pi), -poles.real, amplitude / window_effect(poles, window, rate)), error
 
@@ -77,13 +86,13 @@ def _solve(
 def window_effect(
     poles: NDArray[np.complex128], window: NDArray[np.float64], rate: int
 ) -> NDArray[np.complex128]:
-    """Factor by which a windowed sum from its start on sees modes with poles in 1/s."""
+    """Factor from the amplitude of modes (poles in 1/s) at the start of a window to their windowed sum."""
     turns = np.exp(np.outer(np.arange(len(window)) / rate, poles))
     return np.asarray((window[:, None] * turns).sum(axis=0) / window.sum())
 
 
 def _believable(modes: Modes, seen: NDArray[np.complex128]) -> bool:
-    """Whether the onset that the modes imply is not far above what was seen after it."""
+    """Whether the onset that the modes imply is not far above what was measured after it."""
     return float(np.abs(modes.amplitude).max()) < LOUDER * float(np.abs(seen).max())
 
 
@@ -109,19 +118,21 @@ def _pencil(envelope: NDArray[np.complex128], step: float) -> Iterator[NDArray[n
 def poles_of(
     envelope: NDArray[np.complex128], order: int, longest: int, step: float
 ) -> NDArray[np.complex128]:
-    """So many poles in 1/s of a signal by the matrix pencil method, none if it is too short.
+    """So many poles in 1/s of a signal by the matrix pencil method; none if it is too short or has fewer.
 
     Args:
         envelope: [frames].
-        order: how many.
-        longest: frames in a row of the pencil, at most.
+        order: number of poles.
+        longest: largest number of frames in a row of the pencil.
         step: seconds between frames.
     """
     columns = min(len(envelope) // 2, longest)
     if columns < max(4, 2 * order):
         return np.zeros(0, dtype=np.complex128)
     hankel = np.lib.stride_tricks.sliding_window_view(envelope, columns)
-    _, vectors = np.linalg.eigh(hankel.T @ hankel.conj())
+    values, vectors = np.linalg.eigh(hankel.T @ hankel.conj())
+    if values[-order] <= RANK * values[-1]:
+        return np.zeros(0, dtype=np.complex128)
     basis = vectors[:, -order:]
     turn = np.linalg.lstsq(basis[:-1], basis[1:], rcond=None)[0]
     ratios = np.linalg.eigvals(turn).astype(np.complex128)

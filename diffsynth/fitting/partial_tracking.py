@@ -1,7 +1,7 @@
 """Measuring partials of single notes in polyphonic recordings.
 
 A partial is followed by a windowed Fourier sum at its frequency, wherever no other sounding note
-has a partial nearby. Everything counts in samples of the aligned audio.
+has a partial nearby. Times are in samples of the aligned audio.
 """
 
 from collections.abc import Iterable
@@ -27,8 +27,8 @@ class Track:
 
     Attributes:
         velocity: of the strike.
-        values: [frames, partials] complex amplitude of the windowed partial, turned back to the
-            onset, NaN where another note is in the way.
+        values: [frames, partials] complex amplitude of the windowed partial, phases relative to the
+            onset, NaN where another note interferes.
     """
 
     velocity: int
@@ -51,7 +51,7 @@ def follow(
         frequencies: [partials] Hz.
         conflicts: [partials, 88] whether a key has a partial too close to this one.
         sounds: map of sounding keys.
-        longest: frames after the onset to look at.
+        longest: largest number of frames after the onset.
     """
     key, velocity, onset, _, end = note.item()
     size = window_length(key, recording.rate)

@@ -1,8 +1,9 @@
-"""The knock of the sustain pedal: modes of its fall and of its rise, at any frequency.
+"""The noise of the sustain pedal: modes of its fall and of its rise, at any frequency.
 
-As for attacks (`diffsynth.fitting.attack`), what keys do not explain is averaged, here over the moves of
-the pedal that no strike hides, and split into damped sinusoids. A pedal that cannot be heard has an average
-as well, that of what is left of the music: so half of the moves must confirm what the others say.
+As for attacks (`diffsynth.fitting.attack`), what keys do not explain is averaged, here over the movements of
+the pedal that no strike covers, and split into damped sinusoids. Where the pedal cannot be heard this
+average holds only remains of the music. So modes are fitted to half of the movements and must explain the
+other half.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.fitting.attack import LONGEST, SHORTEST, PolesAndAmplitudes, attack_modes, with_modes
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.key_modes import remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.dampers import PEDAL_FALLS, PEDAL_RISES, Dampers
 from diffsynth.midi.events import NOTE_ON
 from diffsynth.piano.piano import Piano
 
-FEWEST = 16  # moves that tell anything
-WORTH = 0.97  # share of the energy of moves held out that a knock must bring it below
+FEWEST = 16  # movements that are needed
+WORTH = 0.97  # the modes must bring the energy of movements held out below this share
 
 
 def add_knocks(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> Piano:
-    """The same piano with the modes of the pedal's knocks, as far as moves that stand alone show them.
+    """The same piano with the modes of the pedal's noise, where movements held out confirm it.
 
     Args:
         piano: the modes of its keys.
@@ -43,7 +45,7 @@ def add_knocks(piano: Piano, recordings: Sequence[Take], max_frequency: float) -
 
 
 def _moves(recording: Take, rest: NDArray[np.float32], source: int) -> Iterator[NDArray[np.float32]]:
-    """What is left after every move of the pedal, until something else happens."""
+    """What is left after every movement of the pedal, until something else happens."""
     shortest, longest = (round(seconds * recording.rate) for seconds in (SHORTEST, LONGEST))
     events, actions = recording.events, list(Dampers(knocks=True).actions(recording.events))
     moves = [position for position, what, key, _ in actions if what == "strike" and key >= PEDAL_FALLS]
@@ -61,7 +63,7 @@ def _moves(recording: Take, rest: NDArray[np.float32], source: int) -> Iterator[
 def _knock(
     parts: Sequence[NDArray[np.float32]], rate: int, max_frequency: float
 ) -> PolesAndAmplitudes | None:
-    """Modes of the mean of some moves, if they can be heard."""
+    """Modes of the mean of some movements, if they can be heard."""
     if len(parts) < FEWEST:
         return None
     half = attack_modes(_mean(parts[::2]), 1.0, rate, max_frequency)
@@ -76,7 +78,7 @@ def _knock(
 
 
 def _mean(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Mean over the moves, for as long as half of them stand alone."""
+    """Mean over the movements, for as long as half of them stand alone."""
     length = int(np.median([len(part) for part in parts]))
     total, count = np.zeros((2, length))
     for part in parts:

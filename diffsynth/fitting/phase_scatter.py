@@ -1,25 +1,28 @@
 """Phases that do not repeat from strike to strike.
 
-A sampled instrument starts every partial at the same phase. A real string may still be moving, and
-hammers, keys and labels are late by a millisecond or two, half a turn at 500 Hz: an average of such
-notes cancels, and least squares would call them soft. So where the phase of a partial scatters from
-strike to strike, every strike may turn it (all modes of the partial together, so that they beat as
-before), and only what is common to the strikes, magnitudes and decays, is fitted.
+A sampled instrument starts every partial at the same phase. A real string may still move when it is struck,
+and hammers, keys and labels are late by a millisecond or two, which is half a period at 500 Hz. An average
+of such notes cancels, and least squares would find amplitudes that are too small. So where the phase of a
+partial scatters from strike to strike, each strike has a phase of its own (for all modes of the partial
+together, so that they beat as before), and only what strikes have in common, magnitudes and decays, is
+fitted.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.fitting.strokes import KeyModes, whole
+from diffsynth.fitting.key_modes import KeyModes
+from diffsynth.fitting.strokes import whole
 from diffsynth.midi.pitches import equal_tempered
 
-REPEATS = 0.6  # length of the mean of the strikes' phases, weighted, from which on they count as repeating
-CLEAR = 4.0  # times the power that noise alone would have: a phase that can be seen
+REPEATS = 0.6  # length of the weighted mean of the strikes' unit phases, above which phases repeat
+CLEAR = 4.0  # times the power of noise alone, above which a phase can be measured
+NOTHING = 1e-6  # of a partial's energy in a stroke: what is seen of it below that has no phase
 APART = 0.4  # of the fundamental, between modes of different partials
 
 
 def partials_of(frequency: NDArray[np.float64], key: int) -> NDArray[np.int64]:
-    """[p] number of the partial that each mode belongs to: modes with no gap between them are one."""
+    """[p] number of the partial that each mode belongs to; a gap in frequency separates partials."""
     order = np.argsort(frequency, kind="stable")
     gaps = np.diff(frequency[order], prepend=frequency[order[:1]]) > APART * equal_tempered(key)
     group = np.empty(len(frequency), dtype=np.int64)
@@ -35,13 +38,13 @@ def find_turns(
     noise: NDArray[np.float64],
     telling: NDArray[np.int64],
 ) -> NDArray[np.complex128]:
-    """[n, p] unit factors by which strikes turn modes, given those that `modes` was made with.
+    """[n, p] unit factors of the phases of modes in every strike, given those that `modes` was made with.
 
     Args:
         modes: of a key over all of its strokes.
         amplitude: [p] of them.
-        partial: [p] which of them turn together, as `partials_of` says.
-        rest: what is left of all recordings after these modes and all others.
+        partial: [p] number of the partial of each mode, from `partials_of`; its modes turn together.
+        rest: what all modes of all keys leave of the recordings.
         noise: [p] power of that around each mode, as the variance of white noise.
         telling: strikes that tell whether phases repeat.
     """
@@ -51,12 +54,11 @@ def find_turns(
     energy = _energies(modes, amplitude, together)
     seen = (plain * amplitude.conj()) @ together + energy / 2  # a real signal has half the energy
     total = seen * (modes.turn @ (together / together.sum(axis=0)))
-    length = np.abs(total).sum(axis=0)
     told = total[telling]
     repeats = np.abs(told.sum(axis=0)) > REPEATS * np.abs(told).sum(axis=0)
     floor = energy.sum(axis=0) * (noise @ together) / together.sum(axis=0)
     clear = (np.abs(seen) ** 2).sum(axis=0) > CLEAR * floor
-    turn = np.where(length > 0, total / np.maximum(np.abs(total), 1e-300), 1.0)
+    turn = np.where(np.abs(total) > NOTHING * energy, total / np.maximum(np.abs(total), 1e-300), 1.0)
     turn[:, repeats | ~clear] = 1.0
     return turn[:, partial]
 

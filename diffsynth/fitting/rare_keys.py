@@ -1,7 +1,7 @@
-"""Keys too rare to be refined: they take the refined sound of the nearest key that is not.
+"""Keys that are struck too rarely to be refined take the modes of the nearest key that was refined.
 
-Keys never played were filled before, but from keys that were not refined yet. Partials follow the
-pitch of the key that they are given to; the modes of attacks, knocks of hammer and case, stay.
+Keys that were never played had modes already, but from keys before refinement. The frequencies of partials
+are moved to the pitch of the new key; the modes of attacks, the knock of hammer and case, are not moved.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.fitting.key_modes import modes_of, remainder
 from diffsynth.fitting.matrix_pencil import MAX_DECAY
 from diffsynth.fitting.refine import FOLD
-from diffsynth.fitting.strokes import Strokes, energy, find_strokes, modes_of, remainder, whole
+from diffsynth.fitting.strokes import Strokes, energy, find_strokes, whole
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import equal_tempered
 from diffsynth.piano.piano import Piano
 
-CLOSE = 0.035  # of equal temperament, as far as the ratio of two keys is believed: 60 cents
+CLOSE = 0.035  # largest deviation of the ratio of two keys from equal temperament: 60 cents
+BETTER = 1e-4  # of what its own modes leave: by so much less those taken must leave
 Modes = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.complex128]]
 
 
@@ -49,12 +51,16 @@ def fill_unheard(piano: Piano, recordings: Sequence[Take], max_frequency: float)
 def _explains(
     piano: Piano, taken: Piano, key: int, strokes: Strokes, rest: list[NDArray[np.float32]], rate: int
 ) -> bool:
-    """Whether the modes taken leave no more of the strikes of a key; `rest` is what its own leave."""
+    """Whether the modes taken leave clearly less of the strikes of a key; `rest` is what its own leave.
+
+    A key without strikes takes them.
+    """
     left = [audio.copy() for audio in rest] if len(strokes.velocity) else rest
     modes_of(piano, key, strokes, rate).add(piano.amplitude[piano.key == key], left)
     modes_of(taken, key, strokes, rate).add(-taken.amplitude[taken.key == key], left)
     strikes = whole(strokes, np.arange(len(strokes.velocity)))
-    return bool(energy(left, strokes, strikes).sum() <= energy(rest, strokes, strikes).sum())
+    own = float(energy(rest, strokes, strikes).sum())
+    return bool(energy(left, strokes, strikes).sum() <= (1 - BETTER) * own)
 
 
 def _take(piano: Piano, key: int, source: int, max_frequency: float) -> Piano:
@@ -67,7 +73,7 @@ def _take(piano: Piano, key: int, source: int, max_frequency: float) -> Piano:
 
 
 def _sound(piano: Piano, key: int, source: int, max_frequency: float) -> Modes:
-    """Modes of a key, taken from another."""
+    """Modes for a key, taken from another one."""
     from_ = np.flatnonzero(piano.key == source)
     frequency, decay = piano.frequency[from_], piano.decay[from_]
     frequency = frequency * np.where(decay <= MAX_DECAY, _interval(piano, key, source), 1.0)

@@ -2,16 +2,16 @@
 
 Every key in turn is fitted to what the other keys leave (backfitting): its amplitudes a by linear least
 squares, then its poles p as well, by Gauss-Newton steps, for the derivative of a z^t by p is t a z^t.
-All products of modes are geometric series (`diffsynth.fitting.strokes`), so a step costs one
+All products of modes are geometric series (`diffsynth.fitting.key_modes`), so a step costs one
 projection of what is left and one system of equations, however long the recordings.
 
-The softer what is left of a piece of a stroke, the more that piece counts, or else the ends of
-notes would be nobody's business.
+Strokes are cut into pieces by age. The softer what is left of a piece, the more the piece counts: a plain
+sum of squares would ignore the ends of notes.
 
-Two things keep a step from doing harm. A prior holds amplitudes and poles near where they are, the more
-so the louder what is left is around a mode's frequency: where nothing can be learned, nothing moves. And
-a step must explain strikes that it was not fitted to, every `FOLD`th of a key, others in every pass.
-Phases that do not repeat from strike to strike are left to each strike (`diffsynth.fitting.phase_scatter`).
+Two things keep a step from doing harm. A prior holds amplitudes and poles near their values, the more so the
+louder the unexplained sound is around a mode's frequency; where nothing can be measured, nothing moves. And a
+step must also explain strikes that it was not fitted to, every `FOLD`th of a key, others in every pass. Where
+phases do not repeat from strike to strike, each strike has its own (`diffsynth.fitting.phase_scatter`).
 """
 
 from collections.abc import Sequence
@@ -21,33 +21,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.fitting.key_modes import KeyModes, modes_of, remainder
 from diffsynth.fitting.matrix_pencil import MIN_DECAY
 from diffsynth.fitting.phase_scatter import find_turns, partials_of
-from diffsynth.fitting.strokes import (
-    KeyModes,
-    Pieces,
-    Strokes,
-    energy,
-    find_strokes,
-    modes_of,
-    remainder,
-)
+from diffsynth.fitting.strokes import Pieces, Strokes, energy, find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.piano.piano import Piano
 
-FOLD = 4  # every fourth strike of a key tells whether the others were understood
+FOLD = 4  # every fourth strike of a key is held out, and must confirm a step
 SHORTEST = 0.03  # s that a stroke must last to count
 MOST = 240  # strokes of a key that count, the loudest and longest
 AGES = (0.0, 0.1, 0.3, 1.0, 3.0, 9.0)  # s from the onset, where strokes are cut
-BEGINNING = 0.15  # s of a stroke that tell whether it sounds as the piano says
-ALIKE = 0.4  # correlation of both from which on it does
-ENOUGH = 2 * FOLD  # strokes, or all count
-FAINT = 1e-9  # power, one step of 16 bits: what is left below it is as good as nothing
+BEGINNING = 0.15  # s of a stroke that decide whether it sounds as the piano says
+ALIKE = 0.4  # lowest correlation of the two at which it does
+ENOUGH = 2 * FOLD  # strokes that must do so; with fewer of them all count
+FAINT = 1e-9  # power, one step of 16 bits: less than that counts as fully explained
 SPREAD = 2.0  # times its amplitude: how far the prior lets an amplitude go
 WANDER, DRIFT = 0.3, 0.5  # share of its decay, and 1/s: how far the prior lets a pole go
 LIMIT = 2.0  # times that: how far one step may go
-STEPS = (1.0, 0.4, 0.15)  # shares of a step that are tried in turn: in poles nothing is linear
+STEPS = (1.0, 0.4, 0.15)  # shares of a step that are tried in turn, because sound is not linear in the poles
 FASTEST = 120.0  # 1/s; the poles of attacks, which decay faster, stay
+BETTER = 1e-5  # of the energy that is left: a step must leave less by so much, as rounding never does
 RIDGE = 1e-5  # of a mode's energy, keeps modes that nearly cancel each other from growing
 FFT = 4096  # samples, of the spectrum of what is left
 SMOOTH = 33  # bins
@@ -130,7 +124,7 @@ def _turn(
     noise: Real,
     rate: int,
 ) -> Complex:
-    """By which strikes turn the modes of a key now; `rest` is kept up to date."""
+    """The phases by which strikes turn the modes of a key now; `rest` is kept up to date."""
     mine = piano.key == key
     modes, amplitude = modes_of(piano, key, strokes, rate, turn), piano.amplitude[mine]
     found = find_turns(modes, amplitude, partials_of(piano.frequency[mine], key), rest, noise, chosen)
@@ -167,7 +161,7 @@ def _move(piano: Piano, problem: KeyProblem) -> Piano:
         new = problem.modes(moved)
         new.add(-moved.amplitude[mine], problem.rest)
         moved = _level(moved, problem)
-        if all(now < then for now, then in zip(problem.energies(), before, strict=True)):
+        if all(now < (1 - BETTER) * then for now, then in zip(problem.energies(), before, strict=True)):
             return moved
         new.add(moved.amplitude[mine], problem.rest)
         modes.add(-amplitude, problem.rest)
@@ -268,10 +262,10 @@ def _coherent(
 def _pieces(
     strokes: Strokes, chosen: NDArray[np.int64], rest: Sequence[NDArray[np.float32]], rate: int
 ) -> Pieces:
-    """Strokes cut by age, each piece weighted by how much less is left of it than elsewhere.
+    """Strokes cut by age; each piece is weighted by how much less is left of it than in the mean.
 
-    By the root of the ratio of powers: by the ratio itself, soft ends would count as much as loud
-    beginnings; without it, not at all.
+    The weight is the root of the ratio of powers. With the ratio itself, soft ends would count as much as
+    loud beginnings; without a weight, they would hardly count.
     """
     edges = np.round(np.array([*AGES, np.inf]) * rate)
     last = np.minimum(strokes.free[chosen][:, None], edges[1:])

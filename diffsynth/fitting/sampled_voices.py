@@ -1,7 +1,8 @@
-"""Whether an instrument is a sampler, in which every strike is a voice of its own.
+"""Whether a piano is a sampled instrument, in which every strike is a voice of its own.
 
-Keys that are struck again while a pedal holds them tell: once the pedal rises under a finger, strings
-go on as they are, but of a sampler's voices only the last is left (`diffsynth.midi.dampers`).
+Keys that are struck again while a pedal holds them show it. When the pedal rises and a finger still holds
+the key, real strings ring on, but in a sampled instrument all voices but the last one end
+(`diffsynth.midi.dampers`).
 """
 
 from collections.abc import Sequence
@@ -10,28 +11,30 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.key_modes import remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.piano.piano import Piano
 
-EXPLAINED = 0.5  # share of the energy that may be left where both differ, or nothing is known of it
+BETTER = 1e-4  # of what strings leave: a sampled instrument must leave that much less, more than rounding
+EXPLAINED = 0.5  # largest share of the energy that may be left where both differ; else nothing can be told
 
 
 def find_sampled(piano: Piano, recordings: Sequence[Take]) -> Piano:
-    """The piano as a sampler if that explains the recordings better, else as strings.
+    """The piano as a sampled instrument if that explains the recordings clearly better, else as strings.
 
-    Samples count by how much both differ there, and a piano that does not explain what is heard says
-    nothing: it is always nearer to a recording that it does not know when it plays less.
+    Samples count by how much the two differ there. A piano that does not explain what is heard decides
+    nothing: whatever plays less is nearer to a recording that it does not know.
     """
-    strings, sampler = (replace(piano, sampled=sampled) for sampled in (False, True))
-    left = [remainder(either, recordings, find_strokes(recordings, either)) for either in (strings, sampler)]
-    heard, as_strings, as_sampler = np.zeros(3)
+    strings, voices = (replace(piano, sampled=sampled) for sampled in (False, True))
+    left = [remainder(either, recordings, find_strokes(recordings, either)) for either in (strings, voices)]
+    heard, as_strings, as_voices = np.zeros(3)
     for recording, one, other in zip(recordings, *left, strict=True):
         weight = (one - other) ** 2
         heard += _energy(recording.audio, weight)
         as_strings += _energy(one, weight)
-        as_sampler += _energy(other, weight)
-    return sampler if as_sampler < min(as_strings, EXPLAINED * heard) else strings
+        as_voices += _energy(other, weight)
+    return voices if as_voices < min((1 - BETTER) * as_strings, EXPLAINED * heard) else strings
 
 
 def _energy(audio: NDArray[np.float32], weight: NDArray[np.float32]) -> float:

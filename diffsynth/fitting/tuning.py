@@ -68,7 +68,7 @@ def _spectrum_alone(
 
 
 def _longest_free(busy: NDArray[np.bool_], begin: int, end: int) -> tuple[int, int]:
-    """The longest stretch of [begin, end) in which nothing else sounds."""
+    """The longest part of [begin, end) in which nothing else sounds."""
     steps = np.concatenate([[True], busy[begin // GRID : end // GRID], [True]])
     edges = np.flatnonzero(steps)
     longest = int(np.argmax(np.diff(edges)))
@@ -77,7 +77,7 @@ def _longest_free(busy: NDArray[np.bool_], begin: int, end: int) -> tuple[int, i
 
 
 def _fit_string(spectrum: NDArray[np.float64], key: int, rate: int) -> tuple[float, float]:
-    """Fundamental and stiffness of one key: peaks are followed upward, the string refitted each time."""
+    """Fundamental and stiffness of one key: peaks are followed upward, with a new fit after each of them."""
     nominal = float(equal_tempered(key))
     fundamental, stiffness = nominal, float(np.exp(TYPICAL_STIFFNESS[key]))
     peaks: list[tuple[int, float, float]] = []
@@ -98,7 +98,7 @@ def _fit_string(spectrum: NDArray[np.float64], key: int, rate: int) -> tuple[flo
 
 
 def _refit(peaks: list[tuple[int, float, float]], nominal: float, typical: float) -> tuple[float, float]:
-    """Weighted least squares of (f / k)^2 = f0^2 + f0^2 B k^2, held near what pianos do."""
+    """Weighted least squares of (f / k)^2 = f0^2 + f0^2 B k^2, limited to values typical of pianos."""
     k, frequency, weight = (np.array(column, dtype=float) for column in zip(*peaks, strict=True))
     ratio = (frequency / k / nominal) ** 2
     weight = np.sqrt(weight) * k  # a high partial says more about f0 for the same error in Hz

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, to_install
 from diffsynth.live.clock import Clock, now
 from diffsynth.live.ring import Tap
 
@@ -153,7 +153,7 @@ def _library() -> Any:
     try:
         import sounddevice
     except ImportError as error:
-        raise UserError("sound cards need sounddevice: pip install 'diffsynth[live]'") from error
+        raise UserError(f"sound cards need sounddevice: {to_install('live')}") from error
     except OSError as error:
         raise UserError("there is no PortAudio library: apt-get install libportaudio2") from error
     return sounddevice

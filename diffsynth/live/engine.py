@@ -13,6 +13,7 @@ from diffsynth.live.sinks import POLL
 from diffsynth.live.sources import Source
 from diffsynth.live.upsampling import Upsampler
 from diffsynth.midi.events import SAMPLE_EVENT, Events
+from diffsynth.synthesis.fading import Fading
 from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer
 
 WARM_UP = 8  # blocks played before the sound starts
@@ -47,6 +48,7 @@ class Engine:
         self._block, self._rate = synthesizer.block, synthesizer.rate
         self._upsample = Upsampler(factor, self._block)
         self._factor = factor
+        self._fading = Fading(synthesizer.rate)
         self._stop = threading.Event()
         self._abandoned = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -93,15 +95,22 @@ class Engine:
         events["position"] -= begin
         self._play(events)
 
+    @property
+    def over(self) -> bool:
+        """Whether the source has ended, and its sound has died away."""
+        return self._source.ended(self.window) and self._fading.silent
+
     def _play(self, events: Events) -> None:
         begin = now()
-        audio = self._upsample(self._synthesizer.process(events))
+        sound = self._synthesizer.process(events)
+        self._fading.add(sound, len(events))
+        audio = self._upsample(sound)
         self.meter.add((now() - begin) * self._rate / self._block)
         self._ring.write(audio)
 
     def _run(self) -> None:
         try:
-            while self._wait() and not self._source.ended(self.window):
+            while self._wait() and not self.over:
                 self.advance()
             self._release()
         except BaseException as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, to_install
 from diffsynth.live.inbox import Inbox
 
 CLIENT = "diffsynth"
@@ -140,5 +140,5 @@ def _library() -> Any:
     try:
         import rtmidi
     except ImportError as error:
-        raise UserError("MIDI ports need python-rtmidi: pip install 'diffsynth[live]'") from error
+        raise UserError(f"MIDI ports need python-rtmidi: {to_install('live')}") from error
     return rtmidi

@@ -6,7 +6,6 @@ import numpy as np
 
 from diffsynth.live.clock import Clock
 from diffsynth.midi.events import Events, to_samples
-from diffsynth.synthesis.synthesizer import length_of
 
 
 class Source(Protocol):
@@ -17,7 +16,7 @@ class Source(Protocol):
         ...
 
     def ended(self, position: int) -> bool:
-        """Whether nothing sounds or comes any more from `position` on."""
+        """Whether nothing comes any more from `position` on."""
         ...
 
     def failure(self) -> str | None:
@@ -41,7 +40,7 @@ class FileSource:
     def __init__(self, events: Events, rate: int, begin: int) -> None:
         self._events = to_samples(events, rate)
         self._events["position"] += begin
-        self._end = begin + length_of(events, rate)
+        self._end = int(self._events["position"].max(initial=begin)) + 1
         self._next = 0
 
     def take(self, end: int, clock: Clock) -> Events:  # noqa: ARG002

@@ -1,8 +1,8 @@
 """Dampers: turns note and pedal events into strikes and damper falls of keys.
 
-Where every strike is a voice of its own, as in a sampler, there is one action more: a voice that only a
-pedal held ends when the pedal rises, though a finger may hold a later strike of the same key. A string
-has one damper, and goes on. Where the moves of the sustain pedal are heard they count as strikes.
+In a sampled instrument every strike is a voice of its own, and there is one more action: a voice that only a
+pedal holds ends when the pedal rises, even if a finger holds a later strike of the same key. A real string
+has one damper and rings on. Where movements of the sustain pedal can be heard, they count as strikes.
 """
 
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ class Dampers:
         return True
 
     def _renews(self, key: int) -> bool:
-        """Whether of a sampler's key nothing but the last strike, under the finger, is held."""
+        """Whether of a key of a sampled instrument only the last strike is held, by the finger."""
         return bool(self.sampled and self.finger[key] and not self._pedal_holds(key))
 
     def _pedal_holds(self, key: int) -> bool:

@@ -1,23 +1,22 @@
-"""How a strike meets what still rings of its key, when nobody knows its moment to a millisecond.
+"""How a strike adds to the older sound of its key, when its moment is not known to a millisecond.
 
-MIDI takes a millisecond for a note, FluidSynth hears events every 1.3 ms, a hammer comes when it comes: a
-whole period at 1 kHz. How a partial of a strike interferes with what older strikes have left of it is then
-chance, and the exact sum is as wrong as any. What can be expected is a power: of two sounds A and B of
-frequency f, whose moments scatter normally with standard deviation s,
+A MIDI file gives the moment of a strike to about a millisecond, FluidSynth rounds it to 1.3 ms: a whole
+period at 1 kHz. Whether a partial of the strike adds to the older sound of that partial or cancels it is
+then random. Its expected power is known. For two sounds A and B of frequency f, whose moments scatter
+normally with standard deviation s, it is
 
     |A|^2 + |B|^2 + 2 c Re(A conj(B)),    c = exp(-(2 pi f s)^2),
 
-the exact sum in the bass, and the sum of powers above some hundred Hz. So with every strike the older
-sound of each partial is turned and scaled to where both together have that power, in the phase of their
-exact sum. That changes its sum by sqrt(2) times the softer of both at most, so that nothing clicks.
+which is that of the exact sum in the bass, and the sum of both powers above some hundred Hz. So at every
+strike the older sound of each partial is turned and scaled such that both together have this power, and the
+phase of their exact sum. This changes the sum by at most sqrt(2) times the softer of both, so nothing clicks.
 
-The power is right when both meet, a frame after the strike. Where modes of a partial beat or decay apart it
-is lower later, by some tenths of a dB mostly, for a loud strike takes from older sound that may outlast it.
-Two strikes at the very same moment count as two by chance, too. What a damper has fallen on goes on
-as it is.
+The power is right a frame after the strike. Later it is lower where modes of a partial beat or decay at
+different rates, mostly by some tenths of a dB: a loud strike reduces older sound that may last longer.
+Two strikes at the very same moment are treated in the same way. Sound that is damped already is not changed.
 
-Fitting and training keep the exact sum: there labels say when strikes sound, and a network would learn
-chance.
+Fitting and training use the exact sum: there the labels say when strikes sound, and with the expected power
+a network would learn what is random.
 """
 
 import numpy as np
@@ -26,12 +25,12 @@ from numpy.typing import NDArray
 from diffsynth.piano.piano import Piano
 
 BESIDE = 4.0  # Hz, the widest gap between neighbouring modes of one partial, which are turned together
-NOTHING = 1e-9  # amplitude (-180 dB) below which there is nothing to meet
+NOTHING = 1e-9  # amplitude (-180 dB) below which a sound counts as silent
 Complex = NDArray[np.complex128]
 
 
 class Interference:
-    """The partials of one key, and what chance makes of their older sound.
+    """The partials of one key, and how a strike changes their older sound.
 
     Args:
         piano: with its `jitter`.
@@ -48,14 +47,14 @@ class Interference:
         self._coherence = np.exp(-((2 * np.pi * mean * piano.jitter) ** 2))
 
     def change(self, older: NDArray[np.complex64], strike: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """What to add to the older sound, so that each partial gets the power to be expected.
+        """What to add to the older sound, so that each partial gets its expected power.
 
         Args:
-            older: [modes of the key] what rings, full scale 1.
-            strike: [modes of the key] what is struck, at the same moment.
+            older: [modes of the key] amplitudes of what rings, full scale 1.
+            strike: [modes of the key] amplitudes of the new strike, at the same moment.
 
         Returns:
-            [modes of the key] change of `older` at that moment: it times one factor for each partial.
+            [modes of the key] change at that moment: `older` times one factor for each partial.
         """
         a, b = self._sums(older), self._sums(strike)
         together = a + b

@@ -1,15 +1,14 @@
-"""The bank of modes: plays a `Piano` frame by frame, at a cost that does not depend on what sounds.
+"""The bank of modes: plays a `Piano` frame by frame. Its cost does not depend on how many keys sound.
 
-Every mode is a complex amplitude a that turns and decays by a constant factor per sample, so one
-frame of audio is Re(a @ z ** [0 .. frame - 1]): a product with a table that never changes. Gains,
-and the faster decay of strings whose damper is down, are linear ramps over a frame: two such
-products, one fading out while the other fades in. Positions of strikes are exact to the sample;
-dampers fall at the nearest frame border.
+Every mode has a complex amplitude a, which is multiplied by a constant z in every sample. So one frame of
+audio is Re(a @ z ** [0 .. frame - 1]), a product with a fixed table. Gains, and the faster decay of damped
+strings, are linear ramps over a frame: two such products are cross-faded. Strikes are exact to the sample;
+dampers fall at the nearest frame border. The equations are in docs/method.md, section 1.
 
-Between events the amplitudes at all frame borders of a block are known at once: the first one times
-powers of a constant. An event then changes the modes of its key from its border on; what a strike makes of
-the older sound of its key is decided by `diffsynth.piano.interference`. What the last strike
-of a key has come to is known as well, from its age; the rest of a sampler's key is what older voices left.
+Without events the amplitudes at all frame borders of a block are the first one times powers of a constant.
+An event then changes the modes of its key from its border on. How a strike changes the older sound of its
+key is decided by `diffsynth.piano.interference`. In a sampled instrument the contribution of the last strike
+of a key follows from its age; all else that its modes hold comes from older strikes.
 """
 
 from collections.abc import Sequence
@@ -24,28 +23,28 @@ from diffsynth.midi.events import PEDALS, Events
 from diffsynth.piano.interference import Interference
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 
-SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to nothing, so that no denormals remain
+SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to 0, so that no denormal numbers remain
 
 
 @dataclass(frozen=True)
 class Strike:
-    """A hammer that hits the strings of one key within a block."""
+    """A strike of one key within a block."""
 
     frame: int
     offset: int  # samples after the start of the frame
-    key: int  # 0 to 87, or a move of the pedal (`diffsynth.midi.dampers`)
+    key: int  # 0 to 87, or a movement of the pedal (`diffsynth.midi.dampers`)
     velocity: int
     modes: slice
-    amplitude: NDArray[np.complex64]  # [modes of the key], with what changes of their older sound
+    amplitude: NDArray[np.complex64]  # [modes of the key], the change of their older sound included
 
 
 @dataclass(frozen=True)
 class Excitation:
-    """Modes over one block of f frames; the audio that they make is decided by gains (`play`).
+    """Modes over one block of f frames; `play` makes audio of them and of gains.
 
     Attributes:
         border: [f + 1, p] amplitude of the modes at the frame borders, strikes before them included.
-        late: [f, p] amplitude at the start of each frame, less what dampers take away during it.
+        late: [f, p] amplitude at the start of each frame, reduced by what dampers take away during the frame.
         pedals: [f, 3] positions of `diffsynth.midi.events.PEDALS` at the end of each frame, 0 to 127.
         strikes: onsets within the block.
     """
@@ -73,8 +72,8 @@ class Bank:
         self.piano, self.rate, self.frame = piano, rate, frame
         pole = (2j * np.pi * piano.frequency - piano.decay) / rate
         turns = np.exp(pole[:, None] * np.arange(frame)).astype(np.complex64)
-        # Rows of the table: Re z and -Im z of every mode in turn, as parts of complex numbers lie in memory,
-        # so that Re(a z) is one real product.
+        # Rows of the table: Re z and -Im z of every mode in turn, in the order in which complex numbers lie
+        # in memory, so that Re(a z) is one real product.
         self._table = np.stack([turns.real, -turns.imag], axis=1).reshape(-1, frame)
         self._turns, self._pole = turns, pole
         self._damping = -piano.releases[piano.key] / rate
@@ -97,9 +96,9 @@ class Bank:
         """Silence, all keys and pedals up."""
         self.dampers.reset()
         self.amplitude = np.zeros((2, self.modes), dtype=np.complex64)  # held, released
-        self._voices = np.zeros(SOURCES, dtype=np.int64)  # strikes that are held
-        self._struck = np.zeros(SOURCES, dtype=np.int64)  # the last one, samples from the start of the block
-        self._velocity = np.zeros(SOURCES)  # of the last one
+        self._voices = np.zeros(SOURCES, dtype=np.int64)  # number of strikes that are held
+        self._struck = np.zeros(SOURCES, dtype=np.int64)  # last strike, samples from the block's start
+        self._velocity = np.zeros(SOURCES)  # of the last strike
 
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the next block depends on, for `restore`."""
@@ -177,7 +176,7 @@ class Bank:
     ) -> list[Strike]:
         """Apply the actions of one frame, positions counted from its start, to borders [f + 1, p]."""
         strikes: list[Strike] = []
-        # By key, what strikes of this frame have left at its end.
+        # By key: amplitudes at the end of the frame, of the strikes within it.
         fresh: dict[int, NDArray[np.complex64]] = {}
         renewed: set[int] = set()
         half = self.frame // 2
@@ -205,13 +204,13 @@ class Bank:
     def _strike(
         self, index: int, offset: int, key: int, velocity: int, held: NDArray[np.complex64]
     ) -> tuple[Strike, NDArray[np.complex64]]:
-        """Strike a key within a frame; also what that comes to at the end of the frame."""
+        """Strike a key within a frame; returns the strike and its amplitudes at the end of the frame."""
         modes = self._modes[key]
         amplitude = self._amplitude(modes, velocity)
         turn = np.exp(self._pole[modes] * (self.frame - offset))
         left = (amplitude * turn).astype(np.complex64)
         if self._interference and self._voices[key]:
-            # They meet a whole frame after the strike, wherever in the frame that was.
+            # Both sounds are taken a whole frame after the strike, whatever its place in the frame.
             on = np.exp(self._pole[modes] * offset)
             change = self._interference[key].change(held[index + 1, modes] * on, left * on) / on
             amplitude = (amplitude + change / turn).astype(np.complex64)
@@ -233,7 +232,7 @@ class Bank:
         held: NDArray[np.complex64],
         released: NDArray[np.complex64],
     ) -> None:
-        """From a border on, count what is held of some keys among what is released."""
+        """From a border on, what is held of some keys counts as released."""
         if len(keys) == 1:
             modes: slice | NDArray[np.intp] = self._modes[keys[0]]
         else:
@@ -245,7 +244,7 @@ class Bank:
     def _renew(
         self, key: int, border: int, held: NDArray[np.complex64], released: NDArray[np.complex64]
     ) -> None:
-        """From a border on, count all but the last strike of a key among what is released."""
+        """From a border on, all but the last strike of a key counts as released."""
         if self._voices[key] < 2:
             return
         modes, age = self._modes[key], border * self.frame - self._struck[key]
@@ -264,7 +263,7 @@ class Bank:
         modes: "slice | NDArray[np.intp]",
         amplitude: NDArray[np.complex64],
     ) -> None:
-        """Add what `amplitude` at one border comes to from there on."""
+        """Add an amplitude at one border, and what becomes of it at the borders after it."""
         borders[first:, modes] += amplitude * powers[: len(borders) - first, modes]
 
 

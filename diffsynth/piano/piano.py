@@ -10,8 +10,9 @@ of a string may own two modes: their sum beats and decays in two stages, as pian
 (Weinreich, "Coupled piano strings", 1977). Nothing here is learned by gradient descent;
 `diffsynth.fitting.fit` measures it from aligned performances.
 
-The sustain pedal knocks when it moves (`diffsynth.fitting.pedal_noise`): that, too, is a sum of modes, of
-two more sources beside the 88 keys, which are always struck alike and never damped.
+The noise of the sustain pedal when it moves (`diffsynth.fitting.pedal_noise`) is a sum of modes as well. It
+has two sources beside the 88 keys, one for each direction, which always sound at one velocity and are never
+damped.
 """
 
 from collections.abc import Mapping
@@ -44,9 +45,10 @@ class Piano:
         amplitude: [p] complex, full scale 1, at velocity 64 and the moment of the onset.
         release: [88] 1/s, added to the decay once the damper has fallen.
         exponent: [88] of velocity.
-        sampled: whether every strike is a voice of its own (`diffsynth.midi.dampers`).
-        jitter: s, standard deviation of the moments of strikes, which decides how older sound and a new
-            strike of a key add up (`diffsynth.piano.interference`); 0 for the exact sum.
+        sampled: whether it is a sampled instrument, every strike a voice of its own
+            (`diffsynth.midi.dampers`).
+        jitter: s, standard deviation of the moments of strikes; says how the older sound of a key and a new
+            strike add up (`diffsynth.piano.interference`); 0 for the exact sum.
         colour: [6] what modes at `COLOUR_AT` add to the exponent of their key, linear in octaves between.
     """
 
@@ -79,7 +81,7 @@ class Piano:
 
     @property
     def knocks(self) -> bool:
-        """Whether moves of the sustain pedal are heard."""
+        """Whether movements of the sustain pedal are heard."""
         return bool((self.key >= KEYS).any())
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
@@ -93,10 +95,10 @@ class Piano:
         """Inverse of `tensors`.
 
         Raises:
-            UserError: an array is missing, does not fit the others, or holds what no piano has.
+            UserError: an array is missing, does not fit the others, or holds values that no piano can have.
         """
         try:
-            # Older files lack what was told apart later.
+            # Older files lack these three.
             plain = {"sampled": np.zeros(()), "jitter": np.zeros(()), "colour": np.zeros(len(COLOUR_AT))}
             given = {**plain, **tensors}
             arrays = {field.name: np.asarray(given[field.name]) for field in fields(Piano)}

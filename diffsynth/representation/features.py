@@ -1,7 +1,7 @@
 """What networks are trained on: conditions, gains and weights of all segments of a split.
 
-Frames do not depend on block size or model, so one set serves every training run. Arrays are kept
-in half precision: gains and levels need three digits, and hours of data have to fit in memory.
+Frames do not depend on block size or model, so one set serves every training run. Arrays are in half
+precision: gains and levels need three digits, and hours of data must fit in memory.
 """
 
 from collections.abc import Iterable
@@ -12,17 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from diffsynth.config import AudioFormat, Features
+from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, to_samples
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
+from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField, Normaliser
 from diffsynth.runs.files import atomic_path
 from diffsynth.runs.parallel import parallel_map
+from diffsynth.shards.history import RINGS
 from diffsynth.shards.segments import Segment
 
 CHUNK = 32  # frames played at a time: large enough for fast products, small enough for the cache
@@ -52,12 +54,15 @@ def segment_features(
 ) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float16]]:
     """Condition [l, c], gains [l, k] and weights [l, k] of one segment.
 
-    Events before the segment are played first, unheard, so that it starts with what still rings.
+    Events before the segment are played first, unheard, so that it starts with what still rings. Of those
+    that are older than a string can ring, only the dampers count.
     """
     # Events of a recording say when its strikes sound: how they add up is left to chance in playing only.
     piano = replace(piano, jitter=0.0)
     field, bank = GainField(piano, audio, features), Bank(piano, audio.sample_rate, audio.frame)
-    events = to_samples(segment.events, audio.sample_rate)
+    old = segment.events["time"] < -RINGS
+    list(bank.dampers.actions(to_samples(segment.events[old], audio.sample_rate)))
+    events = to_samples(segment.events[~old], audio.sample_rate)
     length = len(segment.audio) // audio.frame
     # Played from the first note on: how the pedals stand by then needs no time.
     before = -int(events["position"][events["kind"] != CONTROL].min(initial=0))
@@ -84,25 +89,46 @@ def segment_features(
 
 
 def build_features(
-    segments: Iterable[Segment], piano: Piano, audio: AudioFormat, features: Features, progress: bool = True
+    segments: Iterable[Segment],
+    piano: Piano,
+    audio: AudioFormat,
+    features: Features,
+    workers: int = 1,
+    progress: bool = True,
 ) -> FeatureSet:
-    """Features of all segments, in order, computed by `features.workers` processes.
+    """Features of all segments, in order, computed by so many processes.
 
     Raises:
         UserError: there is no segment.
     """
     job = partial(segment_features, piano=piano, audio=audio, features=features)
-    rows = list(parallel_map(job, list(segments), features.workers, "features", progress))
+    rows = list(parallel_map(job, list(segments), workers, "features", progress))
     if not rows:
         raise UserError("there is nothing to compute features of: each split needs a performance")
     cond, gains, weight = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
     return FeatureSet(cond, gains, weight)
 
 
-def save_features(path: str | Path, features: FeatureSet) -> None:
-    """Write a feature set as safetensors, atomically."""
+def save_features(path: str | Path, features: FeatureSet, dataset: str | None = None) -> None:
+    """Write a feature set as safetensors, atomically, with the name of its dataset if that is known."""
+    header = None if dataset is None else {"dataset": dataset}
     with atomic_path(path) as temporary:
-        save_file({name: value.contiguous() for name, value in vars(features).items()}, str(temporary))
+        save_file(
+            {name: value.contiguous() for name, value in vars(features).items()}, str(temporary), header
+        )
+
+
+def features_dataset(path: str | Path) -> str | None:
+    """The dataset that a feature set was made of; None if it does not say.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return (file.metadata() or {}).get("dataset")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a feature set: {error}; run `diffsynth features` again") from error
 
 
 def load_features(path: str | Path) -> FeatureSet:

@@ -1,10 +1,10 @@
 """What is diffused, and how audio is rebuilt from it: log band gains of a modal excitation.
 
-The excitation (`diffsynth.piano`) plays the right notes with the phases of strings; what it
-does not know is left to a gain field: at the end of every frame, in each of k bands, how far the
-recording is above or below the excitation. This module defines the bands, the condition vector
-that the network sees, the gains that it learns, and how gains act on modes. Replace it to diffuse
-something else.
+The excitation (`diffsynth.piano`) plays the right notes with the phases of strings. A gain field corrects
+it: it says, at the end of every frame and in each of k bands, how far the recording is above or below the
+excitation. This module defines the bands, the condition vector that the network sees, the gains that it
+learns, and how gains act on modes. Replace it to diffuse something else. The equations are in
+docs/method.md, section 2.
 
 Levels are mean squares: a sinusoid of amplitude a has the level a^2 / 2 in its band.
 """
@@ -17,16 +17,17 @@ import torchaudio
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from diffsynth.config import AudioFormat, Features
+from diffsynth.audio.format import AudioFormat
 from diffsynth.midi.events import KEYS, PEDALS
 from diffsynth.piano.modal_bank import Excitation
 from diffsynth.piano.piano import Piano
+from diffsynth.representation.config import Features
 
 LOWEST_BAND = 40.0  # Hz, centre of the first band
 MAX_GAIN = 2.3  # nepers (20 dB): further than that, excitation and recording do not belong together
 MIN_SCALE = 0.05  # nepers: bands that never move must not turn rounding noise into large inputs
-PROMINENCE = 0.5  # power by which a band's share of the loudest level counts: as its amplitude
-AUDIBLE = 4.0  # factor 10 ** 4 above the floor (40 dB) where a band counts fully
+PROMINENCE = 0.5  # exponent of a band's share of the loudest level: bands count by their amplitude
+AUDIBLE = 4.0  # powers of ten above the floor (40 dB), where a band counts fully
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class GainField:
 
     Attributes:
         band: [p] lower one of the two bands that a mode lies in.
-        share: [p] how far the mode is on its way to the next band, 0..1.
+        share: [p] place of the mode between that band (0) and the next one (1).
     """
 
     def __init__(self, piano: Piano, audio: AudioFormat, features: Features) -> None:
@@ -67,7 +68,7 @@ class GainField:
         self._floor = 10.0 ** (features.floor / 10)
         bins = np.arange(features.window // 2 + 1) * audio.sample_rate / features.window
         self._bin_weights = torch.from_numpy(band_weights(bins, features)).float()
-        # A mode lies in two neighbouring bands and belongs to one key: few products for many modes.
+        # A mode lies in two neighbouring bands and belongs to one key, so the matrix is sparse.
         place = band_places(piano.frequency, features)
         self.band = np.minimum(place.astype(np.intp), features.bands - 2)
         self.share = (place - self.band).astype(np.float32)
@@ -152,7 +153,7 @@ def band_weights(frequency: NDArray[np.float64], features: Features) -> NDArray[
 
 
 def band_places(frequency: NDArray[np.float64], features: Features) -> NDArray[np.float64]:
-    """[n] where frequencies (Hz) lie among the band centres: 2.5 is half way from band 2 to band 3."""
+    """[n] places of frequencies (Hz) among the band centres: 2.5 is half way from band 2 to band 3."""
     centres = _mel(band_centres(features))
     return np.interp(_mel(np.asarray(frequency)), centres, np.arange(len(centres)))
 

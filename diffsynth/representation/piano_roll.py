@@ -1,7 +1,7 @@
-"""What the published network is told of the block to come: its piano roll.
+"""The condition of the published network: the piano roll of the block to come.
 
-A row for each of the 88 keys, a column for every two samples. A value is the velocity (of 127) of the
-last strike while the damper is up, by finger or by pedal, and 0 else.
+A row for each of the 88 keys, a column for every two samples. A value is the velocity (over 127) of the
+last strike while the damper is up, by finger or by pedal, and 0 otherwise.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from diffsynth.midi.events import KEYS, Events
 COLUMN = 2  # samples
 
 Change = tuple[int, int, float]
-"""From this sample on, this row (a key from 0) has this value."""
+"""Sample, row (a key from 0), and the value of that row from that sample on."""
 
 
 def changes(dampers: Dampers, events: Events) -> list[Change]:
-    """What `SAMPLE_EVENT`s in order change in the roll; moves the dampers on."""
+    """Changes of the roll by `SAMPLE_EVENT`s in order; updates the dampers."""
     return [
         (position, key, velocity / 127 if what == "strike" else 0.0)
         for position, what, key, velocity in dampers.actions(events)
@@ -28,7 +28,7 @@ def changes(dampers: Dampers, events: Events) -> list[Change]:
 
 
 def paint(standing: NDArray[np.float32], moves: Iterable[Change], columns: int) -> NDArray[np.float32]:
-    """A roll [keys, columns] that begins with `standing`, [keys], and goes on with changes in order."""
+    """A roll [keys, columns] that begins with the values `standing`, [keys], and then changes, in order."""
     roll = np.repeat(standing[:, None], columns, axis=1)
     for position, key, value in moves:
         roll[key, position // COLUMN :] = value
@@ -71,7 +71,7 @@ class StreamedRoll:
 
 
 class RecordedRoll:
-    """The roll of a whole recording, of which any stretch can be had.
+    """The roll of a whole recording; `window` gives any part of it.
 
     Args:
         events: `SAMPLE_EVENT`s in order; positions before 0 are history.

@@ -1,13 +1,13 @@
 """What the published network diffuses: real parts of the STFT frames of one block.
 
-The transform has as many points as the block of N samples, a hop of N / 4 and a Hann window, and is
-centred with reflection at the ends, so that 5 frames cover the block and an inverse STFT of them alone
-gives it back: blocks do not overlap. Bins are k = N / 2.
+The transform has as many points as the block of N samples, a hop of N / 4 and a Hann window. It is centred,
+with reflection at the ends, so 5 frames cover the block, and their inverse STFT gives it back without the
+blocks around it: blocks do not overlap. There are k = N / 2 bins.
 
-Three defects are kept for fidelity. The imaginary part is thrown away, which mirrors every frame in
-time about its centre: what is rebuilt is half the block and half an echo that runs backwards. The bin
-at the Nyquist frequency is dropped, so that bins can be halved and doubled. And where blocks meet
-nothing makes them fit.
+Three defects of the published system are kept. The imaginary part is thrown away, which mirrors every frame
+in time about its centre: the result is half the block and half an echo that runs backwards. The bin at the
+Nyquist frequency is dropped, so that bins can be halved and doubled. And nothing makes neighbouring blocks
+fit where they meet.
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffsynth.models.unet import FRAMES
-
+FRAMES = 5  # f: of a block, centred, with a hop of a quarter block
 # Full-scale sinusoids at this level (-80 dB) make the smallest scale: rounding to 16 bits lies far
 # below, and bins that never sound must not turn it into large inputs.
 MIN_LEVEL = 1e-4

@@ -4,8 +4,8 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +18,8 @@ from diffsynth.errors import UserError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the body succeeds.
 
-    The suffix is kept, because audio libraries choose the format by it.
+    The suffix is kept, because audio libraries choose the format by it. The kernel applies the umask,
+    which a process cannot read without setting it for all of its threads.
 
     Raises:
         UserError: the folder cannot be created or written.
@@ -26,14 +27,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+        temporary = path.parent / f".part-{secrets.token_hex(8)}{path.suffix}"
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise UserError(f"cannot write {path}: {_reason(error)}") from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,12 +44,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".part-{path.name}-", dir=path.parent))
+        temporary = path.parent / f".part-{path.name}-{secrets.token_hex(8)}"
+        temporary.mkdir()
     except OSError as error:
         raise UserError(f"cannot write {path}: {_reason(error)}") from error
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
         if path.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)
@@ -103,10 +102,3 @@ def sha256(path: str | Path) -> str:
 def _reason(error: OSError) -> str | None:
     """What went wrong; a file where a folder should be is not called by what `mkdir` makes of it."""
     return os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
-
-
-def _umask() -> int:
-    """The process's umask, which can be read only by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

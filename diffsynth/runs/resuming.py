@@ -20,6 +20,7 @@ from typing import Any
 from diffsynth.errors import UserError
 from diffsynth.runs.files import read_json, sha256, write_json
 
+LIBRARY = Path(__file__).parents[1]
 RECORDS = ".done"  # folder of the records within the work folder
 
 
@@ -50,9 +51,20 @@ def resumable_folder(path: str | Path) -> Iterator[Path]:
         os.replace(work, path)
 
 
-def make_stamp(*decisive: Any) -> str:
-    """Hash of all that decides a result (any JSON), and of the library's own code."""
-    return hashlib.sha256(json.dumps([_code(), *decisive], sort_keys=True).encode()).hexdigest()
+def make_stamp(code: Sequence[str], *decisive: Any) -> str:
+    """Hash of all that decides a result: parts of the library's code, and any JSON.
+
+    Args:
+        code: folders and files of the library, such as "midi": an edit elsewhere changes nothing.
+        decisive: the rest.
+    """
+    return hashlib.sha256(json.dumps([_digest(*code), *decisive], sort_keys=True).encode()).hexdigest()
+
+
+def code_files(names: Sequence[str]) -> list[Path]:
+    """Source files of the library in folders, or by name, in order."""
+    places = [LIBRARY / name for name in names]
+    return [file for place in places for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
 
 
 def record(work: Path, name: str, stamp: str, result: Any, files: Sequence[str]) -> None:
@@ -97,9 +109,6 @@ def _locked(work: Path, path: Path) -> Iterator[None]:
 
 
 @cache
-def _code() -> str:
-    """Hash of the library's source."""
-    library = Path(__file__).parents[1]
-    return hashlib.sha256(
-        "".join(sha256(file) for file in sorted(library.rglob("*.py"))).encode()
-    ).hexdigest()
+def _digest(*names: str) -> str:
+    """Hash of source files of the library."""
+    return hashlib.sha256("".join(map(sha256, code_files(names))).encode()).hexdigest()

@@ -1,9 +1,9 @@
 """MLflow runs, one per stage: the only module that knows MLflow.
 
-The store is `sqlite:///mlflow.db` in the current folder, unless MLFLOW_TRACKING_URI names another
-one; artifacts lie in `mlruns` beside that file, or where a server puts them. Only MLflow's client
-is used, never its fluent interface, because an exported MLFLOW_RUN_ID redirects the latter to a run
-that belongs to somebody else.
+The store is `sqlite:///mlflow.db` in the folder of the project, unless MLFLOW_TRACKING_URI names another
+one, and the experiment `diffsynth`, unless MLFLOW_EXPERIMENT_NAME names another one; artifacts lie in
+`mlruns` beside that file, or where a server puts them. Only MLflow's client is used, never its fluent
+interface, because an exported MLFLOW_RUN_ID redirects the latter to a run that belongs to somebody else.
 """
 
 import logging
@@ -21,11 +21,12 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
+from diffsynth.runs.project import project_root
 
 EXPERIMENT = "diffsynth"
 SQLITE = "sqlite:///"
-DEFAULT_URI = f"{SQLITE}mlflow.db"
+FILE = "mlflow.db"  # of the default store
 FLUSH_SECONDS = 5.0  # how old a buffered metric may get
 METRICS_PER_BATCH, PAIRS_PER_BATCH, VALUE_LENGTH = 1000, 100, 6000  # MLflow's limits
 # MLflow tries for minutes by default. That suits a long training, not a mistyped address.
@@ -54,13 +55,13 @@ class Run:
         """Log parameters; nested mappings become dotted names, long values are cut."""
         from mlflow.entities import Param
 
-        self._log("params", [Param(name, str(value)[:VALUE_LENGTH]) for name, value in _flatten(values)])
+        self._log("params", [Param(name, _cut(value)) for name, value in _flatten(values)])
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags; a tag that exists is overwritten."""
         from mlflow.entities import RunTag
 
-        self._log("tags", [RunTag(name, str(value)[:VALUE_LENGTH]) for name, value in values.items()])
+        self._log("tags", [RunTag(name, _cut(value)) for name, value in values.items()])
 
     def artifact(self, path: str | Path) -> None:
         """Copy a file, or a folder with what it holds, to the run.
@@ -108,14 +109,15 @@ def track(
         run_id: of the run to continue. One that the store does not know is replaced by a new run.
 
     Raises:
-        UserError: the store cannot be reached or written, before the body starts.
+        UserError: the store cannot be reached or written, or its experiment is deleted, before the body
+            starts.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _default_uri()
     name = stage if "model" not in tags else f"{stage} {tags['model']}-{tags['block']}"
     with _environment(IMPATIENT), _quiet(), _store_errors(uri):
         with _opened(uri) as artifacts:
             client = _client(uri)
-            run = Run(client, _start(client, name, run_id, artifacts), uri)
+            run = Run(client, _start(client, name, run_id, artifacts, uri), uri)
         if run.id != run_id:
             run.params(params)
         run.tags({"stage": stage, "pipeline_run": pipeline_run(), **_commit(), **tags})
@@ -179,7 +181,7 @@ def _opened(uri: str) -> Iterator[str | None]:
     if not uri.startswith(SQLITE):
         yield None
         return
-    file = Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()
+    file = Path(os.path.abspath(uri.removeprefix(SQLITE).partition("?")[0]))
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock", timeout=120):
         with closing(sqlite3.connect(file, timeout=60)) as connection:
@@ -196,25 +198,42 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def _start(client: Any, name: str, run_id: str | None, artifacts: str | None) -> str:
+def _default_uri() -> str:
+    """The store of the project, relative to the current folder: an absolute path may hold "?" or "#"."""
+    return f"{SQLITE}{os.path.relpath(project_root() / FILE)}"
+
+
+def _start(client: Any, name: str, run_id: str | None, artifacts: str | None, uri: str) -> str:
     from mlflow.exceptions import MlflowException
 
     if run_id is not None:
         with suppress(MlflowException):
             client.update_run(run_id, status="RUNNING")
             return run_id
-    return str(client.create_run(_experiment(client, artifacts), run_name=name).info.run_id)
+    return str(client.create_run(_experiment(client, artifacts, uri), run_name=name).info.run_id)
 
 
-def _experiment(client: Any, artifacts: str | None) -> str:
+def _experiment(client: Any, artifacts: str | None, uri: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    experiment = client.get_experiment_by_name(name)
     if experiment is None:
         with suppress(MlflowException):  # another stage made it in the meantime
-            return str(client.create_experiment(EXPERIMENT, artifacts))
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-    return str(experiment.experiment_id)
+            return str(client.create_experiment(name, artifacts))
+        experiment = client.get_experiment_by_name(name)
+    number = str(experiment.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the MLflow experiment {name} at {_public(uri)} is deleted: restore it "
+            f"(MLFLOW_TRACKING_URI={_public(uri)} mlflow experiments restore --experiment-id {number}) "
+            "or name another one in MLFLOW_EXPERIMENT_NAME"
+        )
+    return number
+
+
+def _cut(value: Any) -> str:
+    return printable(str(value))[:VALUE_LENGTH]
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -234,8 +253,13 @@ def _store_errors(uri: str) -> Iterator[None]:
         raise
     except Exception as error:  # MLflow lets errors of SQLAlchemy, requests and the disk through
         reason = " ".join(str(_origin(error)).split())[:300]
-        line = re.sub(r"//[^/@\s]*@", "//", f"MLflow at {uri} cannot be used: {reason}")
+        line = _public(f"MLflow at {uri} cannot be used: {reason}")
         raise UserError(f"{line} (MLFLOW_TRACKING_URI names the store)") from error
+
+
+def _public(text: str) -> str:
+    """A text without the password that an address in it may hold."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _origin(error: BaseException) -> BaseException:

@@ -12,7 +12,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,16 +22,18 @@ import numpy as np
 import soundfile
 
 from diffsynth.audio.files import Audio, AudioFile, Samples, audio_length
-from diffsynth.config import Shard, choice
+from diffsynth.config import choice
 from diffsynth.errors import UserError
-from diffsynth.midi.dampers import Dampers
-from diffsynth.midi.events import CONTROL, LOWEST_KEY, PEDALS, Events, to_samples
+from diffsynth.midi.events import Events
 from diffsynth.runs.files import atomic_path, read_json, sha256, write_json
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.shards.config import Shard
+from diffsynth.shards.history import history
 
 SPLITS = ("train", "validation", "test")
 MEMBERS = ("events.npy", "flac", "json")
+CODE = ("shards", "audio", "midi")  # parts of the library that decide what is in a shard
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,6 @@ class Segment:
     seconds: float
     audio: Audio
     events: Events
-
-
-def history(events: Events, start: float, context: float) -> Events:
-    """Events up to `start` (s) that decide what sounds then, at their own times.
-
-    All events of the last `context` seconds; from before, the pedals and the notes of keys whose
-    dampers had not fallen.
-    """
-    begin = start - context
-    early = events[events["time"] < begin]
-    recent = events[(events["time"] >= begin) & (events["time"] < start)]
-    return np.concatenate([_standing(early), recent])
 
 
 def cut_segments(
@@ -120,8 +110,10 @@ def plan_shards(split: str, counts: dict[str, int], samples_per_shard: int) -> l
     return plans
 
 
-def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
+def write_shards(aligned: Path, out: Path, config: Shard, workers: int = 1) -> dict[str, Any]:
     """Cut the accepted performances of a folder of aligned data into shards; returns the index.
+
+    The result does not depend on `workers`, the number of processes.
 
     Raises:
         UserError: there is no aligned data, or a segment would be empty.
@@ -137,11 +129,12 @@ def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
         names = sorted(p["name"] for p in accepted if p["split"] == split)
         counts = {name: segment_count(audio_length(aligned / f"{name}.flac"), length) for name in names}
         plans[split] = plan_shards(split, counts, config.samples_per_shard)
-    index: dict[str, Any] = {"segment": config.segment, "sample_rate": rate, "splits": {}}
+    dataset = aligned_index.get("dataset")
+    index: dict[str, Any] = {"dataset": dataset, "segment": config.segment, "sample_rate": rate, "splits": {}}
     with resumable_folder(out) as folder:
         job = partial(_write_shard, aligned=aligned, folder=folder, rate=rate, config=config)
         everything = [plan for split in SPLITS for plan in plans[split]]
-        written = iter(list(parallel_map(job, everything, config.workers, "writing shards")))
+        written = iter(list(parallel_map(job, everything, workers, "writing shards")))
         for split in SPLITS:
             shards = list(islice(written, len(plans[split])))
             samples = sum(shard["samples"] for shard in shards)
@@ -151,15 +144,24 @@ def write_shards(aligned: Path, out: Path, config: Shard) -> dict[str, Any]:
     return index
 
 
+def read_index(folder: Path) -> dict[str, Any]:
+    """The index of a folder of shards: its dataset (None if nobody said), segment (s), rate and splits.
+
+    Raises:
+        UserError: there are no shards.
+    """
+    if not (folder / "index.json").is_file():
+        raise UserError(f"{folder / 'index.json'} does not exist; run `diffsynth shard` first")
+    return dict(read_json(folder / "index.json"))
+
+
 def read_shards(folder: Path, split: str) -> Iterator[Segment]:
     """All segments of a split, in the order in which they were written.
 
     Raises:
         UserError: the shards are missing or damaged, or there is no such split.
     """
-    if not (folder / "index.json").is_file():
-        raise UserError(f"{folder / 'index.json'} does not exist; run `diffsynth shard` first")
-    splits = read_json(folder / "index.json")["splits"]
+    splits = read_index(folder)["splits"]
     for shard in splits[choice("split", split, tuple(splits))]["shards"]:
         path = folder / shard["name"]
         if not path.is_file() or sha256(path) != shard["sha256"]:
@@ -186,28 +188,6 @@ def _segment(path: Path, sample: dict[str, Any]) -> Segment:
     return Segment(facts["name"], facts["segment"], facts["start"], facts["seconds"], audio, events)
 
 
-def _standing(early: Events) -> Events:
-    """Of events before the context: the notes of keys that still ring, and the pedals since then."""
-    dampers = Dampers()
-    began: dict[int, int] = {}
-    numbered = to_samples(early, 1)
-    numbered["position"] = np.arange(len(early))
-    for row, what, key, _ in dampers.actions(numbered):
-        if what == "strike":
-            began.setdefault(key, row)
-        else:
-            began.pop(key, None)
-    control = early["kind"] == CONTROL
-    kept = np.zeros(len(early), dtype=bool)
-    for key, row in began.items():
-        kept[row:] |= ~control[row:] & (early["number"][row:] == key + LOWEST_KEY)
-    first = min(began.values(), default=len(early))
-    for pedal in PEDALS:
-        moves = np.flatnonzero(control & (early["number"] == pedal))
-        kept[moves[max(0, int(np.searchsorted(moves, first)) - 1) :]] = True
-    return early[kept]
-
-
 def _write_shard(plan: ShardPlan, aligned: Path, folder: Path, rate: int, config: Shard) -> dict[str, Any]:
     """Write one shard, unless an interrupted run has; returns its part of the index.
 
@@ -216,7 +196,7 @@ def _write_shard(plan: ShardPlan, aligned: Path, folder: Path, rate: int, config
     """
     files = [aligned / f"{name}.{kind}" for name, _, _ in plan.pieces for kind in ("flac", "npy")]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    stamp = make_stamp(plan.pieces, states, rate, asdict(replace(config, workers=0)))
+    stamp = make_stamp(CODE, plan.pieces, states, rate, asdict(config))
     known = recall(folder, plan.name, stamp)
     if known is not None:
         return dict(known)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diffsynth.diffusion import sample_levels, schedule
-from diffsynth.models import Denoiser
+from diffsynth.models.parts.denoiser import Denoiser
 
 Array = NDArray[np.float32]
 Memory = tuple[Array, ...]

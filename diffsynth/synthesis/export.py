@@ -18,21 +18,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffsynth.errors import UserError
-from diffsynth.piano.interference import BESIDE, NOTHING
-from diffsynth.piano.modal_bank import SILENCE
-from diffsynth.piano.piano import REFERENCE_VELOCITY
-from diffsynth.representation.gain_field import AUDIBLE, MAX_GAIN
+from diffsynth.errors import UserError, to_install
 from diffsynth.runs.files import atomic_path
 from diffsynth.synthesis.block_step import BlockStep
-from diffsynth.synthesis.gain_voice import Voice
-from diffsynth.synthesis.weights import AnyVoice
+from diffsynth.synthesis.voice import Voice
 
 FORMAT = "diffsynth network 3"
 ENTRY = "diffsynth"  # name of the metadata entry
 
 
-def export_onnx(voice: AnyVoice, path: str | Path, steps: int = 1) -> dict[str, Any]:
+def export_onnx(voice: Voice, path: str | Path, steps: int = 1) -> dict[str, Any]:
     """Write a voice as an ONNX file, atomically; returns its description without the arrays.
 
     Raises:
@@ -55,7 +50,7 @@ def export_onnx(voice: AnyVoice, path: str | Path, steps: int = 1) -> dict[str, 
     return about
 
 
-def describe(voice: AnyVoice, steps: int) -> dict[str, Any]:
+def describe(voice: Voice, steps: int) -> dict[str, Any]:
     """The numbers of a voice that a host needs beside arrays."""
     config = voice.config
     about = {
@@ -66,42 +61,12 @@ def describe(voice: AnyVoice, steps: int) -> dict[str, Any]:
         "latency_samples": config.block,
         "steps": steps,
     }
-    if not isinstance(voice, Voice):
-        return about
-    return about | {
-        "frame": config.audio.frame,
-        "bands": voice.config.features.bands,
-        "floor_db": voice.config.features.floor,
-        "audible_decades": AUDIBLE,
-        "max_gain": MAX_GAIN,
-        "reference_velocity": REFERENCE_VELOCITY,
-        "sampled": voice.piano.sampled,
-        "jitter": voice.piano.jitter,
-        "beside": BESIDE,
-        "nothing": NOTHING,
-        "silence": SILENCE,
-    }
+    return about | voice.for_hosts()[0]
 
 
-def _arrays(voice: AnyVoice) -> dict[str, Any]:
-    """The normaliser and, where gains are diffused, the piano and its bands, encoded for JSON."""
-    if not isinstance(voice, Voice):
-        return {"arrays": {"scale": _encode(voice.normaliser.scale.astype("<f4"))}}
-    piano, field = voice.piano, voice.field()
-    arrays: dict[str, NDArray[Any]] = {
-        "key": piano.key.astype("<i2"),
-        "frequency": piano.frequency.astype("<f8"),
-        "decay": piano.decay.astype("<f8"),
-        "amplitude_real": piano.amplitude.real.astype("<f4"),
-        "amplitude_imaginary": piano.amplitude.imag.astype("<f4"),
-        "release": piano.release.astype("<f8"),
-        "exponent": piano.exponents.astype("<f8"),  # of every mode
-        "mean": voice.normaliser.mean.astype("<f4"),
-        "scale": voice.normaliser.scale.astype("<f4"),
-        "band": field.band.astype("<i2"),
-        "share": field.share.astype("<f4"),
-    }
-    return {"arrays": {name: _encode(array) for name, array in arrays.items()}}
+def _arrays(voice: Voice) -> dict[str, Any]:
+    """What a voice has beside its network, encoded for JSON."""
+    return {"arrays": {name: _encode(array) for name, array in voice.for_hosts()[1].items()}}
 
 
 def _encode(array: NDArray[Any]) -> dict[str, Any]:
@@ -138,5 +103,5 @@ def _onnx() -> Any:
         import onnx
         import onnxscript  # noqa: F401  what the exporter of PyTorch is written in
     except ImportError as error:
-        raise UserError(f"exporting needs {error.name}: pip install 'diffsynth[onnx]'") from error
+        raise UserError(f"exporting needs {error.name}: {to_install('onnx')}") from error
     return onnx

@@ -1,49 +1,57 @@
 """A voice of the published system: its network and the scale of its frames."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffsynth.config import AudioFormat, Unet
 from diffsynth.midi.events import KEYS, Events
-from diffsynth.models import Denoiser, build_denoiser
+from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.representation.piano_roll import StreamedRoll
-from diffsynth.representation.stft_frames import Frames, FrameScale
+from diffsynth.representation.stft_frames import FRAMES, Frames, FrameScale
 from diffsynth.synthesis.player import Player
+from diffsynth.synthesis.voice import Arrays, Voice, VoiceConfig, check_normaliser
 
 
 @dataclass(frozen=True)
-class FrameConfig:
-    """What a voice of frames was built with; `network` is the section of its model."""
-
-    model: str
-    block: int
-    audio: AudioFormat
-    network: Unet
+class FrameConfig(VoiceConfig):
+    """What a voice of frames was built with."""
 
     def new_denoiser(self) -> Denoiser:
-        """A network with fresh weights (torch's global seed decides them)."""
-        return build_denoiser(self.network, self.block // 2, KEYS)
+        """See `VoiceConfig`."""
+        return self.network.new_denoiser(self.block // 2, KEYS)
 
 
 @dataclass(frozen=True)
-class FrameVoice:
+class FrameVoice(Voice):
     """A configuration and what was measured and trained for it."""
 
+    Config: ClassVar[type[VoiceConfig]] = FrameConfig
+
     config: FrameConfig
-    denoiser: Denoiser
     normaliser: FrameScale
 
+    @classmethod
+    def of(cls, config: Any, denoiser: Denoiser, arrays: Mapping[str, Arrays]) -> Self:
+        """See `Voice`; the part is "normaliser"."""
+        scale = FrameScale(**arrays["normaliser"])
+        check_normaliser(arrays["normaliser"], (FRAMES, config.block // 2))
+        return cls(config, denoiser, scale)
+
+    def arrays(self) -> Arrays:
+        """See `Voice`."""
+        return {"normaliser.scale": self.normaliser.scale}
+
     def player(self) -> Player:
-        """What stands around the network in a stream."""
+        """See `Voice`."""
         return FramePlayer(self.config.block, self.normaliser)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All but the network, under the names that they have in a file."""
-        return {"normaliser.scale": self.normaliser.scale}
+    def for_hosts(self) -> tuple[dict[str, Any], Arrays]:
+        """The scale of the frames; the rest is a piano roll and an inverse STFT."""
+        return {}, {"scale": self.normaliser.scale.astype("<f4")}
 
 
 class FramePlayer(Player):

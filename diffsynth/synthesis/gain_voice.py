@@ -1,28 +1,25 @@
 """A voice of gains: what the LSTM and S6 denoisers need around them to turn MIDI into audio."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from numpy.typing import NDArray
-
-from diffsynth.config import S6, AudioFormat, Features, Lstm
-from diffsynth.models import Denoiser, build_denoiser
-from diffsynth.piano.modal_bank import Bank
-from diffsynth.piano.piano import Piano
-from diffsynth.representation.gain_field import GainField, Normaliser
+from diffsynth.models.parts.denoiser import Denoiser
+from diffsynth.piano.interference import BESIDE, NOTHING
+from diffsynth.piano.modal_bank import SILENCE, Bank
+from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
+from diffsynth.representation.config import Features
+from diffsynth.representation.gain_field import AUDIBLE, MAX_GAIN, GainField, Normaliser
 from diffsynth.synthesis.gain_player import GainPlayer
 from diffsynth.synthesis.player import Player
+from diffsynth.synthesis.voice import Arrays, Voice, VoiceConfig, check_normaliser
 
 
 @dataclass(frozen=True)
-class VoiceConfig:
-    """What a voice of gains was built with; `network` is the section of its model."""
+class GainConfig(VoiceConfig):
+    """What a voice of gains was built with."""
 
-    model: str
-    block: int
-    audio: AudioFormat
     features: Features
-    network: Lstm | S6
 
     @property
     def frames(self) -> int:
@@ -30,29 +27,67 @@ class VoiceConfig:
         return self.block // self.audio.frame
 
     def new_denoiser(self) -> Denoiser:
-        """A network with fresh weights (torch's global seed decides them)."""
-        return build_denoiser(self.network, self.features.bands, GainField.width(self.features))
+        """See `VoiceConfig`."""
+        return self.network.new_denoiser(self.features.bands, GainField.width(self.features))
 
 
 @dataclass(frozen=True)
-class Voice:
+class GainVoice(Voice):
     """A voice of gains: a configuration and everything that was fitted or trained for it."""
 
-    config: VoiceConfig
-    denoiser: Denoiser
+    Config: ClassVar[type[VoiceConfig]] = GainConfig
+
+    config: GainConfig
     piano: Piano
     normaliser: Normaliser
+
+    @classmethod
+    def of(cls, config: Any, denoiser: Denoiser, arrays: Mapping[str, Arrays]) -> Self:
+        """See `Voice`; the parts are "piano" and "normaliser"."""
+        piano, normaliser = Piano.from_tensors(arrays["piano"]), Normaliser(**arrays["normaliser"])
+        check_normaliser(arrays["normaliser"], (config.features.bands,))
+        return cls(config, denoiser, piano, normaliser)
+
+    def arrays(self) -> Arrays:
+        """See `Voice`."""
+        piano = {f"piano.{name}": array for name, array in self.piano.tensors().items()}
+        return piano | {"normaliser.mean": self.normaliser.mean, "normaliser.scale": self.normaliser.scale}
 
     def field(self) -> GainField:
         """The gain field of this piano at this audio format."""
         return GainField(self.piano, self.config.audio, self.config.features)
 
     def player(self) -> Player:
-        """What stands around the network in a stream."""
+        """See `Voice`."""
         bank = Bank(self.piano, self.config.audio.sample_rate, self.config.audio.frame)
         return GainPlayer(self.field(), bank, self.normaliser, self.config.frames)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All but the network, under the names that they have in a file."""
-        piano = {f"piano.{name}": array for name, array in self.piano.tensors().items()}
-        return piano | {"normaliser.mean": self.normaliser.mean, "normaliser.scale": self.normaliser.scale}
+    def for_hosts(self) -> tuple[dict[str, Any], Arrays]:
+        """The modes of the piano, the bands they lie in, and the constants of their excitation."""
+        piano, field = self.piano, self.field()
+        numbers = {
+            "frame": self.config.audio.frame,
+            "bands": self.config.features.bands,
+            "floor_db": self.config.features.floor,
+            "audible_decades": AUDIBLE,
+            "max_gain": MAX_GAIN,
+            "reference_velocity": REFERENCE_VELOCITY,
+            "sampled": piano.sampled,
+            "jitter": piano.jitter,
+            "beside": BESIDE,
+            "nothing": NOTHING,
+            "silence": SILENCE,
+        }
+        return numbers, {
+            "key": piano.key.astype("<i2"),
+            "frequency": piano.frequency.astype("<f8"),
+            "decay": piano.decay.astype("<f8"),
+            "amplitude_real": piano.amplitude.real.astype("<f4"),
+            "amplitude_imaginary": piano.amplitude.imag.astype("<f4"),
+            "release": piano.release.astype("<f8"),
+            "exponent": piano.exponents.astype("<f8"),
+            "mean": self.normaliser.mean.astype("<f4"),
+            "scale": self.normaliser.scale.astype("<f4"),
+            "band": field.band.astype("<i2"),
+            "share": field.share.astype("<f4"),
+        }

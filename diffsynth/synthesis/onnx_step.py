@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, to_install
 from diffsynth.synthesis.block_step import Array, Memory
 from diffsynth.synthesis.export import export_onnx
-from diffsynth.synthesis.weights import AnyVoice
+from diffsynth.synthesis.voice import Voice
 
 
 class OnnxStep:
@@ -37,7 +37,7 @@ class OnnxStep:
         self._initial = tuple(np.zeros(item.shape, dtype=np.float32) for item in inputs[2:])
 
     @staticmethod
-    def of(voice: AnyVoice, steps: int = 1, threads: int = 1) -> "OnnxStep":
+    def of(voice: Voice, steps: int = 1, threads: int = 1) -> "OnnxStep":
         """A step of a voice that has not been exported; takes some seconds."""
         _runtime()
         with tempfile.TemporaryDirectory() as folder:
@@ -60,5 +60,5 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise UserError("the backend onnx needs ONNX Runtime: pip install 'diffsynth[onnx]'") from error
+        raise UserError(f"the backend onnx needs ONNX Runtime: {to_install('onnx')}") from error
     return onnxruntime

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,23 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from diffsynth.audio.files import write_audio
+from diffsynth.audio.recording import RecordingFile
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events
-from diffsynth.runs.files import atomic_folder, read_json, write_json
-from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, length_of
+from diffsynth.runs.files import atomic_folder, read_json
+from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, play
 
 WARM_UP = 8  # blocks played before the clock starts
+MOST_SAMPLES = 2**31 - 2**22  # in a WAV file, which counts its bytes with 32 bits; a day at 24 kHz
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A performance in a file: seconds of audio, real-time factor, samples that had to be clipped."""
+
+    seconds: float
+    rtf: float
+    clipped: int
 
 
 def render_timed(
@@ -31,20 +43,39 @@ def render_timed(
     return np.concatenate(audio)[:length], np.array(times)
 
 
-def render_with_progress(synthesizer: Synthesizer, events: Events) -> tuple[NDArray[np.float32], float]:
-    """A whole performance with a progress bar, [time] samples, and the real-time factor."""
-    begin = time.perf_counter()
-    synthesizer.reset()
-    length = length_of(events, synthesizer.rate)
-    parts = blocks_of(events, synthesizer.rate, synthesizer.block, length)
-    blocks = [synthesizer.process(part) for part in tqdm(parts, "rendering", unit="block", disable=None)]
-    audio = np.concatenate(blocks)[:length]
+def check_length(events: Events, rate: float, path: Path) -> None:
+    """Refuse what is longer than a file can be.
+
+    Raises:
+        UserError: says how long both are.
+    """
+    last = float(events["time"].max(initial=0))
+    if last * rate > MOST_SAMPLES:
+        hours = MOST_SAMPLES / rate / 3600
+        raise UserError(f"the performance lasts {last / 3600:.0f} hours, and {path} can hold {hours:.0f}")
+
+
+def render_to_file(synthesizer: Synthesizer, events: Events, path: Path) -> Rendered:
+    """Write a whole performance, until its sound has died away, into an audio file; with a progress bar.
+
+    Raises:
+        UserError: the file cannot be written, or would be longer than files can be.
+    """
+    check_length(events, synthesizer.rate, path)
+    last = float(events["time"].max(initial=0))
+    begin, samples, clipped = time.perf_counter(), 0, 0
+    total = int(last * synthesizer.rate) // synthesizer.block + 1
+    with RecordingFile(path, synthesizer.rate) as file:
+        for block in tqdm(play(synthesizer, events), "rendering", total, unit="block", disable=None):
+            file.write(block)
+            samples += len(block)
+            clipped += int((abs(block) > 1).sum())
     spent = time.perf_counter() - begin
-    return audio, spent * synthesizer.rate / len(audio)
+    return Rendered(samples / synthesizer.rate, spent * synthesizer.rate / samples, clipped)
 
 
 def render_split(aligned: Path, out: Path, synthesizer: Synthesizer, split: str = "test") -> dict[str, float]:
-    """Render every performance of a split into the folder `out`; returns and writes the timings.
+    """Render every performance of a split into the folder `out`; returns the timings.
 
     RTF is compute time over audio time; p50 and p99 are milliseconds per block.
 
@@ -64,9 +95,7 @@ def render_split(aligned: Path, out: Path, synthesizer: Synthesizer, split: str 
             write_audio(folder / f"{performance['name']}.wav", audio, synthesizer.rate)
             times.append(spent)
             seconds += len(spent) * synthesizer.block / synthesizer.rate
-        timings = _timings(synthesizer, np.concatenate(times), seconds)
-        write_json(folder / "timings.json", timings)
-    return timings
+    return _timings(synthesizer, np.concatenate(times), seconds)
 
 
 def _index(aligned: Path) -> Iterator[dict]:

@@ -6,6 +6,7 @@ network sees it and turns noise into data, the player makes audio of the data
 made; the model adds none.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -14,9 +15,8 @@ from numpy.typing import NDArray
 
 from diffsynth.midi.events import SAMPLE_EVENT, Events, to_samples
 from diffsynth.synthesis.block_step import Step, TorchStep
-from diffsynth.synthesis.weights import AnyVoice
-
-TAIL = 3.0  # s rendered after the last event, so that the last notes die away
+from diffsynth.synthesis.fading import Fading
+from diffsynth.synthesis.voice import Voice
 
 
 class Synthesizer:
@@ -29,7 +29,7 @@ class Synthesizer:
         network: computes the network in place of PyTorch, with a sampler of its own.
     """
 
-    def __init__(self, voice: AnyVoice, steps: int = 1, seed: int = 0, network: Step | None = None) -> None:
+    def __init__(self, voice: Voice, steps: int = 1, seed: int = 0, network: Step | None = None) -> None:
         config = voice.config
         self.voice, self.steps, self.seed = voice, steps, seed
         self.block, self.rate = config.block, config.audio.sample_rate
@@ -81,15 +81,30 @@ class Synthesizer:
 
     def _noise(self) -> NDArray[np.float32]:
         """Standard normal noise of the block to come, [f, k]."""
-        generator = np.random.default_rng([self.seed, self._index])
+        generator = np.random.default_rng(_noise_seed(self.seed, self._index))
         self._index += 1
         return generator.standard_normal(self._player.shape, dtype=np.float32)
+
+
+def _noise_seed(seed: int, block: int) -> np.random.SeedSequence:
+    """A stream of its own for every seed and block.
+
+    A seed beyond 32 bits takes two words in a list, and would be mistaken for a smaller seed and a block.
+    """
+    if seed < 1 << 32:
+        return np.random.SeedSequence([seed, block])
+    return np.random.SeedSequence(seed, spawn_key=(block,))
 
 
 NO_EVENTS = np.zeros(0, dtype=SAMPLE_EVENT)
 
 
 def blocks_of(events: Events, rate: int, block: int, length: int) -> list[NDArray[np.void]]:
+    """What `stream_blocks` yields."""
+    return list(stream_blocks(events, rate, block, length))
+
+
+def stream_blocks(events: Events, rate: int, block: int, length: int) -> Iterator[NDArray[np.void]]:
     """Split an event stream (times in s) into one `SAMPLE_EVENT` array per block of `length` samples.
 
     What comes before the start belongs to the first block.
@@ -98,24 +113,42 @@ def blocks_of(events: Events, rate: int, block: int, length: int) -> list[NDArra
     index = (events["position"] // block).clip(0)
     events["position"] -= index * block
     borders = np.searchsorted(index, np.arange(-(-length // block) + 1))
-    return [events[a:b] for a, b in pairwise(borders)]
+    for first, last in pairwise(borders):
+        yield events[first:last]
 
 
-def length_of(events: Events, rate: int, tail: float = TAIL) -> int:
-    """Samples of a performance, with `tail` seconds after the last event for the last notes to die."""
-    end = float(events["time"][-1]) if len(events) else 0.0
-    return int((end + tail) * rate)
+def play(synthesizer: Synthesizer, events: Events) -> Iterator[NDArray[np.float32]]:
+    """Blocks of a whole performance from a fresh start, until its sound has died away.
+
+    Args:
+        synthesizer: is reset first.
+        events: times in seconds, in order.
+    """
+    synthesizer.reset()
+    fading = Fading(synthesizer.rate)
+    last = int(to_samples(events[-1:], synthesizer.rate)["position"].max(initial=0))
+    for part in stream_blocks(events, synthesizer.rate, synthesizer.block, last + 1):
+        audio = synthesizer.process(part)
+        fading.add(audio, len(part))
+        yield audio
+    while not fading.silent:
+        audio = synthesizer.process(NO_EVENTS)
+        fading.add(audio, 0)
+        yield audio
 
 
-def render(synthesizer: Synthesizer, events: Events, tail: float = TAIL) -> NDArray[np.float32]:
+def render(synthesizer: Synthesizer, events: Events, tail: float | None = None) -> NDArray[np.float32]:
     """A whole performance, block by block from a fresh start, [time] samples.
 
     Args:
         synthesizer: is reset first.
         events: times in seconds, in order.
-        tail: seconds after the last event.
+        tail: seconds after the last event; None: until its sound has died away, in whole blocks.
     """
+    if tail is None:
+        return np.concatenate(list(play(synthesizer, events)))
     synthesizer.reset()
-    length = length_of(events, synthesizer.rate, tail)
+    end = float(events["time"][-1]) if len(events) else 0.0
+    length = int((end + tail) * synthesizer.rate)
     blocks = blocks_of(events, synthesizer.rate, synthesizer.block, length)
     return np.concatenate([synthesizer.process(part) for part in blocks])[:length]

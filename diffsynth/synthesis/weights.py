@@ -12,34 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from diffsynth.config import BLOCKS, MODELS, S6, AudioFormat, Features, Lstm, Unet, build, choice
+from diffsynth.audio.format import BLOCKS
+from diffsynth.config import build, choice
 from diffsynth.errors import UserError
-from diffsynth.models import Denoiser
-from diffsynth.models.unet import FRAMES
-from diffsynth.piano.piano import Piano
-from diffsynth.representation.gain_field import Normaliser
-from diffsynth.representation.stft_frames import FrameScale
+from diffsynth.models.registry import MODELS
 from diffsynth.runs.files import atomic_path
-from diffsynth.synthesis.frame_voice import FrameConfig, FrameVoice
-from diffsynth.synthesis.gain_voice import Voice, VoiceConfig
+from diffsynth.synthesis.registry import VOICES
+from diffsynth.synthesis.voice import Voice, VoiceConfig
 
 FORMAT = "diffsynth voice 1"
-SECTIONS: dict[str, type[Lstm] | type[S6] | type[Unet]] = {"lstm": Lstm, "s6": S6, "unet": Unet}
-
-AnyConfig = VoiceConfig | FrameConfig
-AnyVoice = Voice | FrameVoice
 
 
-def new_denoiser(config: AnyConfig) -> Denoiser:
-    """A network with fresh weights (torch's global seed decides them)."""
-    return config.new_denoiser()
-
-
-def save_voice(path: str | Path, voice: AnyVoice, card: Mapping[str, Any]) -> None:
+def save_voice(path: str | Path, voice: Voice, card: Mapping[str, Any]) -> None:
     """Write a voice, atomically; `card` is any JSON that belongs in a model card."""
     tensors = {f"denoiser.{name}": value for name, value in voice.denoiser.state_dict().items()}
     arrays = voice.arrays()
@@ -51,7 +38,7 @@ def save_voice(path: str | Path, voice: AnyVoice, card: Mapping[str, Any]) -> No
         save_file({name: value.contiguous() for name, value in tensors.items()}, str(temporary), metadata)
 
 
-def load_voice(path: str | Path) -> AnyVoice:
+def load_voice(path: str | Path) -> Voice:
     """Read a voice written by `save_voice`, ready for inference.
 
     Raises:
@@ -64,11 +51,11 @@ def load_voice(path: str | Path) -> AnyVoice:
         group, _, rest = name.partition(".")
         groups.setdefault(group, {})[rest] = value
     try:
-        denoiser = new_denoiser(config)
+        denoiser = config.new_denoiser()
         denoiser.load_state_dict(groups.pop("denoiser"))
         denoiser.eval().requires_grad_(False)
         arrays = {group: {name: value.numpy() for name, value in of.items()} for group, of in groups.items()}
-        return _voice(config, denoiser, arrays)
+        return VOICES[MODELS[config.model].voice].of(config, denoiser, arrays)
     except (RuntimeError, TypeError, UserError) as error:
         raise UserError(f"{path} does not hold what its header describes: {error}") from error
 
@@ -76,45 +63,6 @@ def load_voice(path: str | Path) -> AnyVoice:
 def read_card(path: str | Path) -> dict[str, Any]:
     """The model card in the header of a voice."""
     return _read(Path(path))[0]["card"]
-
-
-def find_weights(model: str, block: int, given: Path | None, released: Path, trained: Path) -> Path:
-    """The voice to use: the one given, else the released one, else what the pipeline trained.
-
-    Raises:
-        UserError: there is none; says what to run.
-    """
-    choice("model", model, MODELS)
-    choice("block", block, BLOCKS)
-    if given is not None:
-        if not given.is_file():
-            raise UserError(f"{given} does not exist")
-        return given
-    for folder in (released, trained):
-        path = folder / str(block) / f"{model}.safetensors"
-        if path.is_file():
-            return path
-    # The U-Net is not among the models of params.yaml, unless somebody wants it.
-    stage = f"dvc repro train@{model}-{block}"
-    command = f"diffsynth train --model unet --block {block}" if model == "unet" else stage
-    raise UserError(f"no weights for {model} at {block}: run `{command}` first")
-
-
-def open_voice(
-    model: str | None, block: int | None, given: Path | None, released: Path, trained: Path
-) -> AnyVoice:
-    """The voice of `find_weights`, loaded; LSTM and 512 where nothing is asked for and no file given.
-
-    Raises:
-        UserError: there is none, or the file given is of another model or block than was asked for.
-    """
-    path = find_weights(model or MODELS[0], block or BLOCKS[0], given, released, trained)
-    voice = load_voice(path)
-    for what, asked in (("model", model), ("block", block)):
-        has = getattr(voice.config, what)
-        if asked not in (None, has):
-            raise UserError(f"{path} is a voice of {what} {has}, not {asked}")
-    return voice
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -133,27 +81,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise UserError(f"{path} is not a diffsynth voice") from error
 
 
-def _voice(config: AnyConfig, denoiser: Denoiser, arrays: dict[str, dict[str, NDArray[Any]]]) -> AnyVoice:
-    """A voice of its parts, "piano" and "normaliser" by name."""
-    voice: AnyVoice
-    if isinstance(config, FrameConfig):
-        voice = FrameVoice(config, denoiser, FrameScale(**arrays["normaliser"]))
-        shape: tuple[int, ...] = (FRAMES, config.block // 2)
-    else:
-        piano, normaliser = Piano.from_tensors(arrays["piano"]), Normaliser(**arrays["normaliser"])
-        voice = Voice(config, denoiser, piano, normaliser)
-        shape = (config.features.bands,)
-    if any(array.shape != shape for array in arrays["normaliser"].values()):
-        raise UserError("its normaliser does not fit")
-    return voice
-
-
-def _config(tree: dict[str, Any], where: str) -> AnyConfig:
+def _config(tree: dict[str, Any], where: str) -> VoiceConfig:
     model = choice(f"model in {where}:", tree.get("model"), MODELS)
-    network = build(SECTIONS[model], tree.pop("network", None), f"{where}: network")
-    audio = build(AudioFormat, tree.pop("audio", None), f"{where}: audio")
+    network = build(MODELS[model], tree.get("network"), f"{where}: network")
     block = choice(f"block in {where}:", tree.get("block"), BLOCKS)
-    if isinstance(network, Unet):
-        return FrameConfig(model, block, audio, network)
-    features = build(Features, tree.pop("features", None), f"{where}: features")
-    return VoiceConfig(model, block, audio, features, network)
+    kind = VOICES[MODELS[model].voice].Config
+    sections = {
+        name: build(section, _without_workers(tree.get(name)), f"{where}: {name}")
+        for name, section in kind.sections().items()
+    }
+    return kind(model=model, block=block, network=network, **sections)
+
+
+def _without_workers(section: Any) -> Any:
+    """A section without the number of processes, which was a parameter when older voices were written."""
+    return {k: v for k, v in section.items() if k != "workers"} if isinstance(section, dict) else section

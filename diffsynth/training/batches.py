@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffsynth.config import Train
 from diffsynth.errors import UserError
-from diffsynth.models import State
+from diffsynth.models.parts.denoiser import State
 from diffsynth.representation.features import FeatureSet
 from diffsynth.representation.gain_field import Normaliser
+from diffsynth.training.config import Train
 
 NEPER = 20 / math.log(10)  # dB
 
@@ -31,6 +31,11 @@ class Batch:
     state: State | None
     x: Tensor
     weight: Tensor
+
+    def part(self, rows: slice) -> "Batch":
+        """Some of the sequences."""
+        state = None if self.state is None else tuple(tensor[rows] for tensor in self.state)
+        return Batch(self.cond[rows], state, self.x[rows], self.weight[rows])
 
 
 class Examples(ABC):

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from diffsynth.config import Diffusion, Train
-from diffsynth.diffusion import Denoise, loss, sample
+from diffsynth.diffusion import Denoise, loss, sample, squared_error, total_weight
 from diffsynth.errors import UserError
-from diffsynth.models import Denoiser
+from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.training.batches import Batch, Examples
+from diffsynth.training.config import Diffusion, Train
+from diffsynth.training.random_streams import batch_seed, dropout_seed, weights_seed
 
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
 VALIDATION = 32  # sequences
-DROPOUT = 1 << 40  # sets the random numbers of layers apart from those of batches
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Trainer:
         self._averaged = {name: value.clone() for name, value in denoiser.state_dict().items()}
         self.best = {name: value.clone() for name, value in self._averaged.items()}
         self._optimiser = torch.optim.AdamW(
-            denoiser.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, foreach=True
+            _parameter_groups(denoiser, train.weight_decay), lr=train.learning_rate, foreach=True
         )
         self.progress = Progress()
 
@@ -116,7 +116,7 @@ class Trainer:
             group["lr"] = self._rate(step)
         self.denoiser.train()
         self._optimiser.zero_grad(set_to_none=True)
-        total = self._gradients(self.config.seed * 1_000_003 + step)
+        total = self._gradients(step)
         if not math.isfinite(total):
             raise UserError(f"training diverged in step {step + 1}; lower train.learning_rate")
         torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.clip)
@@ -124,21 +124,27 @@ class Trainer:
         self._average(step)
         return total
 
-    def _gradients(self, seed: int) -> float:
-        """Gradients of all mini-batches of a step, added up, and its loss."""
-        generator = torch.Generator().manual_seed(seed)
-        parts = self.config.batch_size // self.config.mini_batch_size
-        total = 0.0
+    def _gradients(self, step: int) -> float:
+        """Gradients of a step and its loss.
+
+        All of the batch is drawn first, and sums over mini-batches are divided by the weight of all of it:
+        the size of a mini-batch decides how much memory a step takes, and nothing else.
+        """
+        generator = torch.Generator().manual_seed(batch_seed(self.config.seed, step))
+        batch = self._data.draw(self.config.batch_size, generator)
+        sigma = torch.rand(batch.x.shape[:2], generator=generator)
+        noise = torch.randn(batch.x.shape, generator=generator)
+        total = total_weight(batch.x, batch.weight)
+        result = 0.0
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + DROPOUT)
-            for _ in range(parts):
-                batch = self._data.draw(self.config.mini_batch_size, generator)
-                sigma = torch.rand(batch.x.shape[:2], generator=generator)
-                noise = torch.randn(batch.x.shape, generator=generator)
-                value = loss(self._denoise(batch), batch.x, noise, sigma, batch.weight) / parts
-                value.backward()
-                total += float(value.detach())
-        return total
+            torch.manual_seed(dropout_seed(self.config.seed, step))
+            for first in range(0, self.config.batch_size, self.config.mini_batch_size):
+                rows = slice(first, first + self.config.mini_batch_size)
+                part = batch.part(rows)
+                error = squared_error(self._denoise(part), part.x, noise[rows], sigma[rows], part.weight)
+                (error / total).backward()
+                result += float(error.detach() / total)
+        return result
 
     def _denoise(self, batch: Batch) -> Denoise:
         """The network as the diffusion sees it, for the sequences of a batch."""
@@ -171,7 +177,7 @@ class Trainer:
 
     def _errors(self) -> dict[str, float]:
         """Loss at fixed noise levels and the error of one-step sampling in dB, on fixed sequences."""
-        generator = torch.Generator().manual_seed(self.config.seed)
+        generator = torch.Generator().manual_seed(weights_seed(self.config.seed))
         batch = self._validation.draw(VALIDATION, generator)
         noise = torch.randn(batch.x.shape, generator=generator)
         denoise = self._denoise(batch)
@@ -185,8 +191,17 @@ class Trainer:
 
 
 def _check(train: Train) -> None:
-    for name in ("steps", "batch_size", "mini_batch_size", "validate_every", "checkpoint_every"):
+    for name in ("steps", "batch_size", "mini_batch_size", "validate_every"):
         if getattr(train, name) < 1:
             raise UserError(f"train.{name} must be at least 1")
-    if train.batch_size % train.mini_batch_size:
-        raise UserError("train.batch_size must be a multiple of train.mini_batch_size")
+
+
+def _parameter_groups(denoiser: Denoiser, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for the optimiser: those that decay, then those that do not."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in denoiser.named_parameters():
+        groups[denoiser.decays(name, parameter)].append(parameter)
+    return [
+        {"params": groups[True], "weight_decay": weight_decay},
+        {"params": groups[False], "weight_decay": 0.0},
+    ]

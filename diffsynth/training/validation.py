@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from diffsynth.midi.events import Events
 from diffsynth.shards.segments import Segment
 from diffsynth.synthesis.synthesizer import Synthesizer, blocks_of
-from diffsynth.synthesis.weights import AnyVoice
+from diffsynth.synthesis.voice import Voice
 
 FFT, HOP = 2048, 512
 FLOOR = 1e-10  # power: -100 dB below full scale
@@ -29,7 +29,7 @@ class Excerpt:
         events = segment.events[segment.events["time"] < seconds]
         return Excerpt(events, audio)
 
-    def listen(self, voice: AnyVoice) -> dict[str, float]:
+    def listen(self, voice: Voice) -> dict[str, float]:
         """Stream the excerpt; the distance of its spectra and levels from the recording."""
         synthesizer = Synthesizer(voice)
         parts = blocks_of(self.events, synthesizer.rate, synthesizer.block, len(self.audio))

@@ -12,7 +12,7 @@ import soundfile
 from support.displaced import CONFIG, FORMAT, RATE, add, entry, performance
 
 from diffsynth.alignment.line_fit import Alignment
-from diffsynth.alignment.performances import Entry, align_all, correct, trim
+from diffsynth.alignment.performances import Entry, align_all, correct, trim, within
 from diffsynth.alignment.report import write_report
 from diffsynth.audio.files import read_audio, resample
 from diffsynth.audio.levels import LEAD, Levels
@@ -52,6 +52,7 @@ def aligned(tmp_path_factory):
 
 def by_name(folder):
     index = read_json(folder / "out" / "index.json")
+    assert index["dataset"] == read_json(folder / "raw" / "manifest.json")["dataset"]
     assert index["sample_rate"] == RATE
     return {row["name"]: row for row in index["performances"]}
 
@@ -123,7 +124,7 @@ def test_names_in_any_script_are_drawn(aligned, tmp_path):
 
 
 def test_results_do_not_depend_on_the_number_of_processes(aligned, tmp_path):
-    align_all(aligned / "raw", tmp_path / "out", FORMAT, replace(CONFIG, workers=2))
+    align_all(aligned / "raw", tmp_path / "out", FORMAT, CONFIG, workers=2)
     names = sorted(path.name for path in (aligned / "out").iterdir())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     for name in names:
@@ -139,6 +140,15 @@ def test_nothing_usable_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match=r"no performance could be aligned.*missing\.mid does not exist"):
         align_all(tmp_path / "raw", tmp_path / "out", FORMAT, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_notes_outside_a_recording_are_left_out_with_their_releases():
+    kept = [(0.2, NOTE_ON, 60, 64), (0.6, NOTE_OFF, 60, 0), (0.9, NOTE_ON, 62, 64), (1.2, NOTE_OFF, 62, 0)]
+    before = [(-1.5, CONTROL, SUSTAIN, 127), (-1.0, NOTE_ON, 60, 64), (0.1, NOTE_OFF, 60, 0)]
+    after = [(1.0, NOTE_ON, 60, 64), (1.1, CONTROL, SUSTAIN, 0), (1.3, NOTE_OFF, 60, 0)]
+    found = within(make_events([*before, *kept, *after]), 1.0)
+    assert found.tolist() == make_events([(0.0, CONTROL, SUSTAIN, 127), *kept]).tolist()
+    assert within(make_events(kept), 1.0).tolist() == make_events(kept).tolist()
 
 
 def line(offset):

@@ -13,6 +13,7 @@ from diffsynth.datasets.demo import LICENSE, demo_jobs
 from diffsynth.datasets.manifest import read_manifest, verify
 from diffsynth.datasets.registry import bring
 from diffsynth.datasets.soundfont import snap
+from diffsynth.datasets.sources.demo import Demo
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, to_notes
 from diffsynth.midi.files import read_midi
@@ -67,18 +68,19 @@ def test_audio_of_the_demo_starts_with_its_first_note():
 
 
 def test_bring_demo_copies_it_with_its_licence(tmp_path):
-    manifest = bring(dataset(name="demo"), tmp_path / "raw", DEMO)
+    manifest = bring(dataset(name="demo"), tmp_path / "raw")
     assert manifest == read_manifest(tmp_path / "raw")
     verify(tmp_path / "raw", manifest)
     assert (tmp_path / "raw" / "LICENSE.md").is_file()
-    bring(dataset(name="demo"), tmp_path / "raw", DEMO)  # over itself
+    bring(dataset(name="demo"), tmp_path / "raw")  # over itself
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed", "duration"])
-def test_a_damaged_demo_is_refused_and_leaves_nothing(tmp_path, damage):
+def test_a_damaged_demo_is_refused_and_leaves_nothing(tmp_path, monkeypatch, damage):
     demo, name = tmp_path / "demo", "satie_gymnopedie_1"
     shutil.copytree(DEMO, demo)
+    monkeypatch.setattr(Demo, "folder", demo)
     if damage == "missing":
         (demo / f"{name}.mid").unlink()
     elif damage == "changed":
@@ -91,5 +93,5 @@ def test_a_damaged_demo_is_refused_and_leaves_nothing(tmp_path, damage):
         (demo / "manifest.json").write_text(json.dumps(tree))
     problem = {"missing": "is missing", "changed": "damaged or changed", "duration": "does not last"}[damage]
     with pytest.raises(UserError, match=problem):
-        bring(dataset(name="demo"), tmp_path / "raw", demo)
+        bring(dataset(name="demo"), tmp_path / "raw")
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]

@@ -6,15 +6,30 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from support.source_files import DEMO, dataset, write_pair
+from support.source_files import QUIET, dataset, write_pair
 
+from diffsynth.audio.files import clipped
 from diffsynth.datasets.folder import find_pairs
-from diffsynth.datasets.manifest import clipped, read_manifest, verify
+from diffsynth.datasets.manifest import read_manifest, verify
 from diffsynth.datasets.registry import bring
+from diffsynth.datasets.rendered import midi_jobs
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, make_events
 from diffsynth.midi.files import write_midi
 from diffsynth.runs.files import sha256
+
+
+@pytest.mark.parametrize("suffix", [".kar", ".rmi", ".MIDI"])
+def test_a_midi_file_by_any_of_its_names_is_a_partner_unless_it_is_damaged(tmp_path, suffix):
+    write_pair(tmp_path, "whole")
+    write_pair(tmp_path, "cut")
+    for name in ("whole", "cut"):
+        (tmp_path / f"{name}.mid").rename(tmp_path / f"{name}{suffix}")
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(cut.read_bytes()[:-5])
+    pairs, set_aside = find_pairs(tmp_path, progress=False)
+    assert [pair.midi.name for pair in pairs] == [f"whole{suffix}"]
+    assert [item.reason for item in set_aside] == [f"{cut} is damaged: track 1 is cut short"]
 
 
 def test_a_folder_of_pairs_is_copied_and_the_rest_set_aside(tmp_path):
@@ -43,7 +58,7 @@ def test_a_folder_of_pairs_is_copied_and_the_rest_set_aside(tmp_path):
     write_pair(root, "twice")
     shutil.copy(root / "one.wav", root / "twice.aiff")
     write_pair(root, ".hidden")
-    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", progress=False)
+    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", QUIET)
 
     assert {p.title: p.name for p in manifest.performances} == {
         "STEREO": "STEREO",
@@ -75,6 +90,29 @@ def test_a_folder_of_pairs_is_copied_and_the_rest_set_aside(tmp_path):
     assert (root / "one.wav").stat().st_size > 0  # a copy, not a link
 
 
+def test_a_name_that_is_not_utf8_is_named_and_set_aside(tmp_path):
+    root = tmp_path / "caf\udce9"  # bytes as Python keeps them
+    (root / "b\udcff").mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        write_pair(tmp_path, name)
+    for source in [*tmp_path.glob("*.mid"), *tmp_path.glob("*.wav")]:
+        for name in (source.stem, "l\udce9", "b\udcff/l"):
+            shutil.copy(source, root / f"{name}{source.suffix}")
+    manifest = bring(dataset(name="folder", root=str(root)), tmp_path / "raw", QUIET)
+    assert [p.title for p in manifest.performances] == ["a", "b", "c"]
+    assert read_manifest(tmp_path / "raw") == manifest
+    reason = "the name is not UTF-8: rename the file or folder"
+    assert {item.name: item.reason for item in manifest.set_aside} == {r"l\xe9": reason, r"b\xff/l": reason}
+
+
+def test_midi_files_with_such_names_are_set_aside_as_well(tmp_path):
+    write_pair(tmp_path, "a")
+    shutil.copy(tmp_path / "a.mid", tmp_path / "caf\udce9.mid")
+    jobs, set_aside = midi_jobs(tmp_path, tmp_path / "raw", 0.1, 0.1, 0)
+    assert [job.title for job in jobs] == ["a"]
+    assert [item.name for item in set_aside] == [r"caf\xe9"]
+
+
 def test_a_flac_cut_short_is_set_aside(tmp_path):
     for name in ("a", "b"):
         write_pair(tmp_path, name, suffix=".flac", seconds=20)
@@ -83,6 +121,28 @@ def test_a_flac_cut_short_is_set_aside(tmp_path):
     pairs, set_aside = find_pairs(tmp_path, progress=False)
     assert [pair.title for pair in pairs] == ["a"]
     assert [item.name for item in set_aside] == ["b"]
+
+
+def test_a_format_that_cannot_be_read_is_named(tmp_path):
+    write_pair(tmp_path, "a")
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    write_pair(tmp_path, "b")
+    (tmp_path / "b.wav").rename(tmp_path / "b.M4A")
+    (tmp_path / "film.mp4").write_bytes(b"")
+    pairs, set_aside = find_pairs(tmp_path, progress=False)
+    assert [pair.title for pair in pairs] == ["a"]
+    assert [(item.name, item.reason) for item in set_aside] == [
+        ("b", "b.M4A: m4a cannot be read, convert it to WAV or FLAC")
+    ]
+
+
+def test_an_mp3_cut_short_is_set_aside_and_not_filled_with_what_came_before(tmp_path):
+    write_pair(tmp_path, "a", suffix=".mp3", rate=44100, seconds=20)
+    whole = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(whole[: len(whole) // 2])
+    pairs, set_aside = find_pairs(tmp_path, progress=False)
+    assert pairs == []
+    assert "a.mp3 is cut short" in set_aside[0].reason
 
 
 def test_clipped_audio_is_used_and_reported(tmp_path):
@@ -110,21 +170,21 @@ def test_a_folder_without_anything_usable(tmp_path, monkeypatch, root, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lonely.wav").write_bytes(b"")
     with pytest.raises(UserError, match=message):
-        bring(dataset(name="folder", root=root), tmp_path / "raw", progress=False)
+        bring(dataset(name="folder", root=root), tmp_path / "raw", QUIET)
     assert not (tmp_path / "raw").exists()
 
 
 def test_files_of_others_are_never_replaced(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="holds other files"):
-        bring(dataset(name="demo"), tmp_path, DEMO)
+        bring(dataset(name="demo"), tmp_path)
     music = tmp_path / "raw" / "music"
     music.mkdir(parents=True)
     write_pair(music, "a")
     with pytest.raises(UserError, match="which would be replaced"):
-        bring(dataset(name="folder", root=str(music)), tmp_path / "raw", progress=False)
+        bring(dataset(name="folder", root=str(music)), tmp_path / "raw", QUIET)
     with pytest.raises(UserError, match="is a file"):
-        bring(dataset(name="demo"), tmp_path / "mine.txt", DEMO)
+        bring(dataset(name="demo"), tmp_path / "mine.txt")
     assert (tmp_path / "mine.txt").read_text() == "precious"
     assert (music / "a.wav").is_file()
 
@@ -133,5 +193,5 @@ def test_what_was_brought_before_is_not_taken_for_the_users_own(tmp_path):
     for name in "abc":
         write_pair(tmp_path, name)
     for _ in range(2):
-        manifest = bring(dataset(name="folder", root=str(tmp_path)), tmp_path / "raw", progress=False)
+        manifest = bring(dataset(name="folder", root=str(tmp_path)), tmp_path / "raw", QUIET)
         assert [p.name for p in manifest.performances] == ["a", "b", "c"]

@@ -6,24 +6,15 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from diffsynth.audio.files import write_audio
-from diffsynth.config import load_params
 from diffsynth.errors import UserError
 from diffsynth.evaluation.evaluating import evaluate_renders, round_values
-from diffsynth.evaluation.metrics import evaluate_pair
+from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.runs.files import write_json
 from pipeline.app import main
+from pipeline.params import load_params
 
 RATE = 24000
 CONFIG = load_params().evaluate
-TIMINGS = {
-    "rtf": 0.21,
-    "p50_ms": 4.5,
-    "p99_ms": 6.25,
-    "block": 512,
-    "model": "lstm",
-    "sample_rate": RATE,
-    "seconds": 4.0,
-}
 
 
 def notes(seed, seconds=2.0):
@@ -44,7 +35,6 @@ def folders(tmp_path):
     rows = [("b", "test", "ok"), ("a", "test", "ok"), ("c", "test", "rejected"), ("d", "train", "ok")]
     performances = [{"name": n, "split": split, "status": status} for n, split, status in rows]
     write_json(aligned / "index.json", {"sample_rate": RATE, "performances": performances})
-    write_json(renders / "timings.json", TIMINGS)
     for seed, name in enumerate("ab"):
         write_audio(aligned / f"{name}.flac", notes(seed), RATE)
         write_audio(renders / f"{name}.wav", 0.5 * notes(seed + (name == "b")), RATE)
@@ -67,9 +57,8 @@ def test_report(folders):
     (folders / "figures" / "stale.png").touch()
     report = run(folders)
     assert json.loads((folders / "m" / "lstm.json").read_text()) == report
-    assert list(report) == ["model", "block", "sample_rate", "metrics", "timings"]
+    assert list(report) == ["model", "block", "sample_rate", "metrics"]
     assert (report["model"], report["block"], report["sample_rate"]) == ("lstm", 512, RATE)
-    assert report["timings"] == {"rtf": 0.21, "p50_ms": 4.5, "p99_ms": 6.25, "seconds": 4.0}
     performances = json.loads((folders / "figures" / "performances.json").read_text())
     assert list(performances) == ["a", "b"]
     a, b = performances.values()
@@ -118,7 +107,6 @@ def test_values_keep_five_digits():
     [
         ("aligned/index.json", "diffsynth align"),
         ("aligned/b.flac", "diffsynth align"),
-        ("renders/512/lstm/timings.json", "diffsynth infer --model lstm --block 512"),
         ("renders/512/lstm/b.wav", "diffsynth infer --model lstm --block 512"),
     ],
 )
@@ -202,7 +190,10 @@ def test_command_compares_at_the_lower_rate(folders, capsys):
         (["--target", "a.wav", "--prediction", "b.wav"], "a.wav does not exist"),
         (["--model", "gru", "--block", "512"], "unknown model 'gru'"),
         (["--model", "lstm", "--block", "500"], "unknown block 500"),
-        (["--model", "s6", "--block", "512", "--aligned", "nowhere"], "run `diffsynth align` first"),
+        (
+            ["--model", "s6", "--block", "512", "--renders", "nowhere"],
+            "run `diffsynth infer --model s6 --block",
+        ),
     ],
 )
 def test_wrong_input_is_one_line(arguments, message, capsys):

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffsynth.config import Evaluate
 from diffsynth.errors import UserError
 from diffsynth.evaluation import metrics
+from diffsynth.evaluation.config import Evaluate
+from diffsynth.evaluation.registry import evaluate_pair
 
 RATE = 25600  # the onset hop of 256 samples is 10 ms
 CONFIG = Evaluate(fft_sizes=[1024, 2048, 4096], onset_tolerance=0.05, pitch_tolerance=50.0)
@@ -55,7 +56,7 @@ def melody(seed):
 
 
 def evaluate(target, prediction):
-    return metrics.evaluate_pair(target, prediction, RATE, CONFIG)
+    return evaluate_pair(target, prediction, RATE, CONFIG)
 
 
 def test_identical_signals_are_perfect():
@@ -110,7 +111,7 @@ def test_spectral_convergence_equals_its_definition():
         r, g = direct_spectrum(target, size), direct_spectrum(scaled, size)
         expected.append(np.sqrt(np.sum((r - g) ** 2) / np.sum(r**2)))
     config = Evaluate([256, 512, 2048], 0.05, 50.0)
-    result = metrics.evaluate_pair(target, prediction, RATE, config)
+    result = evaluate_pair(target, prediction, RATE, config)
     assert result["spectral_convergence"] == pytest.approx(np.mean(expected), rel=1e-5)
 
 
@@ -353,7 +354,7 @@ def test_short_and_silent_signals_have_finite_scores(target, prediction):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scores = evaluate(target, prediction)
-    assert list(scores) == list(PERFECT)
+    assert set(scores) == set(PERFECT)
     for name, value in scores.items():
         assert math.isfinite(value), name
         assert value >= 0.0, name

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from diffsynth.audio.files import read_audio
-from diffsynth.config import Fit
 from diffsynth.errors import UserError
+from diffsynth.fitting.config import Fit
 from diffsynth.fitting.fit import fit_piano
 from diffsynth.fitting.partial_tracking import find_conflicts, follow, window_length
 from diffsynth.fitting.takes import Take

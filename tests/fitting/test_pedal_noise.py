@@ -7,8 +7,9 @@ import pytest
 
 from diffsynth.datasets.composer.generator import generate
 from diffsynth.fitting.attack import with_modes
+from diffsynth.fitting.key_modes import remainder
 from diffsynth.fitting.pedal_noise import add_knocks
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.dampers import PEDAL_FALLS, PEDAL_RISES
 from diffsynth.midi.events import CONTROL, KEYS, SUSTAIN, make_events, to_samples

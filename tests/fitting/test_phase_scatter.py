@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from diffsynth.fitting.key_modes import modes_of
 from diffsynth.fitting.phase_scatter import find_turns, partials_of
 from diffsynth.fitting.refine import refine
-from diffsynth.fitting.strokes import find_strokes, modes_of
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events, to_samples
 from diffsynth.midi.pitches import equal_tempered

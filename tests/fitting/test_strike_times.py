@@ -6,10 +6,11 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from diffsynth.config import Fit
 from diffsynth.fitting import fit
+from diffsynth.fitting.config import Fit
+from diffsynth.fitting.key_modes import remainder
 from diffsynth.fitting.strike_times import correct_times
-from diffsynth.fitting.strokes import find_strokes, remainder
+from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
 from diffsynth.midi.pitches import equal_tempered, string_partials

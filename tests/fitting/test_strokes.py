@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diffsynth.fitting.strokes import KeyModes, Pieces, Strokes, find_strokes, modes_of, remainder, whole
+from diffsynth.fitting.key_modes import KeyModes, modes_of, remainder
+from diffsynth.fitting.strokes import Pieces, Strokes, find_strokes, whole
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
 from diffsynth.piano.modal_bank import play_whole

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsynth.audio.files import read_audio
+from diffsynth.audio.recording import RecordingFile
 from diffsynth.live.clock import LOST, Clock
 from diffsynth.live.engine import Engine, warm_up
 from diffsynth.live.inbox import Inbox
 from diffsynth.live.messages import Decoder
 from diffsynth.live.meter import Display, Meter
 from diffsynth.live.ring import Ring, Tap
-from diffsynth.live.sinks import RecordingFile
 from diffsynth.live.sources import FileSource
 from diffsynth.live.upsampling import Upsampler
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SOSTENUTO, SUSTAIN, make_events
@@ -52,7 +52,8 @@ def test_messages_become_events():
     for message, rows in {
         (0x90, 60, 100): [(NOTE_ON, 60, 100)],
         (0x95, 60, 100): [(NOTE_ON, 60, 100)],
-        (0x90, 60, 0): [(NOTE_OFF, 60, 0)],
+        (0x90, 60, 0): [],  # the other channel still holds it
+        (0x85, 60, 0): [(NOTE_OFF, 60, 0)],
         (0x80, 60, 33): [(NOTE_OFF, 60, 0)],
         (0xB0, 64, 99): [(CONTROL, 64, 99)],
         (0xB0, 66, 127): [(CONTROL, 66, 127)],
@@ -79,6 +80,20 @@ def test_any_message_gives_events_that_the_engine_knows(messages):
         for row in decoder.rows(message):
             assert row[0] in (NOTE_ON, NOTE_OFF, CONTROL)
             assert all(0 <= value < 128 for value in row[1:])
+
+
+def test_the_pedal_that_is_furthest_down_counts_and_channels_let_go_of_their_own_keys():
+    decoder = Decoder()
+    for message, rows in [
+        ((0xB0, 64, 100), [(CONTROL, 64, 100)]),
+        ((0xB1, 64, 120), [(CONTROL, 64, 120)]),
+        ((0xB0, 64, 0), [(CONTROL, 64, 120)]),
+        ((0xB1, 121, 0), [(CONTROL, 64, 0), (CONTROL, 66, 0), (CONTROL, 67, 0)]),
+        ((0x91, 60, 80), [(NOTE_ON, 60, 80)]),
+    ]:
+        assert decoder.rows(message) == rows
+    assert (NOTE_OFF, 60, 0) not in decoder.rows((0xB0, 123, 0))
+    assert (NOTE_OFF, 60, 0) in decoder.rows((0xB1, 123, 0))
 
 
 def level_after(make_voice, *messages):
@@ -186,7 +201,7 @@ def test_a_file_is_played_as_render_plays_it(make_voice):
     source = FileSource(events, RATE, -BLOCK)
     engine, tap, _ = engine_of(make_voice, source, slots=3)
     heard = []
-    while not source.ended(engine.window):
+    while not engine.over:
         heard.append(np.zeros(BLOCK, np.float32))
         tap.fill(heard[-1])
         engine.advance()

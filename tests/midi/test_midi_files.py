@@ -12,6 +12,7 @@ from diffsynth.midi.events import (
     CONTROL,
     EVENT,
     NOTE,
+    NOTE_ON,
     PEDALS,
     SOSTENUTO,
     SUSTAIN,
@@ -42,6 +43,14 @@ def refused(path):
     assert str(path) in message
     assert "\n" not in message
     return message
+
+
+def played(path):
+    """Whether a file is read at all."""
+    try:
+        return len(read_midi(path)) > 0
+    except UserError:
+        return False
 
 
 def by_hand(path, *messages, ticks=480):
@@ -119,7 +128,7 @@ def test_drums_and_keys_a_piano_does_not_have_are_left_out(tmp_path):
 
 def test_a_missing_file(tmp_path):
     assert "does not exist" in refused(tmp_path / "no.mid")
-    assert "does not exist" in refused(tmp_path)
+    assert "is not a file" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"do re mi\nfa sol\n", b"\xff" * 100, b"MThd", b"RIFF\x00\x00"])
@@ -128,13 +137,28 @@ def test_what_is_no_midi(tmp_path, content):
     assert "is not a readable MIDI file" in refused(tmp_path / "x.mid")
 
 
-def test_a_midi_file_cut_anywhere_is_refused(tmp_path):
+def test_what_comes_before_a_cut_is_played_and_said(tmp_path):
     notes = np.array([(k * 0.25, k * 0.25 + 0.2, 60 + k, 64) for k in range(12)], NOTE)
-    write_midi(tmp_path / "x.mid", from_notes(notes))
-    whole = (tmp_path / "x.mid").read_bytes()
-    for length in range(0, len(whole) - 8, 7):
-        (tmp_path / "x.mid").write_bytes(whole[:length])
-        assert refused(tmp_path / "x.mid")
+    path = tmp_path / "x.mid"
+    write_midi(path, from_notes(notes))
+    whole, heard = path.read_bytes(), []
+    for length in range(len(whole) - 4):  # what is after that is the mark of the end
+        path.write_bytes(whole[:length])
+        if not played(path):
+            assert refused(path)
+            heard.append(0)
+            continue
+        said = []
+        events = read_midi(path, say=said.append)
+        strikes = events[events["kind"] == NOTE_ON]
+        assert strikes["number"].tolist() == list(range(60, 60 + len(strikes)))
+        assert strikes["time"] == pytest.approx(notes["onset"][: len(strikes)])
+        assert said == [f"{path}: track 1 is cut short"]
+        with pytest.raises(UserError, match=r"is damaged: track 1 is cut short$"):
+            read_midi(path, whole=True)
+        heard.append(len(strikes))
+    assert heard == sorted(heard)
+    assert heard[-1] == 12
 
 
 def test_a_midi_file_without_notes(tmp_path):

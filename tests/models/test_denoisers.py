@@ -9,11 +9,14 @@ from torch import nn
 from torch.nn import functional
 
 from diffsynth import diffusion
-from diffsynth.config import S6, Lstm, Unet
-from diffsynth.models import LstmDenoiser, S6Denoiser, UnetDenoiser, build_denoiser
+from diffsynth.models.lstm import Lstm
+from diffsynth.models.lstm.network import LstmDenoiser
 from diffsynth.models.parts.layers import DepthwiseConv, Head
 from diffsynth.models.parts.scan import selective_scan_reference
-from diffsynth.models.s6 import SelectiveStateSpace
+from diffsynth.models.s6 import S6
+from diffsynth.models.s6.network import S6Denoiser, SelectiveStateSpace
+from diffsynth.models.unet import Unet
+from diffsynth.models.unet.network import UnetDenoiser
 
 BANDS, COND = 5, 7
 CONFIGS = [Lstm(12, 2, 10), S6(12, 2, 4, 2, 3, 10)]
@@ -25,7 +28,7 @@ seeds = st.integers(0, 2**31)
 def make_model(config, bands=BANDS, cond=COND):
     """A model with weights as if trained: fresh, its output would be zero."""
     torch.manual_seed(0)
-    model = build_denoiser(config, bands, cond)
+    model = config.new_denoiser(bands, cond)
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.2 * torch.randn_like(p))
@@ -143,7 +146,7 @@ def test_sequences_of_a_batch_do_not_meet(config):
 
 @configs
 def test_a_fresh_model_starts_from_silence_and_predicts_zero(config):
-    model = build_denoiser(config, BANDS, COND)
+    model = config.new_denoiser(BANDS, COND)
     x_t, sigma, cond = make_inputs(2, 3, 4)
     state = model.initial_state(2)
     assert all(z.shape[0] == 2 and not z.any() for z in state)
@@ -152,9 +155,9 @@ def test_a_fresh_model_starts_from_silence_and_predicts_zero(config):
 
 
 def test_the_type_of_the_section_chooses_the_model():
-    assert type(build_denoiser(Unet(8), BANDS, COND)) is UnetDenoiser
-    assert type(build_denoiser(CONFIGS[0], BANDS, COND)) is LstmDenoiser
-    assert type(build_denoiser(CONFIGS[1], BANDS, COND)) is S6Denoiser
+    assert type(Unet(8).new_denoiser(BANDS, COND)) is UnetDenoiser
+    assert type(CONFIGS[0].new_denoiser(BANDS, COND)) is LstmDenoiser
+    assert type(CONFIGS[1].new_denoiser(BANDS, COND)) is S6Denoiser
 
 
 def test_lstm_trunk_follows_the_equations():
@@ -184,7 +187,7 @@ def test_lstm_trunk_equals_torch_run_whole():
 
 
 def test_lstm_cells_start_with_memories_from_2_to_300_frames():
-    model = build_denoiser(Lstm(16, 1, 4), BANDS, COND)
+    model = Lstm(16, 1, 4).new_denoiser(BANDS, COND)
     i, f = model.lstm.bias_ih_l0.detach().double().sigmoid().view(4, 16)[:2]
     lengths = 1 / (1 - f)  # a cell loses this share of itself per frame
     torch.testing.assert_close(lengths, 2 * 150 ** (torch.arange(16).double() / 15), rtol=1e-4, atol=0)
@@ -286,7 +289,7 @@ def test_learns_a_tiny_set_that_needs_memory(config):
     b, t, f, k, c = 4, 6, 4, 8, 6
     cond = torch.randn(b, t, f, c)
     x = torch.tanh(cond.roll(1, dims=1) @ torch.randn(c, k))
-    model = build_denoiser(config, k, c)
+    model = config.new_denoiser(k, c)
     weight = torch.ones(t, 1, 1)
     weight[0] = 0  # nothing precedes the first block
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)

@@ -9,11 +9,10 @@ import torch
 from torch.nn import functional
 
 from diffsynth import diffusion
-from diffsynth.config import Unet
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, make_events
-from diffsynth.models import UnetDenoiser, build_denoiser
-from diffsynth.models.unet import Attention, Block, LearnedFourier
+from diffsynth.models.unet import Unet
+from diffsynth.models.unet.network import Attention, Block, LearnedFourier, UnetDenoiser
 from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, render
 
 RATE, KEYS, BINS = 24000, 88, 32
@@ -21,7 +20,7 @@ RATE, KEYS, BINS = 24000, 88, 32
 
 def make_model(bins=BINS, width=8):
     torch.manual_seed(0)
-    return build_denoiser(Unet(width), bins, KEYS).eval()
+    return Unet(width).new_denoiser(bins, KEYS).eval()
 
 
 def make_inputs(b=2, t=1, bins=BINS, seed=1):
@@ -88,7 +87,7 @@ def test_every_block_size_has_the_same_parameters_and_its_own_shapes(block):
 @pytest.mark.parametrize("width", [0, 4, 12, -8])
 def test_a_width_that_cannot_be_grouped_is_refused(width):
     with pytest.raises(UserError, match=f"unet.width must be a multiple of 8, not {width}"):
-        build_denoiser(Unet(width), BINS, KEYS)
+        Unet(width).new_denoiser(BINS, KEYS)
 
 
 def test_a_block_written_out():

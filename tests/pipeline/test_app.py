@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from diffsynth import __version__
-from diffsynth.config import load_params
 from pipeline.app import COMMANDS, LazyGroup, app, main, run
+from pipeline.params import load_params
 
 ROOT = Path(__file__).parents[2]
 PARAMS = (ROOT / "params.yaml").read_text()
@@ -98,7 +98,10 @@ def test_the_version_is_shown(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tune"], "diffsynth: No such command 'tune'. (see diffsynth --help)"),
+        (["tune"], "diffsynth: there is no command 'tune': see diffsynth --help"),
+        (["trian"], "diffsynth: there is no command 'trian': did you mean train?"),
+        (["evalute", "--model", "s6"], "diffsynth: there is no command 'evalute': did you mean evaluate?"),
+        (["train", "--blok", "512"], "diffsynth: No such option: --blok (Possible options: --block)"),
         (["compare", "--loud"], "diffsynth: No such option: --loud (see diffsynth compare --help)"),
         (["--loud"], "diffsynth: No such option: --loud (see diffsynth --help)"),
         (["compare", "--params"], "diffsynth: Option '--params' requires an argument."),
@@ -172,6 +175,38 @@ def test_a_stage_without_its_input_names_the_command_to_run(command, tmp_path, c
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
+MAKES = {
+    "align": "download",
+    "shard": "align",
+    "fit": "align",
+    "features": "fit shard",
+    "train": "features",
+    "infer": "train@s6-512",
+    "evaluate": "infer@s6-512",
+    "compare": "evaluate",
+}
+
+
+@pytest.mark.parametrize("command", MAKES)
+def test_in_the_project_it_names_the_one_command_that_makes_all_of_it(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    cell = ["--model", "s6", "--block", "512"] if command in ("train", "infer", "evaluate") else []
+    assert run([command, *cell]) == 2
+    assert f"; run `dvc repro {MAKES[command]}` first\n" in capsys.readouterr().err
+
+
+def test_what_dvc_does_not_make_names_the_command_that_does(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    assert run(["infer", "--model", "unet", "--block", "512"]) == 2
+    assert "run `diffsynth train --model unet --block 512` first" in capsys.readouterr().err
+    assert run(["align", "--raw", "mine"]) == 2
+    assert "mine/manifest.json does not exist; run `diffsynth download` first" in capsys.readouterr().err
+
+
 def test_the_line_is_not_broken_by_what_it_quotes(tmp_path, capsys):
     assert run(["compare", "--params", str(tmp_path / "a\nb.yaml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -235,12 +270,22 @@ def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_pat
     report = (
         '{{"model": "{}", "block": {}, "metrics": {{"onset_f1": 1, "onset_precision": 1, "onset_recall": 1,'
         '"pitch_accuracy": 1, "polyphony_accuracy": 1, "l1": 1, "l2": 1, "spectral_convergence": 1,'
-        '"log_spectral_distance": 1}}, "timings": {{"rtf": 1, "p50_ms": 1, "p99_ms": 1}}}}'
+        '"log_spectral_distance": 1}}}}'
     )
     path = tmp_path / "metrics" / str(params.blocks[0]) / f"{params.models[0]}.json"
     path.parent.mkdir(parents=True)
     path.write_text(report.format(params.models[0], params.blocks[0]))
-    folders = ["--metrics", str(tmp_path / "metrics"), "--output", str(tmp_path / "file" / "out")]
+    timings = tmp_path / "timings" / str(params.blocks[0]) / path.name
+    timings.parent.mkdir(parents=True)
+    timings.write_text('{"rtf": 1, "p50_ms": 1, "p99_ms": 1}')
+    folders = [
+        "--metrics",
+        str(tmp_path / "metrics"),
+        "--timings",
+        str(tmp_path / "timings"),
+        "--output",
+        str(tmp_path / "file" / "out"),
+    ]
     assert run(["compare", "--params", str(ROOT / "params.yaml"), *folders]) == 2
     *_, line = capsys.readouterr().err.splitlines()
     assert line == f"diffsynth: cannot write {tmp_path}/file/out/table.csv: Not a directory"

@@ -11,8 +11,8 @@ import soundfile
 from diffsynth.audio.files import read_audio
 from diffsynth.midi.events import to_notes
 from diffsynth.piano.piano import load_piano
-from diffsynth.representation.features import load_features
-from diffsynth.runs.files import read_json, sha256
+from diffsynth.representation.features import load_features, save_features
+from diffsynth.runs.files import read_json, sha256, write_json
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice, read_card
 
@@ -80,19 +80,27 @@ def test_two_runs_from_scratch_are_the_same_bytes(project, trained, tmp_path, mo
 @pytest.mark.parametrize("model", ["lstm", "s6"])
 def test_infer_renders_the_test_split_through_the_engine(project, trained, model):
     folder = trained / "results" / "renders" / "1024" / model
-    assert sorted(path.name for path in folder.iterdir()) == ["music_12.wav", "timings.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["music_12.wav"]
     audio, rate = read_audio(folder / "music_12.wav")
     assert (len(audio), rate) == (5 * RATE, RATE)
     assert soundfile.info(folder / "music_12.wav").subtype == "PCM_16"
     events = np.load(project.data / "aligned" / "music_12.npy")
     expected = render(Synthesizer(load_voice(weights_of(trained, model))), events)[: 5 * RATE]
     np.testing.assert_allclose(audio, expected.clip(-1, 1), atol=1.01 / 32768)
-    timings = read_json(folder / "timings.json")
+    timings = read_json(trained / "results" / "timings" / "1024" / f"{model}.json")
     assert timings.keys() == {"rtf", "p50_ms", "p99_ms", "block", "model", "sample_rate", "seconds"}
     assert (timings["block"], timings["model"], timings["sample_rate"]) == (1024, model, RATE)
     assert timings["seconds"] == pytest.approx(-(-5 * RATE // 1024) * 1024 / RATE, abs=1e-3)
     assert 0 < timings["p50_ms"] <= timings["p99_ms"]
     assert timings["rtf"] > 0
+
+
+def test_two_renders_are_the_same_bytes_and_hold_no_timings(project, trained, tmp_path):
+    folders = ["--models", trained / "models", "--aligned", project.data / "aligned"]
+    assert project.run("infer", *CELL, *folders, folder=tmp_path) == 0
+    first, second = (folder / "results" / "renders" / "1024" / "lstm" for folder in (trained, tmp_path))
+    assert [path.name for path in second.iterdir()] == ["music_12.wav"]
+    assert (first / "music_12.wav").read_bytes() == (second / "music_12.wav").read_bytes()
 
 
 def test_infer_takes_steps_and_seed(project, trained, tmp_path):
@@ -123,7 +131,30 @@ def test_a_batch_smaller_than_the_mini_batches_is_one(project, tmp_path):
     options = ["--batch-size", 2, "--steps", 1, "--data-dir", project.data]
     assert project.run("train", *CELL, *options, folder=tmp_path) == 0
     train = read_card(weights_of(tmp_path))["train"]
-    assert (train["batch_size"], train["mini_batch_size"], train["steps"]) == (2, 2, 1)
+    assert (train["batch_size"], train["steps"]) == (2, 1)
+
+
+def test_the_dataset_is_that_of_the_files_trained_on(project, refuse, tmp_path, capsys):
+    """Another dataset was downloaded, and nothing was made of it yet."""
+    data = shutil.copytree(project.data, tmp_path / "data")
+    manifest = data / "raw" / "manifest.json"
+    manifest.parent.mkdir(exist_ok=True)
+    write_json(manifest, {"dataset": "maestro", "performances": [], "set_aside": []})
+    message = (
+        "data/{} was made of the dataset {}; set dataset.name to {} in params.yaml and run "
+        "`dvc repro features` first"
+    )
+    assert project.run("train", *CELL, "--steps", 1, "--datasets", "demo", folder=tmp_path) == 0
+    capsys.readouterr()
+    found = refuse("train", *CELL, "--datasets", "maestro")
+    assert found == message.format("features/train.safetensors", "demo", "maestro")
+    index = read_json(data / "shards" / "index.json")
+    write_json(data / "shards" / "index.json", {**index, "dataset": "folder"})
+    found = refuse("train", *CELL, "--datasets", "demo")
+    assert found == message.format("shards/index.json", "folder", "demo")
+    save_features(data / "features" / "train.safetensors", load_features(data / "features/train.safetensors"))
+    found = refuse("train", *CELL, "--datasets", "demo")
+    assert found == message.format("features/train.safetensors", "(unknown)", "demo")
 
 
 def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
@@ -144,8 +175,7 @@ def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--datasets", "maestro"], "holds the dataset demo; run `diffsynth download --name maestro` first"),
-        (["--mini-batch-size", 3], "train.batch_size must be a multiple of train.mini_batch_size"),
+        (["--datasets", "maestro"], "was made of the dataset demo; set dataset.name to maestro in params"),
         (["--steps", 0], "Invalid value for '--steps': Input should be greater than or equal to 1"),
         (["--epochs", "many"], "Invalid value for '--epochs': Input should be a valid integer"),
         (["--learning-rate", "nan"], "Invalid value for '--learning-rate': "),

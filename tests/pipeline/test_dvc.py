@@ -2,8 +2,8 @@ import ast
 import configparser
 import json
 import shlex
+import shutil
 import subprocess
-from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +12,10 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from diffsynth.config import BLOCKS, MODELS
+from diffsynth.alignment import performances
+from diffsynth.audio.format import BLOCKS
+from diffsynth.models.registry import MODELS
+from diffsynth.shards import segments
 from pipeline.app import COMMANDS, LazyGroup
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +26,11 @@ MATRIX = ["train", "infer", "evaluate"]
 STAGES = SINGLE + [f"{name}@{model}-{block}" for name in MATRIX for model in MODELS for block in BLOCKS]
 # They record runs, name places and check what they read, and cannot change a result: see dvc.yaml.
 PLUMBING = (
-    *("pipeline/__init__.py", "pipeline/stage.py", "pipeline/paths.py"),
-    *("diffsynth/runs/", "diffsynth/config.py", "diffsynth/errors.py", "diffsynth/models/__init__.py"),
+    *(f"pipeline/{name}.py" for name in ("__init__", "stage", "paths", "params", "machine")),
+    *("diffsynth/runs/", "diffsynth/config.py", "diffsynth/errors.py", "diffsynth/models/registry.py"),
 )
+# They name all sections, models and blocks: what is used of them is imported elsewhere, or chosen by name.
+TABLES = ("pipeline/params.py", "pipeline/stage.py", "diffsynth/models/registry.py")
 # A representative of every matrix and every model is enough where blocks do not differ.
 CODE = SINGLE + [f"{name}@{model}-{BLOCKS[0]}" for name in MATRIX for model in MODELS]
 
@@ -36,7 +41,7 @@ def repo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
     write(folder / "dvc.yaml", (ROOT / "dvc.yaml").read_text())
     write(folder / "params.yaml", yaml.safe_dump({**PARAMS, "models": list(MODELS)}))
-    write(folder / ".dvc" / "config", (ROOT / ".dvc" / "config").read_text() + "    no_scm = true\n")
+    write(folder / ".dvc" / "config", config_without_git())
     return Repo(str(folder))
 
 
@@ -44,6 +49,11 @@ def repo(tmp_path_factory):
 def stages(repo):
     """Every stage that DVC makes of dvc.yaml, by name."""
     return {stage.name: stage for stage in repo.index.stages}
+
+
+def config_without_git():
+    """The committed configuration of DVC as it is in a ZIP of the repository (see .gitattributes)."""
+    return (ROOT / ".dvc" / "config").read_text().replace("$Format:%n$", "\n")
 
 
 def relative(entries):
@@ -72,24 +82,19 @@ def model_of(stage):
 # Code: what a command imports, read from the source, so that imports inside functions count.
 
 
-def closure(start, model):
-    """Files of this repository that a module imports, directly or not.
+def closure(*start):
+    """Files of this repository that modules import, directly or not, but for what tables only name.
 
-    Of the models only `model`, and no other command: `train --only-inference` runs `infer`, which
-    the stage `train` never does.
+    No other command: `train --only-inference` runs `infer`, which the stage `train` never does.
     """
-    found, todo = set(), [start]
-    others = {f"pipeline/{command}.py" for command in COMMANDS} - {start}
+    found, todo = set(), list(start)
+    others = {f"pipeline/{command}.py" for command in COMMANDS} - {*start}
     while todo:
         file = todo.pop()
-        if file not in found | others and not is_another_model(file, model):
+        if file not in found | others:
             found.add(file)
-            todo += imported(file)
+            todo += () if file in TABLES else imported(file)
     return found
-
-
-def is_another_model(file, model):
-    return model != "" and file in {f"diffsynth/models/{other}.py" for other in MODELS if other != model}
 
 
 def imported(file):
@@ -133,8 +138,10 @@ def declared_code(stage):
 
 def needed_code(stage):
     """Files of code that a stage runs and that can change its result."""
-    files = closure(f"pipeline/{command_of(stage)}.py", model_of(stage))
-    return {file for file in files if not file.startswith(PLUMBING)}
+    command, start = command_of(stage), [f"pipeline/{command_of(stage)}.py"]
+    if command in ("train", "infer"):
+        start.append(f"diffsynth/models/{model_of(stage)}/__init__.py")
+    return {file for file in closure(*start) if not file.startswith(PLUMBING)}
 
 
 def lies_in(file, place):
@@ -149,13 +156,31 @@ def test_code_is_declared_where_it_runs_and_nowhere_else(stages, name):
 
 
 def test_the_closure_follows_imports_in_functions_and_packages():
-    found = closure("pipeline/compare.py", "")
-    assert "pipeline/infer.py" not in closure("pipeline/train.py", "s6")
-    assert {"pipeline/stage.py", "diffsynth/runs/tracking.py", "diffsynth/evaluation/comparison.py"} <= found
-    assert find_spec("diffsynth.evaluation.comparison")
-    both = {f"diffsynth/models/{model}.py" for model in MODELS}
-    assert both <= closure("diffsynth/models/__init__.py", "")
-    assert both & closure("diffsynth/models/__init__.py", "s6") == {"diffsynth/models/s6.py"}
+    found = closure("pipeline/compare.py")
+    assert "pipeline/infer.py" not in closure("pipeline/train.py")
+    assert {"pipeline/stage.py", "diffsynth/runs/files.py", "diffsynth/comparison/tables.py"} <= found
+    assert find_spec("diffsynth.comparison.tables")
+    s6 = closure("diffsynth/models/s6/__init__.py")
+    assert {"diffsynth/models/s6/network.py", "diffsynth/models/parts/scan.py"} <= s6
+    assert not {file for file in s6 if file.startswith("diffsynth/models/lstm")}
+
+
+def test_stages_that_look_at_recordings_take_few_folders(stages):
+    for name, most in {"download": 3, "align": 4, "shard": 3, "fit": 4, "evaluate": 2, "compare": 2}.items():
+        stage = next(stage for stage in stages.values() if command_of(stage) == name)
+        assert len([place for place in declared_code(stage) if place.startswith("diffsynth/")]) <= most
+
+
+@pytest.mark.parametrize(("stage", "code"), [("align", performances.CODE), ("shard", segments.CODE)])
+def test_an_interrupted_stage_goes_on_as_long_as_its_own_code_is_the_same(stages, stage, code):
+    declared = {name for name in declared_code(stages[stage]) if name.startswith("diffsynth/")}
+    assert {f"diffsynth/{name}" for name in code} == declared
+
+
+def test_registering_a_model_or_adding_one_concerns_no_stage_of_others(stages):
+    files = [f"diffsynth/models/{name}.py" for name in ("registry", "new/__init__", "new/network")]
+    for stage in stages.values():
+        assert not [file for file in files for place in declared_code(stage) if lies_in(file, place)]
 
 
 # Parameters: what a command reads, again from the source.
@@ -163,7 +188,7 @@ def test_the_closure_follows_imports_in_functions_and_packages():
 
 def nodes(command, kind):
     """Nodes of one kind in the source of a command and of the modules of pipeline/ that it splits into."""
-    files = closure(f"pipeline/{command}.py", "")
+    files = closure(f"pipeline/{command}.py")
     for file in sorted(f for f in files if f.startswith("pipeline/") and not f.startswith(PLUMBING)):
         yield from (node for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, kind))
 
@@ -245,9 +270,10 @@ def test_a_parameter_of_one_model_concerns_its_training_alone(stages):
 def test_metrics_and_plots_are_declared(stages):
     for model in MODELS:
         for block in BLOCKS:
-            (metrics,) = (out for out in stages[f"evaluate@{model}-{block}"].outs if out.metric)
-            assert relative([metrics]) == {f"results/metrics/{block}/{model}.json"}
-            assert not metrics.use_cache
+            for command, folder in (("evaluate", "metrics"), ("infer", "timings")):
+                (metrics,) = (out for out in stages[f"{command}@{model}-{block}"].outs if out.metric)
+                assert relative([metrics]) == {f"results/{folder}/{block}/{model}.json"}
+                assert not metrics.use_cache
             plots = [out for out in stages[f"train@{model}-{block}"].outs if out.plot]
             assert f"results/train/{block}/{model}/loss.csv" in relative(plots)
     names = ("curves.csv", "rtf.png", "quality.png")
@@ -256,9 +282,9 @@ def test_metrics_and_plots_are_declared(stages):
     }
 
 
-def test_git_ignores_what_stages_make_and_nothing_else(stages):
+def test_git_ignores_what_stages_make_and_nothing_else(stages, tmp_path):
     made = set().union(*(relative(stage.outs) for stage in stages.values()))
-    metrics = {name for name in made if fnmatch(name, "results/metrics/*")}
+    metrics = {name for name in made if name.startswith(("results/metrics/", "results/timings/"))}
     code = {
         "dvc.lock",
         "dvc.yaml",
@@ -268,8 +294,14 @@ def test_git_ignores_what_stages_make_and_nothing_else(stages):
         "weights/512/a",
     }
     asked = sorted(made | code)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # a ZIP of the repository is none
+    write(tmp_path / ".gitignore", (ROOT / ".gitignore").read_text())
     ignored = subprocess.run(
-        ["git", "check-ignore", "--no-index", *asked], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "check-ignore", "--no-index", *asked],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert set(ignored) == made - metrics
 
@@ -291,8 +323,8 @@ def test_the_template_of_the_curves_draws_a_line_per_model():
 
 
 # dvc.yaml run by the real DVC, with a stand-in for the slow commands: it writes into its outs the
-# parameters that it declares and what it depends on, and nothing else. Code is left out of deps,
-# because DVC reads the whole list again for every stage, which takes a minute.
+# parameters that it declares and what it depends on, and nothing else. Of code only that of the models is
+# left in deps, because DVC reads the whole list again for every stage, which takes a minute.
 
 STAND_IN = """
 import hashlib, json, pathlib, sys, yaml
@@ -315,25 +347,34 @@ def copy(stages, tmp_path):
     made = set().union(*(relative(stage.outs) for stage in stages.values()))
     plan = {}
     for stage in stages.values():
-        deps = {name for name in relative(stage.deps) if not is_code(name)}
+        deps = {name for name in relative(stage.deps) if not is_code(name) or is_model(name)}
         plan[stage.cmd.removeprefix("python -m pipeline ")] = {
             "outs": sorted(relative(stage.outs)),
             "deps": sorted(deps),
             "params": sorted(params_of(stage)),
         }
-        for name in deps - made - {"results/metrics"}:
+        for name in deps - made - {"results/metrics", "results/timings"}:
             write(tmp_path / name / "file", name)
     write(tmp_path / "plan.json", json.dumps(plan))
     write(tmp_path / "pipeline" / "__init__.py", "")  # or that of PYTHONPATH would be found first
     write(tmp_path / "pipeline" / "__main__.py", STAND_IN)
     definition = {
-        name: {**stage, "deps": [dep for dep in stage["deps"] if not is_code(dep)]}
+        name: {**stage, "deps": [dep for dep in stage["deps"] if not is_code(dep) or is_model(dep)]}
         for name, stage in YAML.items()
     }
     write(tmp_path / "dvc.yaml", yaml.safe_dump({"stages": definition}, sort_keys=False))
-    config = (ROOT / ".dvc" / "config").read_text()
-    write(tmp_path / ".dvc" / "config", f"{config}    no_scm = true\n")
-    return tmp_path, {**PARAMS, "models": list(MODELS), "blocks": [512]}
+    write(tmp_path / ".dvc" / "config", config_without_git())
+    shutil.rmtree(tmp_path / "diffsynth" / "models" / NEW)
+    write(tmp_path / "diffsynth" / "models" / "registry.py", "lstm, s6")
+    params = {name: value for name, value in PARAMS.items() if name != NEW}
+    return tmp_path, {**params, "models": ["lstm", "s6"], "blocks": [512]}
+
+
+NEW = "unet"  # stands for a model that is added
+
+
+def is_model(name):
+    return name.startswith("diffsynth/models/")
 
 
 def write(path, text):
@@ -347,13 +388,23 @@ def reproduce(folder, params):
     return sorted(stage.name for stage in Repo(str(folder)).reproduce())
 
 
+def cells(model):
+    return {f"{name}@{model}-512" for name in MATRIX} | {"compare"}
+
+
 def test_only_what_has_changed_runs_again(copy, monkeypatch):
     folder, params = copy
     monkeypatch.chdir(folder)
-    kept = sorted(name for name in STAGES if name.partition("-")[2] in ("", "512"))
-    assert reproduce(folder, params) == kept
-    assert reproduce(folder, params) == []
-    for model, size in (("s6", "units"), ("unet", "width")):
-        params = {**params, model: {**params[model], size: 104}}
-        cells = {name for name in kept if f"@{model}-" in name}
-        assert reproduce(folder, params) == sorted(cells | {"compare"})
+    assert reproduce(folder, params) == sorted({*SINGLE} | cells("lstm") | cells("s6"))
+    # How this machine works is no part of it.
+    for name in ("WORKERS", "THREADS", "CONNECTIONS", "CHECKPOINT_EVERY"):
+        monkeypatch.setenv(f"DIFFSYNTH_{name}", "7")
+    assert Repo(str(folder)).status() == {}
+    # A model is added: its folder, a line in the table, its section and its name.
+    write(folder / "diffsynth" / "models" / "registry.py", "lstm, s6, and a new one")
+    assert Repo(str(folder)).status() == {}
+    write(folder / "diffsynth" / "models" / NEW / "__init__.py", "a network")
+    params = {**params, "models": [*params["models"], NEW], NEW: PARAMS[NEW]}
+    assert reproduce(folder, params) == sorted(cells(NEW))
+    params = {**params, "s6": {**params["s6"], "units": 104}}
+    assert reproduce(folder, params) == sorted(cells("s6"))

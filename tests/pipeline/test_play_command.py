@@ -54,7 +54,9 @@ def test_a_file_is_recorded_as_render_writes_it(project, make_voice, voice, midi
     assert float(summary["latency"]) == pytest.approx(4 * BLOCK / RATE * 1000, abs=0.06)
     assert int(summary["blocks"]) * BLOCK + 3 * BLOCK == len(audio)
     assert 0 < float(summary["p50"]) <= float(summary["p99"])
-    assert output.err.startswith(f"{midi} to {tmp_path / 'new' / 'out.wav'}: s6 at 512 samples, 24000 Hz")
+    assert output.err.startswith(
+        f"{midi} to {tmp_path / 'new' / 'out.wav'} by {voice} (given): s6 at 512 samples"
+    )
 
 
 def test_it_plays_nowhere_at_the_pace_of_the_clock_and_stops_in_time(project, voice, midi, capsys):
@@ -120,7 +122,7 @@ def test_without_the_extra_the_error_says_how_to_install_it(refuse, voice, midi,
     for name in ("sounddevice", "rtmidi"):
         monkeypatch.setitem(sys.modules, name, None)
     for options in ([midi], ["--list-devices"], ["--port", "a"], ["--virtual", "a"]):
-        assert refuse("play", *options, "--weights", voice).endswith(": pip install 'diffsynth[live]'")
+        assert refuse("play", *options, "--weights", voice).endswith(": pip install 'diffsynth-piano[live]'")
 
 
 def test_without_portaudio_the_error_says_how_to_install_it(refuse, voice, midi, monkeypatch, tmp_path):

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from diffsynth.config import load_params
 from diffsynth.errors import UserError
+from pipeline.params import load_params
 from pipeline.stage import require, stage
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml", {"s6.units": 48, "infer.seed": 9})

@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from diffsynth.config import AudioFormat, Features, Shard
+from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA, make_events, to_samples
 from diffsynth.piano.modal_bank import play_whole
+from diffsynth.representation.config import Features
 from diffsynth.representation.features import (
     FeatureSet,
     build_features,
@@ -18,11 +19,12 @@ from diffsynth.representation.features import (
     save_features,
     segment_features,
 )
+from diffsynth.shards.config import Shard
 from diffsynth.shards.segments import Segment, cut_segments
 
 RATE, FRAME = 24000, 128
 AUDIO = AudioFormat(RATE, FRAME)
-FEATURES = Features(workers=1, bands=16, highest=10500.0, window=1024, floor=-80.0)
+FEATURES = Features(bands=16, highest=10500.0, window=1024, floor=-80.0)
 BANDS, KEYS = 16, 88
 
 
@@ -54,7 +56,7 @@ def test_features_do_not_depend_on_where_a_performance_is_cut(piano):
     whole = features_of(piano, Segment("x", 0, 0.0, 6.0, audio, events))
     assert whole[0].shape == (1125, BANDS + 2 * KEYS + 3)
     # 1.6 s are 300 frames, no multiple of what is played at a time; 0.5 s of context leave notes behind.
-    segments = list(cut_segments("x", audio, events, RATE, Shard(1.6, 0.5, 1, 1)))
+    segments = list(cut_segments("x", audio, events, RATE, Shard(1.6, 0.5, 1)))
     assert [len(segment.audio) for segment in segments] == [38400] * 4
     for segment in segments:
         place = slice(300 * segment.index, min(300 * (segment.index + 1), 1125))
@@ -148,10 +150,9 @@ def test_any_number_of_processes_computes_the_same(piano, monkeypatch):
 
 def check_processes(piano):
     events = performance(3.0)
-    segments = list(cut_segments("x", played(piano, events, 3.0, 1.5), events, RATE, Shard(1.0, 1.0, 1, 1)))
+    segments = list(cut_segments("x", played(piano, events, 3.0, 1.5), events, RATE, Shard(1.0, 1.0, 1)))
     one, two = (
-        build_features(segments, piano, AUDIO, Features(workers, 16, 10500.0, 1024, -80.0), progress=False)
-        for workers in (1, 2)
+        build_features(segments, piano, AUDIO, FEATURES, workers, progress=False) for workers in (1, 2)
     )
     assert one.gains.shape == (3, 187, BANDS)
     for i, segment in enumerate(segments):

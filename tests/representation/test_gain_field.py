@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffsynth.config import AudioFormat, Features
+from diffsynth.audio.format import AudioFormat
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, UNA_CORDA
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
+from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import (
     MAX_GAIN,
     MIN_SCALE,
@@ -19,7 +20,7 @@ from diffsynth.representation.gain_field import (
 )
 
 AUDIO = AudioFormat(sample_rate=24000, frame=128)
-FEATURES = Features(workers=1, bands=64, highest=10500.0, window=1024, floor=-80.0)
+FEATURES = Features(bands=64, highest=10500.0, window=1024, floor=-80.0)
 PIANO = Piano(
     key=np.array([0, 39, 39]),
     frequency=np.array([30.0, 261.6, 12000.0]),

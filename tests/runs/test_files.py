@@ -68,6 +68,20 @@ def _umask():
     return mask
 
 
+def test_the_umask_is_never_set_because_it_belongs_to_all_threads(tmp_path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda _: pytest.fail("the umask was set"))
+            for atomic, path in ((atomic_path, tmp_path / "x.txt"), (atomic_folder, tmp_path / "folder")):
+                with atomic(path):
+                    pass
+        assert (tmp_path / "x.txt").stat().st_mode & 0o777 == 0o640
+        assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.parametrize("atomic", [atomic_path, atomic_folder])
 def test_where_nothing_can_be_written(tmp_path, atomic):
     (tmp_path / "file").write_text("")

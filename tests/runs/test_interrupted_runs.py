@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from safetensors import safe_open
 
-import pipeline.train_run
+from diffsynth.runs import resuming
 
 ROOT = Path(__file__).parents[2]
 CELL = ["--model", "lstm", "--block", 1024]
@@ -112,10 +112,10 @@ def other_data(project, folder):
 
 def other_code(folder, monkeypatch):
     """Library with a comment more."""
-    shutil.copytree(pipeline.train_run.LIBRARY, folder / "library")
+    shutil.copytree(resuming.LIBRARY, folder / "library")
     with (folder / "library" / "diffusion" / "loss.py").open("a") as file:
         file.write("# changed\n")
-    monkeypatch.setattr(pipeline.train_run, "LIBRARY", folder / "library")
+    monkeypatch.setattr(resuming, "LIBRARY", folder / "library")
 
 
 @pytest.mark.parametrize("what", ["learning rate", "units", "seed", "data", "code"])

@@ -10,22 +10,25 @@ from pathlib import Path
 import pytest
 from support.displaced import CONFIG, FORMAT, add
 
-from diffsynth.alignment.performances import align_all
-from diffsynth.config import Shard
-from diffsynth.datasets.manifest import Manifest, write_manifest
+from diffsynth.alignment.performances import align_all, align_performance
+from diffsynth.datasets.manifest import Manifest, read_manifest, write_manifest
 from diffsynth.errors import UserError
+from diffsynth.runs import resuming
 from diffsynth.runs.files import sha256
 from diffsynth.runs.resuming import RECORDS, make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.shards.config import Shard
 from diffsynth.shards.segments import write_shards
 
 ROOT = Path(__file__).parents[2]
-SHARD = Shard(segment=2.0, context=2.0, samples_per_shard=2, workers=1)
+SHARD = Shard(segment=2.0, context=2.0, samples_per_shard=2)
 # Runs a stage whose process is killed, with no chance to clean up, after so many items.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 import diffsynth.{module} as module
-from diffsynth.config import Align, AudioFormat, Shard
+from diffsynth.alignment.config import Align
+from diffsynth.audio.format import AudioFormat
+from diffsynth.shards.config import Shard
 left, record = [{items}], module.record
 def record_and_die(*arguments):
     record(*arguments)
@@ -114,13 +117,50 @@ def test_what_has_changed_is_done_again(whole, tmp_path):
     assert after["b.flac"] != before["b.flac"]
 
 
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A copy of the library's code, in which stamps look."""
+    shutil.copytree(resuming.LIBRARY, tmp_path / "library", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(resuming, "LIBRARY", tmp_path / "library")
+    resuming._digest.cache_clear()
+    yield tmp_path / "library"
+    resuming._digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "kept"),
+    [
+        ("training/trainer.py", True),
+        ("datasets/registry.py", True),
+        ("models/new.py", True),
+        ("alignment/matching.py", False),
+        ("midi/files.py", False),
+        ("alignment/new.py", False),
+    ],
+)
+def test_an_interrupted_align_is_kept_unless_its_own_code_was_edited(whole, library, tmp_path, file, kept):
+    (tmp_path / "raw").mkdir()
+    performance = read_manifest(whole / "raw").performances[0]
+    for name in (performance.midi, performance.audio):
+        shutil.copy(whole / "raw" / name, tmp_path / "raw")
+    with resumable_folder(tmp_path / "aligned") as work:
+        align_performance(performance, tmp_path / "raw", work, FORMAT, CONFIG)
+        before = states(work)
+        with (library / file).open("a") as edited:
+            edited.write("# edited\n")
+        resuming._digest.cache_clear()  # the next run is another process
+        align_performance(performance, tmp_path / "raw", work, FORMAT, CONFIG)
+        assert (states(work) == before) == kept
+        tidy(work, set())
+
+
 def test_a_record_holds_for_its_stamp_and_files_alone(tmp_path):
     with resumable_folder(tmp_path / "out") as work:
         (work / "x").write_text("content")
-        stamp = make_stamp({"limit": 1})
+        stamp = make_stamp(["midi"], {"limit": 1})
         record(work, "item", stamp, {"answer": 42}, ["x"])
         assert recall(work, "item", stamp) == {"answer": 42}
-        assert recall(work, "item", make_stamp({"limit": 2})) is None
+        assert recall(work, "item", make_stamp(["midi"], {"limit": 2})) is None
         assert recall(work, "other", stamp) is None
         (work / "x").write_text("changed")
         assert recall(work, "item", stamp) is None
@@ -133,7 +173,7 @@ def test_a_record_holds_for_its_stamp_and_files_alone(tmp_path):
 def test_interruption_keeps_the_work_and_wrong_input_does_not(tmp_path):
     for error, kept in ((KeyboardInterrupt, True), (OSError, True), (UserError, False)):
         with pytest.raises(error), resumable_folder(tmp_path / "out") as work:
-            raise error
+            raise error("no")
         assert work.exists() == kept
         assert not (tmp_path / "out").exists()
 

@@ -196,6 +196,27 @@ def test_the_default_store_is_made_without_a_word_by_several_processes_at_once(t
         assert (tmp_path / "mlruns" / run.info.run_id / "artifacts" / "a.txt").read_text() == "alpha"
 
 
+def test_a_deleted_experiment_says_how_to_get_out(client, mlflow_store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    with track("align", {}, {}) as run:
+        pass
+    number = client.get_run(run.id).info.experiment_id
+    assert client.get_experiment(number).name == "mine"
+    client.delete_experiment(number)
+    with pytest.raises(UserError) as error, track("align", {}, {}):
+        raise AssertionError("the body must not run")
+    uri = f"MLFLOW_TRACKING_URI={mlflow_store}"
+    restore = f"mlflow experiments restore --experiment-id {number}"
+    assert str(error.value) == (
+        f"the MLflow experiment mine at {mlflow_store} is deleted: restore it ({uri} {restore}) "
+        f"or name another one in MLFLOW_EXPERIMENT_NAME"
+    )
+    client.restore_experiment(number)
+    with track("align", {}, {}) as again:
+        pass
+    assert client.get_run(again.id).info.experiment_id == number
+
+
 def test_telemetry_is_off(mlflow_store, tmp_path):
     # MLflow turns it off by itself where the environment has signs of a test or of a CI system.
     code = (

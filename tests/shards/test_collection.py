@@ -1,7 +1,6 @@
 """A hundred single notes of a user's own, some of them unusable, from folder to shards."""
 
 import tarfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +11,14 @@ from support.source_files import ROOT
 from diffsynth.alignment.line_fit import measure
 from diffsynth.alignment.performances import align_all
 from diffsynth.audio.files import resample
-from diffsynth.config import AudioFormat, load_params
+from diffsynth.audio.format import AudioFormat
 from diffsynth.datasets.registry import bring
+from diffsynth.datasets.source import Means
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events
 from diffsynth.midi.files import write_midi
 from diffsynth.runs.files import read_json
 from diffsynth.shards.segments import write_shards
+from pipeline.params import load_params
 
 FORMAT = AudioFormat(sample_rate=RATE, frame=128)
 SUFFIXES = (".wav", ".flac", ".mp3")
@@ -59,12 +60,12 @@ def collection(tmp_path_factory):
     params = load_params(
         ROOT / "params.yaml", {"dataset.name": "folder", "dataset.root": str(folder / "Meine Töne")}
     )
-    manifest = bring(params.dataset, folder / "raw", ROOT / "data" / "demo", progress=False)
+    manifest = bring(params.dataset, folder / "raw", Means(progress=False))
     # One file goes bad after it was brought, which only align can notice.
     bad = manifest.performances[0]
     (folder / "raw" / bad.audio).write_bytes(b"RIFF")
     align_all(folder / "raw", folder / "aligned", FORMAT, CONFIG)
-    write_shards(folder / "aligned", folder / "shards", replace(params.shard, workers=1))
+    write_shards(folder / "aligned", folder / "shards", params.shard)
     return folder, manifest, bad.name, [path.stem for path in pairs[:3]]
 
 

@@ -10,25 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsynth.audio.files import write_audio
-from diffsynth.config import Shard
 from diffsynth.errors import UserError
-from diffsynth.midi.dampers import Dampers
 from diffsynth.midi.events import (
     CONTROL,
     EVENT,
     NOTE_OFF,
     NOTE_ON,
     PEDALS,
-    SOSTENUTO,
     SUSTAIN,
     make_events,
-    to_samples,
 )
 from diffsynth.runs.files import read_json, sha256, write_json
-from diffsynth.shards.segments import cut_segments, history, read_shards, write_shards
+from diffsynth.shards.config import Shard
+from diffsynth.shards.segments import cut_segments, read_shards, write_shards
 
 RATE = 1000
-CONFIG = Shard(segment=2.0, context=1.0, samples_per_shard=2, workers=1)
+CONFIG = Shard(segment=2.0, context=1.0, samples_per_shard=2)
 NOTE_ROWS = st.tuples(
     st.integers(0, 80).map(lambda tick: tick / 8),
     st.sampled_from([NOTE_OFF, NOTE_ON]),
@@ -68,7 +65,7 @@ def write_aligned(folder):
         write_audio(folder / f"{name}.flac", audio, RATE)
         np.save(folder / f"{name}.npy", make_events(events))
         rows.append({"name": name, "split": split, "status": "ok", "reason": ""})
-    write_json(folder / "index.json", {"sample_rate": RATE, "performances": rows})
+    write_json(folder / "index.json", {"dataset": "demo", "sample_rate": RATE, "performances": rows})
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +122,7 @@ def test_segments_carry_their_events_and_what_rings_before(built):
 
 def test_the_index_counts_and_identifies_the_shards(built):
     index = read_json(built / "shards" / "index.json")
-    assert (index["segment"], index["sample_rate"]) == (2.0, RATE)
+    assert (index["dataset"], index["segment"], index["sample_rate"]) == ("demo", 2.0, RATE)
     counts = {split: [s["samples"] for s in part["shards"]] for split, part in index["splits"].items()}
     assert counts == {"train": [2, 2, 1], "validation": [1], "test": [1]}
     assert {split: part["samples"] for split, part in index["splits"].items()} == {
@@ -168,64 +165,17 @@ def test_rebuilding_leaves_no_stale_shard(built, tmp_path):
     assert not (tmp_path / "shards" / "train-000009.tar").exists()
 
 
-@given(events=STREAMS, start=st.integers(0, 90), context=st.integers(0, 40))
-@settings(max_examples=150, deadline=None)
-def test_history_brings_keys_and_pedals_into_the_state_of_the_whole_past(events, start, context):
-    """The reference: the dampers after everything that happened before."""
-    start, context = start / 8, context / 8
-    kept = history(events, start, context)
-    past = events[events["time"] < start]
-    states = []
-    for stream in (past, kept):
-        dampers = Dampers()
-        list(dampers.actions(to_samples(stream, 8)))
-        states.append({name: values.tolist() for name, values in dampers.state().items()})
-    assert states[0] == states[1]
-    # All of the context is there, and nothing twice or out of order.
-    rows, older = past.tolist(), iter(past.tolist())
-    assert all(row in older for row in kept.tolist())
-    recent = [row for row in rows if row[0] >= start - context]
-    assert kept.tolist()[len(kept) - len(recent) :] == recent
-
-
 @given(events=STREAMS, length=st.integers(1, 60), segment=st.floats(0.2, 3))
 @settings(max_examples=50, deadline=None)
 def test_every_event_is_in_one_segment_also_if_that_is_no_whole_number_of_samples(events, length, segment):
     rate = 10
-    parts = list(cut_segments("x", np.zeros(length, np.float32), events, rate, Shard(segment, 0.0, 1, 1)))
+    parts = list(cut_segments("x", np.zeros(length, np.float32), events, rate, Shard(segment, 0.0, 1)))
     assert sum(part.seconds for part in parts) == pytest.approx(length / rate)
     own = [(part.start + row[0], *row[1:]) for part in parts for row in part.events.tolist() if row[0] >= 0]
     end = len(parts) * round(segment * rate) / rate
     wanted = events[events["time"] < end].tolist()
     assert [row[1:] for row in own] == [row[1:] for row in wanted]
     assert [row[0] for row in own] == pytest.approx([row[0] for row in wanted])
-
-
-@given(events=STREAMS, context=st.integers(0, 24))
-@settings(max_examples=50, deadline=None)
-def test_every_segment_has_the_history_of_the_whole_past(events, context):
-    config = Shard(segment=0.5, context=context / 8, samples_per_shard=1, workers=1)
-    for part in cut_segments("x", np.zeros(80, np.float32), events, 8, config):
-        wanted = history(events, part.start, config.context)
-        wanted["time"] -= part.start
-        assert part.events[part.events["time"] < 0].tolist() == wanted.tolist()
-
-
-def test_what_was_released_long_ago_is_forgotten():
-    events = make_events(
-        [
-            (0.0, NOTE_ON, 60, 64),
-            (0.5, NOTE_OFF, 60, 0),
-            (1.0, CONTROL, SOSTENUTO, 127),
-            (1.5, NOTE_ON, 62, 64),
-            (2.0, CONTROL, SOSTENUTO, 0),
-        ]
-    )
-    assert history(events, 10.0, 1.0).tolist() == [
-        (1.0, CONTROL, SOSTENUTO, 127),
-        (1.5, NOTE_ON, 62, 64),
-        (2.0, CONTROL, SOSTENUTO, 0),
-    ]
 
 
 @pytest.mark.parametrize("keep", [0, 512, 5000, -1024, -1])
@@ -279,5 +229,5 @@ def test_what_is_missing_is_named(damaged, tmp_path):
 
 def test_a_segment_without_a_sample_is_refused(built, tmp_path):
     with pytest.raises(UserError, match=r"shard\.segment"):
-        write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 2, 1))
+        write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 2))
     assert not (tmp_path / "out").exists()

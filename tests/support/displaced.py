@@ -3,8 +3,9 @@
 from functools import cache
 from pathlib import Path
 
+from diffsynth.alignment.config import Align
 from diffsynth.audio.files import read_audio, write_audio
-from diffsynth.config import Align, AudioFormat
+from diffsynth.audio.format import AudioFormat
 from diffsynth.datasets.manifest import Performance
 from diffsynth.midi.files import read_midi, write_midi
 
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "data" / "demo"
 RATE = 24000
 FORMAT = AudioFormat(sample_rate=RATE, frame=128)
-CONFIG = Align(max_offset=3.0, max_drift=200.0, max_residual=30.0, min_matched=0.5, workers=1)
+CONFIG = Align(max_offset=3.0, max_drift=200.0, max_residual=30.0, min_matched=0.5)
 
 
 @cache

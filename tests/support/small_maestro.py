@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from diffsynth.config import load_params
 from diffsynth.datasets.maestro.fetch import fetch_maestro
 from diffsynth.datasets.maestro.http_ranges import Patience
 from diffsynth.datasets.manifest import read_manifest, verify
+from diffsynth.datasets.source import Means
 from diffsynth.midi.events import NOTE_ON, make_events
 from diffsynth.midi.files import write_midi
+from pipeline.params import load_params
 from support.range_server import zip_bytes
 
 # Rows of the real table: MAESTRO v3.0.0 (C. Hawthorne et al., ICLR 2019), CC BY-NC-SA 4.0.
@@ -44,7 +45,7 @@ César Franck,"Prélude, chorale, et fugue, M. 21\
 FOLDER = "maestro-v3.0.0"
 ARCHIVE, LIST = f"{FOLDER}.zip", f"{FOLDER}.csv"
 ROOT = Path(__file__).parents[2]
-DATASET = load_params(ROOT / "params.yaml").dataset
+MAESTRO = load_params(ROOT / "params.yaml", {"dataset.name": "maestro"}).dataset
 QUICK = Patience(first=0.001, timeout=10)
 
 
@@ -109,12 +110,13 @@ def midi_bytes(folder, key):
 
 def dataset(server, **changes):
     """Parameters of the download from a server."""
-    return dataclasses.replace(DATASET, name="maestro", url=server.url, workers=1, **changes)
+    return dataclasses.replace(MAESTRO, **{"url": server.url, **changes})
 
 
-def fetch(server, out, say=lambda _: None, **changes):
+def fetch(server, out, say=lambda _: None, connections=4, earlier=None, **changes):
     """The download."""
-    return fetch_maestro(dataset(server, **changes), out, None, False, say, QUICK)
+    asked, means = dataset(server, **changes), Means(1, connections, False, earlier or {}, say)
+    return fetch_maestro(asked.url, asked.years, out, means, QUICK)
 
 
 def listing(folder):

@@ -1,22 +1,25 @@
 """What tests of data sources share: parameters, and pairs of MIDI and audio."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from diffsynth.config import load_params
+from diffsynth.datasets.source import Means
 from diffsynth.midi.events import NOTE_ON, make_events
 from diffsynth.midi.files import write_midi
+from pipeline.params import load_params
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "data" / "demo"
+QUIET = Means(progress=False)
 
 
 def dataset(**changes):
-    """The section of the committed parameters, changed."""
-    return dataclasses.replace(load_params(ROOT / "params.yaml").dataset, **changes)
+    """The source that the committed parameters name, changed."""
+    return load_params(
+        ROOT / "params.yaml", {f"dataset.{key}": value for key, value in changes.items()}
+    ).dataset
 
 
 def write_pair(folder, name, suffix=".wav", rate=22050, seconds=1.0, **options):

@@ -41,7 +41,7 @@ def test_render_plays_a_midi_file(project, trained, midi, tmp_path, capsys, mode
     assert capsys.readouterr().out.startswith(f"{tmp_path / name}: {len(audio) / RATE:.1f} s at RTF ")
 
 
-def test_render_prefers_the_given_voice_to_the_released_to_the_trained(project, trained, midi, tmp_path):
+def test_render_prefers_the_given_to_the_trained_to_the_released(project, trained, midi, tmp_path, capsys):
     given, released = tmp_path / "given.safetensors", tmp_path / "weights" / "1024" / "lstm.safetensors"
     voice = load_voice(weights_of(trained))
     softer = dataclasses.replace(voice.piano, amplitude=0.5 * voice.piano.amplitude)
@@ -49,13 +49,15 @@ def test_render_prefers_the_given_voice_to_the_released_to_the_trained(project, 
         save_voice(path, dataclasses.replace(voice, piano=softer), {})
     played = {}
     for name, options in {
-        "trained": [],
-        "released": ["--released", tmp_path / "weights"],
-        "given": ["--weights", given],
+        "trained": ["--models", trained / "models", "--released", tmp_path / "weights"],
+        "released": ["--models", tmp_path / "none", "--released", tmp_path / "weights"],
+        "given": ["--models", trained / "models", "--weights", given],
     }.items():
-        models = ["--models", trained / "models"]
-        assert project.run("render", midi, tmp_path / f"{name}.wav", *CELL, *models, *options) == 0
+        assert project.run("render", midi, tmp_path / f"{name}.wav", *CELL, *options) == 0
         played[name] = (tmp_path / f"{name}.wav").read_bytes()
+        files = {"trained": weights_of(trained), "released": released, "given": given}
+        origin = "trained here" if name == "trained" else name
+        assert capsys.readouterr().out.endswith(f" by {files[name]} ({origin})\n")
     assert played["given"] == played["released"] != played["trained"]
 
 
@@ -75,13 +77,10 @@ def test_render_says_what_is_clipped(project, trained, midi, tmp_path, capsys):
 
 def bad_midi(folder, midi, kind):
     path = folder / f"{kind}.mid"
-    whole = midi.read_bytes()
     if kind == "empty":
         write_midi(path, read_midi(midi)[:0])
     elif kind != "missing":
-        path.write_bytes(
-            {"truncated": whole[: len(whole) // 2], "text": b"a text\n" * 20, "nothing": b""}[kind]
-        )
+        path.write_bytes({"text": b"a text\n" * 20, "nothing": b""}[kind])
     return path
 
 
@@ -89,7 +88,6 @@ def bad_midi(folder, midi, kind):
     ("kind", "message"),
     [
         ("missing", "does not exist"),
-        ("truncated", "is not a readable MIDI file:"),
         ("text", "is not a readable MIDI file:"),
         ("nothing", "is not a readable MIDI file:"),
         ("empty", "holds no piano notes"),
@@ -100,6 +98,13 @@ def test_a_midi_file_that_cannot_be_played_is_named(trained, midi, refuse, tmp_p
     error = refuse("render", path, "new/out.wav", *CELL, "--models", trained / "models")
     assert error.startswith(f"{path} {message}")
     assert not error.endswith(":")
+
+
+def test_what_is_left_of_a_damaged_file_is_played_and_said_once(project, trained, midi, tmp_path, capsys):
+    whole, path = midi.read_bytes(), tmp_path / "half.mid"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert project.run("render", path, tmp_path / "a.wav", *CELL, "--models", trained / "models") == 0
+    assert capsys.readouterr().err.splitlines()[0] == f"{path}: track 1 is cut short"
 
 
 def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_path):
@@ -130,9 +135,8 @@ def test_a_render_that_cannot_be_written_is_named(trained, midi, refuse, tmp_pat
     ],
 )
 def test_a_voice_that_cannot_be_is_named(trained, midi, refuse, options, message):
-    assert refuse("render", midi, "out.wav", *CELL, "--models", trained / "models", *options).startswith(
-        message
-    )
+    folders = ["--models", trained / "models", "--released", "none"]
+    assert refuse("render", midi, "out.wav", *CELL, *folders, *options).startswith(message)
 
 
 def test_a_voice_that_does_not_fit_is_one_line(trained, midi, refuse, tmp_path):

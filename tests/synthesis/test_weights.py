@@ -10,12 +10,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from diffsynth.config import BLOCKS, load_params
+from diffsynth.audio.format import BLOCKS
 from diffsynth.errors import UserError
 from diffsynth.midi.events import NOTE_ON, make_events
-from diffsynth.synthesis.gain_voice import VoiceConfig
+from diffsynth.synthesis.gain_voice import GainConfig
 from diffsynth.synthesis.synthesizer import Synthesizer, render
-from diffsynth.synthesis.weights import FORMAT, find_weights, load_voice, open_voice, read_card, save_voice
+from diffsynth.synthesis.weights import FORMAT, load_voice, read_card, save_voice
+from pipeline.params import load_params
 
 ROOT = Path(__file__).parents[2]
 EVENTS = make_events([(0.05 * i, NOTE_ON, 40 + 7 * i, 50 + 10 * i) for i in range(6)])
@@ -136,6 +137,15 @@ def test_a_voice_that_does_not_fit_is_refused(voice_file, change, message):
     assert message in refusal(path)
 
 
+def test_a_voice_that_was_written_when_processes_were_a_parameter_loads(voice_file):
+    path, rewrite = voice_file
+    expected = load_voice(path).config
+    rewrite(lambda tensors, header, config: config["features"].update(workers=4))
+    assert load_voice(path).config == expected
+    save_voice(path, load_voice(path), {})
+    assert "workers" not in header_of(path)["config"]["features"]
+
+
 @pytest.mark.parametrize("metadata", [None, {}, {"diffsynth voice 2": "{}"}, {FORMAT: "{"}, {FORMAT: "[]"}])
 def test_a_file_of_another_kind_is_refused(voice_file, metadata):
     path, _ = voice_file
@@ -145,52 +155,6 @@ def test_a_file_of_another_kind_is_refused(voice_file, metadata):
         read_card(path)
 
 
-def test_the_given_weights_win_over_the_released_over_the_trained(tmp_path):
-    given, released, trained = tmp_path / "mine.safetensors", tmp_path / "released", tmp_path / "trained"
-    with pytest.raises(UserError) as error:
-        find_weights("s6", 1024, None, released, trained)
-    assert str(error.value) == "no weights for s6 at 1024: run `dvc repro train@s6-1024` first"
-    for folder in (trained, released):
-        for model in ("lstm", "s6"):
-            (folder / "1024").mkdir(parents=True, exist_ok=True)
-            (folder / "1024" / f"{model}.safetensors").touch()
-        assert find_weights("s6", 1024, None, released, trained) == folder / "1024" / "s6.safetensors"
-    with pytest.raises(UserError, match="no weights for s6 at 512"):
-        find_weights("s6", 512, None, released, trained)
-    with pytest.raises(UserError) as error:
-        find_weights("s6", 1024, given, released, trained)
-    assert str(error.value) == f"{given} does not exist"
-    given.touch()
-    assert find_weights("s6", 1024, given, released, trained) == given
-
-
-def test_a_voice_given_is_of_the_model_and_block_asked_for(make_voice, tmp_path):
-    given = tmp_path / "mine.safetensors"
-    save_voice(given, make_voice("s6", 1024), {})
-    for model, block in [(None, None), ("s6", None), (None, 1024), ("s6", 1024)]:
-        config = open_voice(model, block, given, tmp_path, tmp_path).config
-        assert (config.model, config.block) == ("s6", 1024)
-    with pytest.raises(UserError) as error:
-        open_voice("lstm", 1024, given, tmp_path, tmp_path)
-    assert str(error.value) == f"{given} is a voice of model s6, not lstm"
-    with pytest.raises(UserError) as error:
-        open_voice("s6", 512, given, tmp_path, tmp_path)
-    assert str(error.value) == f"{given} is a voice of block 1024, not 512"
-
-
-def test_nothing_asked_for_is_the_lstm_at_the_shortest_block(make_voice, tmp_path):
-    save_voice(tmp_path / "512" / "lstm.safetensors", make_voice("lstm", 512), {})
-    config = open_voice(None, None, None, tmp_path, tmp_path / "none").config
-    assert (config.model, config.block) == ("lstm", 512)
-
-
-def test_an_unknown_cell_has_no_weights(tmp_path):
-    with pytest.raises(UserError, match="unknown model 'gru'"):
-        find_weights("gru", 512, None, tmp_path, tmp_path)
-    with pytest.raises(UserError, match="unknown block 500"):
-        find_weights("s6", 500, None, tmp_path, tmp_path)
-
-
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("model", ["lstm", "s6"])
 def test_released_voices_are_what_the_parameters_beside_them_make(model, block):
@@ -198,7 +162,7 @@ def test_released_voices_are_what_the_parameters_beside_them_make(model, block):
     path = ROOT / "weights" / str(block) / f"{model}.safetensors"
     assert path.stat().st_size <= 16 * 2**20
     config, card = load_voice(path).config, read_card(path)
-    features = dataclasses.replace(params.features, workers=1)  # voices do not know how many there were
-    assert config == VoiceConfig(model, block, params.audio, features, params.model(model))
-    assert card["train"] == dataclasses.asdict(params.train)
+    assert config == GainConfig(model, block, params.audio, params.model(model), params.features)
+    # They were written when processes and checkpoints were parameters.
+    assert {"checkpoint_every": 500, "threads": 1} | dataclasses.asdict(params.train) == card["train"]
     assert card["diffusion"] == dataclasses.asdict(params.diffusion)

@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from diffsynth import diffusion
-from diffsynth.config import S6, Diffusion, Lstm, Train
 from diffsynth.errors import UserError
-from diffsynth.models import build_denoiser
+from diffsynth.models.lstm import Lstm
+from diffsynth.models.s6 import S6
+from diffsynth.models.unet import Unet
 from diffsynth.representation.features import FeatureSet
 from diffsynth.representation.gain_field import Normaliser
-from diffsynth.training.batches import GainExamples
+from diffsynth.training.batches import Batch, GainExamples
+from diffsynth.training.config import Diffusion, Train
+from diffsynth.training.random_streams import STRIDE, batch_seed, dropout_seed, weights_seed
 from diffsynth.training.trainer import Trainer
 
 BANDS, COND, FRAMES = 6, 4, 4
@@ -29,10 +32,8 @@ TRAIN = Train(
     weight_decay=1e-2,
     clip=1.0,
     validate_every=2,
-    checkpoint_every=2,
     stream_seconds=1.0,
     seed=3,
-    threads=1,
 )
 DIFFUSION = Diffusion(ema=0.9, validation_sigmas=[0.2, 0.8])
 NETWORKS = {"lstm": Lstm(16, 1, 12), "s6": S6(16, 1, 4, 2, 3, 12)}
@@ -56,7 +57,7 @@ def examples(data=None, train=TRAIN):
 
 def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, **options):
     torch.manual_seed(weights)
-    network = build_denoiser(NETWORKS[model], BANDS, COND)
+    network = NETWORKS[model].new_denoiser(BANDS, COND)
     validation = examples(feature_set(4, seed=9), train)
     return Trainer(network, examples(data, train), validation, train, DIFFUSION, **options)
 
@@ -132,40 +133,44 @@ def test_the_learning_rate_rises_and_falls_as_a_cosine():
 
 
 def reference_update(trainer, step):
-    """Loss and weights of one step, from the sequences that the trainer draws: means over mini-batches."""
+    """Loss and weights of one step, from the sequences that the trainer draws: the weighted mean of all."""
     config = trainer.config
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     network = trainer.denoiser
-    errors, gradients = [], []
-    for _ in range(config.batch_size // config.mini_batch_size):
-        batch = examples().draw(config.mini_batch_size, generator)
-        cond, x = batch.cond, batch.x
-        assert batch.state is None
-        sigma = torch.rand(x.shape[:2], generator=generator)
-        noise = torch.randn(x.shape, generator=generator)
-        context, _ = network.encode(cond, network.initial_state(len(cond)))
-        predicted = network.denoise(diffusion.noisy(x, noise, sigma), sigma, context)
-        error = (
-            (predicted - diffusion.velocity(x, noise, sigma)).square()[:, config.warmup // FRAMES :].mean()
-        )
-        errors.append(float(error.detach()))
-        gradients.append(torch.autograd.grad(error, list(network.parameters())))
-    mean = [torch.stack(group).mean(0) for group in zip(*gradients, strict=True)]
+    batch = examples(uneven()).draw(config.batch_size, generator)
+    cond, x, weight = batch.cond, batch.x, batch.weight
+    assert batch.state is None
+    sigma = torch.rand(x.shape[:2], generator=generator)
+    noise = torch.randn(x.shape, generator=generator)
+    context, _ = network.encode(cond, network.initial_state(len(cond)))
+    predicted = network.denoise(diffusion.noisy(x, noise, sigma), sigma, context)
+    square = (predicted - diffusion.velocity(x, noise, sigma)).square()
+    assert not weight[:, : config.warmup // FRAMES].any()
+    error = (weight * square).sum() / weight.sum()
+    mean = torch.autograd.grad(error, list(network.parameters()))
     norm = torch.stack([gradient.norm() for gradient in mean]).norm()
     scale = min(1.0, config.clip / (norm + 1e-6))
     lr, after = 0.5 * config.learning_rate * (1 + math.cos(math.pi * step / config.steps)), {}
     assert step == 0  # then AdamW moves by the gradient over its own size
     for (name, value), gradient in zip(network.named_parameters(), mean, strict=True):
         g = gradient * scale
-        after[name] = value.detach() * (1 - lr * config.weight_decay) - lr * g / (g.abs() + 1e-8)
-    return float(np.mean(errors)), after
+        decay = config.weight_decay if value.ndim > 1 and "A_log" not in name else 0.0
+        after[name] = value.detach() * (1 - lr * decay) - lr * g / (g.abs() + 1e-8)
+    return float(error.detach()), after
+
+
+def uneven():
+    """Data of which sequences count for very different amounts, and some for nothing."""
+    data = feature_set()
+    data.weight[:] = torch.tensor([1.0, 0.1, 0.01, 0.5, 0.0]).half()[:, None, None]
+    return data
 
 
 @models
-@pytest.mark.parametrize("mini", [4, 2, 1])
+@pytest.mark.parametrize("mini", [4, 3, 2, 1, 9])
 @pytest.mark.parametrize("clip", [1e-3, 1e9])
-def test_a_step_follows_the_mean_gradient_of_all_mini_batches(model, mini, clip):
-    trainer = make_trainer(model, replace(TRAIN, mini_batch_size=mini, clip=clip))
+def test_a_step_follows_the_gradient_of_the_batch_however_it_is_divided(model, mini, clip):
+    trainer = make_trainer(model, replace(TRAIN, mini_batch_size=mini, clip=clip), uneven())
     error, expected = reference_update(trainer, 0)
     (row,) = run(trainer, 1)
     assert row["loss"] == pytest.approx(error, rel=1e-5)
@@ -174,6 +179,69 @@ def test_a_step_follows_the_mean_gradient_of_all_mini_batches(model, mini, clip)
         close = torch.isclose(value, expected[name], rtol=1e-4, atol=1e-5)
         assert close.float().mean() > 0.97, name
         assert (value - expected[name]).abs().max() <= 2.01 * TRAIN.learning_rate
+
+
+@models
+def test_weight_decay_acts_on_matrices_only(model):
+    torch.manual_seed(0)
+    network = NETWORKS[model].new_denoiser(BANDS, COND)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter + 0.5)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    train = replace(TRAIN, steps=2, learning_rate=0.1, weight_decay=0.5, warmup=8)
+    silent = feature_set()
+    silent.weight[:] = 0  # no gradient: whatever moves has decayed
+    trainer = Trainer(network, examples(silent, train), examples(silent, train), train, DIFFUSION)
+    run(trainer, 1)
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    kept = {name for name, _ in network.named_parameters()} - moved
+    assert all(before[name].ndim >= 2 for name in moved)
+    assert {name for name in kept if before[name].ndim >= 2} == (
+        {"layers.0.A_log"} if model == "s6" else set()
+    )
+
+
+class Blocks:
+    """What the U-Net learns from: noise, where only the batch's shape matters."""
+
+    def draw(self, count, generator):
+        cond = torch.rand(count, 1, 3, 16, generator=generator)
+        x = torch.randn(count, 2, 5, 16, generator=generator)
+        return Batch(cond, (x[:, :1],), x[:, 1:], torch.ones_like(x[:, 1:]))
+
+    def error_db(self, found, batch):
+        return 0.0
+
+
+def test_dropout_does_not_depend_on_the_size_of_mini_batches():
+    rows = []
+    for mini in (5, 2):
+        torch.manual_seed(0)
+        network = Unet(16).new_denoiser(16, 3)
+        train = replace(TRAIN, batch_size=5, mini_batch_size=mini, validate_every=9, steps=9)
+        rows.append(run(Trainer(network, Blocks(), Blocks(), train, DIFFUSION), 3))
+    assert [row["loss"] for row in rows[1]] == pytest.approx([row["loss"] for row in rows[0]], rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", [2**32 + 3, 18_000_000_000_000, 2**63 - 1])
+def test_any_seed_that_params_allow_can_train(seed):
+    rows = [run(make_trainer(train=replace(TRAIN, seed=s)), 2) for s in (seed, seed, seed % 2**32, seed - 1)]
+    assert rows[0] == rows[1]
+    assert rows[0] != rows[2]
+    assert rows[0] != rows[3]
+
+
+def test_streams_of_small_seeds_are_what_they_were_and_no_two_are_alike():
+    assert [weights_seed(7), batch_seed(7, 12)] == [7, 7 * 1_000_003 + 12]
+    seeds = [0, 1, 2**32 - 1, 2**32, 2**32 + 1, 2**62, 2**63 - 1]
+    for stream in (batch_seed, dropout_seed):
+        found = [stream(seed, step) for seed in seeds for step in range(200)]
+        assert len(set(found)) == len(found)
+        assert all(0 <= number < 2**32 for number in found)
+    assert len({weights_seed(seed) for seed in seeds}) == len(seeds)
+    assert dropout_seed(0, 0) != batch_seed(0, 0)
+    assert batch_seed(1, 0) - batch_seed(0, 0) == STRIDE
 
 
 def test_the_averaged_weights_follow_the_trained_ones():
@@ -263,8 +331,6 @@ def test_epochs_are_steps_that_see_as_many_frames(epochs, steps):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mini_batch_size": 3}, "train.batch_size must be a multiple of train.mini_batch_size"),
-        ({"mini_batch_size": 8}, "train.batch_size must be a multiple of train.mini_batch_size"),
         ({"sequence": 49}, "train.sequence is longer than a segment, which has 48 frames"),
         (
             {"sequence": 3, "warmup": 0},
@@ -275,7 +341,6 @@ def test_epochs_are_steps_that_see_as_many_frames(epochs, steps):
             ({name: 0}, f"train.{name} must be at least 1")
             for name in ("steps", "batch_size", "mini_batch_size", "sequence", "validate_every")
         ),
-        ({"checkpoint_every": -1}, "train.checkpoint_every must be at least 1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, message):

@@ -1,12 +1,11 @@
 """What `dataset.name: rendered` plays where no MIDI files are given: music, scores and single keys.
 
-Hours of it are one endless list, cut where the time is over: more minutes with the same seed add
-performances and leave those there are as they are, whatever is rendered in parallel.
+The corpus is an endless list of performances, cut after the wanted time. More minutes with the same seed add
+performances and do not change the others; the number of processes changes nothing.
 """
 
 from collections.abc import Iterator
 
-from diffsynth.config import Dataset
 from diffsynth.datasets.composer.generator import every_key
 from diffsynth.datasets.composer.repertoire import improvise, interpret
 from diffsynth.datasets.composer.score import HELD_BACK, PIECES, read_piece
@@ -18,37 +17,41 @@ from diffsynth.errors import UserError
 PERFORMANCE = 60.0  # s of generated music in one performance
 SAMPLER = 300.0  # s that a performance of single keys takes, about
 SHORTEST = 10.0  # s of a performance worth rendering
-ROUND = 45  # performances of generated music for every round of scores and single keys
-SEEDS = 1_000_000  # performances of one `dataset.seed`, so that those of the next are others
+ROUND = 45  # performances of generated music between two rounds of scores and single keys
+SEEDS = 1_000_000  # performances of one `dataset.seed`: the next seed shares none with it
 
 
-def generated_jobs(dataset: Dataset) -> list[Job]:
-    """Performances that last `dataset.minutes` in all, or somewhat longer, by name.
+def generated_jobs(minutes: float, validation: float, test: float, seed: int) -> list[Job]:
+    """Performances that last so many minutes in all, or somewhat longer, by name.
 
     From ten minutes on every key by itself comes first, in train, and about every hour holds single
     keys in another way and each of the public-domain scores in a new manner, about 5 minutes of each.
 
+    Args:
+        minutes: of music.
+        validation: share of performances of generated music, as is `test`.
+        test: see `validation`.
+        seed: of the music and of the division into splits.
+
     Raises:
         UserError: the time is too short for three performances.
     """
-    seconds = dataset.minutes * 60
+    seconds = minutes * 60
     if seconds < 3 * SHORTEST:
-        raise UserError(f"dataset.minutes must be at least {3 * SHORTEST / 60:g}, not {dataset.minutes:g}")
+        raise UserError(f"dataset.minutes must be at least {3 * SHORTEST / 60:g}, not {minutes:g}")
     if seconds < 2 * SAMPLER:
         count = max(3, round(seconds / PERFORMANCE))
-        jobs = [_music(dataset.seed, i, min(PERFORMANCE, seconds / count)) for i in range(count)]
+        jobs = [_music(seed, i, min(PERFORMANCE, seconds / count)) for i in range(count)]
     else:
-        jobs = list(_cut(_endless(dataset.seed), seconds))
+        jobs = list(_cut(_endless(seed), seconds))
     music = [job.name for job in jobs if not job.split]
-    splits = dict(
-        zip(music, assign_splits(music, dataset.validation, dataset.test, dataset.seed), strict=True)
-    )
+    splits = dict(zip(music, assign_splits(music, validation, test, seed), strict=True))
     jobs = [Job(job.name, job.split or splits[job.name], job.events, job.title) for job in jobs]
     return sorted(jobs, key=lambda job: job.name)
 
 
 def _cut(jobs: Iterator[Job], seconds: float) -> Iterator[Job]:
-    """The first jobs, until they last that long in all."""
+    """The first jobs, until their total length is reached."""
     while seconds > PERFORMANCE / 2:
         job = next(jobs)
         seconds -= float(job.events["time"][-1]) + TAIL

@@ -39,14 +39,14 @@ class Manner:
         upbeat: beats before the first of those changes.
         una_corda: soft pedal down throughout.
         sostenuto: sostenuto pedal catches what is down after the first beat.
-        softest: velocity that none is below.
-        loudest: velocity that none is above.
+        softest: lowest velocity.
+        loudest: highest velocity.
         slope: velocity gained from the first beat to the last.
         voicing: factor on the accents of strokes.
         spread: standard deviation of the velocity from note to note.
         release: range of a factor on the length of each note.
-        foot: a foot that moves as feet do, with whatever `pedal` says; None switches pedals instead.
-        ring: seconds for which that foot lets the end ring.
+        foot: gradual pedals, whatever `pedal` says; with None pedals are switched up and down.
+        ring: seconds for which `foot` lets the end ring.
     """
 
     tempo: float
@@ -126,7 +126,7 @@ def _wander(
 def separate(notes: NDArray[np.void], gap: float = 0.02) -> NDArray[np.void]:
     """`NOTE` array in which every note ends at least `gap` seconds before its key is played again.
 
-    Of two onsets of one key less than two gaps apart the first stays.
+    Of two onsets of one key less than two gaps apart the first is kept.
     """
     kept: list[np.void] = []
     for note in notes[np.lexsort((notes["onset"], notes["key"]))]:

@@ -1,8 +1,8 @@
 """Seeded piano performances: music of varied textures, and every key by itself.
 
-The same seed gives the same performance. No two passages are alike in texture, tempo, dynamics,
-touch and pedalling, but within a passage they hold together as in music, because a synthesizer
-trained on independent random notes never meets a run, a trill or a chord under a long pedal.
+The same seed gives the same performance. Passages differ in texture, tempo, dynamics, touch and pedalling.
+Within a passage the notes belong together as in music: independent random notes would hold no run, no trill
+and no chord under a long pedal.
 """
 
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ def generate(seed: int, seconds: float, textures: Sequence[Texture] = TEXTURES) 
 
 
 def every_key(seed: int, layers: Sequence[tuple[int, int]] = LAYERS, stretch: float = 1.0) -> Events:
-    """Every key by itself at several velocities, in random order; those of every layer all occur.
+    """Every key by itself at several velocities, in random order; every velocity of a layer occurs.
 
     One of the notes of a key is held long (2.6 s at the bottom, 0.7 s at the top, times `stretch`),
-    the others are shorter; each is released before the next begins, with time to hear it. About
+    the others are shorter; each is released before the next begins, and its end can be heard. About
     five minutes with three layers: the partials and decays of single keys are fitted to it.
 
     Args:
@@ -86,7 +86,7 @@ def _passage(rng: Generator, texture: Texture, start: float, seconds: float) -> 
 
 
 def first_seconds(events: Events, seconds: float) -> Events:
-    """Join passages that may overlap by a breath, and end by `seconds`."""
+    """Join passages that may overlap a little, and end by `seconds`."""
     notes = to_notes(events)
     notes = separate(notes[notes["onset"] < seconds - 0.1])
     notes["offset"] = np.minimum(notes["offset"], seconds)

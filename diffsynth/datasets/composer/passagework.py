@@ -1,7 +1,7 @@
-"""More textures: what real performances hold beyond `diffsynth.datasets.composer.textures`.
+"""More textures, which real performances have and `diffsynth.datasets.composer.textures` lacks.
 
-Torrents of octaves, tremolos, glissandi, both ends of the keyboard at once, and notes that are left
-alone for a long time.
+Fast octaves, tremolos, glissandi, both ends of the keyboard at once, and notes that ring alone for a long
+time.
 """
 
 import numpy as np
@@ -46,7 +46,7 @@ def torrents(rng: Generator, harmony: Harmony, beats: float) -> list[Stroke]:
 
 
 def tremolos(rng: Generator, harmony: Harmony, beats: float) -> list[Stroke]:
-    """A chord in each hand, shaken: its outer note against the rest."""
+    """Tremolo of a chord in each hand: its outer note alternates with the others."""
     step = float(rng.choice([1 / 6, 1 / 8]))
     bottoms = [int(rng.integers(LOWEST_KEY, 50)), int(rng.integers(50, 93))][: int(rng.integers(1, 3))]
     strokes = []
@@ -58,7 +58,7 @@ def tremolos(rng: Generator, harmony: Harmony, beats: float) -> list[Stroke]:
 
 
 def glissandi(rng: Generator, harmony: Harmony, beats: float) -> list[Stroke]:
-    """Sweeps over white, black or all keys of the harmony, each ending in a chord and a breath."""
+    """Sweeps over white, black or all keys of the harmony, each ending in a chord and a short rest."""
     strokes, beat = [], 0.0
     while beat < beats:
         keys = within((WHITE, BLACK, harmony.scale)[int(rng.integers(3))], *span(rng, rng.uniform(1.5, 5)))

@@ -1,8 +1,8 @@
-"""A foot on the pedals: positions that move as a foot does, not switches.
+"""Pedal positions that move as a foot moves them, instead of switching between up and down.
 
-Recorded performances hold ten and more positions of the sustain pedal a second, most of them between
-the ends: a foot takes time, rests on the pedal, presses it half, and trembles near the point where the
-dampers let go.
+Recorded performances hold ten and more positions of the sustain pedal a second, most of them between up and
+down: a movement takes time, the foot rests on the pedal, presses it half, and trembles near the point where
+the dampers rise.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from diffsynth.midi.events import CONTROL, EVENT, SOSTENUTO, SUSTAIN, UNA_CORDA, Events
 
-PERIOD = 0.02  # s between two positions, as pianos that record send them
+PERIOD = 0.02  # s between two positions, as in recordings of real pianos
 Mark = tuple[float, float]  # time in s at which a foot starts to move, and the position it moves to
 
 Habit = Literal["off", "legato", "rhythmic", "held", "flutter"]

@@ -1,8 +1,8 @@
-"""Music to train on: as wide as real playing, from a whisper to a thunderstorm.
+"""Music to train on: as wide as real playing, from the softest to the loudest.
 
-`improvise` is to `diffsynth.datasets.composer.generator.generate` as a concert to an exercise: more textures,
-velocities from 1 to 127, uneven chords, keys brushed by accident, a foot on the pedals, silences.
-The demo dataset needs the exercises as they are; `dataset.name: rendered` plays from here.
+`improvise` goes beyond `diffsynth.datasets.composer.generator.generate`: more textures, velocities from 1 to
+127, uneven chords, keys brushed by accident, gradual pedals, silences. The demo data set was made with
+`generate`, which therefore stays as it is; `dataset.name: rendered` uses this module.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ def improvise(seed: int, seconds: float) -> Events:
 
 
 def interpret(score: Score, seed: int) -> Events:
-    """A performance of a score in a manner of its own, whatever is printed, and in a key near it."""
+    """A performance of a score in a random manner, whatever its marks say, transposed to a near key."""
     rng = np.random.default_rng([5, seed])
     lowest, highest = min(s.key for s in score.strokes), max(s.key for s in score.strokes)
     shift = int(np.clip(rng.integers(-5, 6), LOWEST_KEY - lowest, HIGHEST_KEY - highest))
@@ -95,7 +95,7 @@ def draw_manner(rng: Generator, tempo: float, rhythm: float, temper: float = 0.0
 def draw_foot(rng: Generator) -> Foot:
     """A way to use the pedals during a passage."""
     habits: tuple[Habit, ...] = ("off", "legato", "rhythmic", "held", "flutter")
-    shallow = rng.random() < 0.3  # pressed about to where the dampers let go, and no further
+    shallow = rng.random() < 0.3  # pressed about to where the dampers rise, and no further
     return Foot(
         habit=habits[rng.choice(5, p=[0.1, 0.53, 0.14, 0.18, 0.05])],
         rest=float(rng.choice([0.0, rng.uniform(1, 62)], p=[0.45, 0.55])),
@@ -130,7 +130,7 @@ def _passage(rng: Generator, texture: Texture, start: float, seconds: float, tem
 
 
 def _ended(events: Events, seconds: float) -> Events:
-    """Only the last movement of each pedal from `seconds` on: MIDI files keep no order at one time."""
+    """The last movement of each pedal from `seconds` on; MIDI files keep no order at one time."""
     late = (events["kind"] == CONTROL) & (events["time"] >= seconds)
     for pedal in PEDALS:
         of_pedal = np.flatnonzero(late & (events["number"] == pedal))

@@ -8,7 +8,7 @@ beats per bar, `loudness` as a velocity, and if needed `upbeat`, the beats befor
     C4  F#5  Bb3     are notes, C4 being middle C (MIDI number 60); - is a rest
     G3+B3+E4:1/2     is a chord, lasting half a beat; without a length it lasts as long as the one before
     C4:3~            is tied to the same notes after it
-    |                must stand at the end of a bar, or the file is refused
+    |                must stand at the end of every bar, or the file is refused
     {C4 E4}*2        is played twice
 """
 

@@ -92,7 +92,7 @@ def arpeggios(rng: Generator, harmony: Harmony, beats: float) -> list[Stroke]:
     """Broken chords across several octaves, sometimes over a held bass."""
     step = float(rng.choice([1 / 3, 1 / 4, 1 / 6]))
     low, high = span(rng, rng.uniform(2, 4.5))
-    hold = float(rng.choice([1.0, 1.0, 3.0]))  # notes of a hand that stays on the chord
+    hold = float(rng.choice([1.0, 1.0, 3.0]))  # notes for which a hand stays on the chord
     bass = rng.random() < 0.5
     strokes = []
     for i, beat in enumerate(np.arange(0, beats, step)):

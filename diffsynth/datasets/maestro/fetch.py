@@ -4,7 +4,7 @@ What arrives is kept beside the output (`depot.py`) until all is there, because 
 before every run; then it is moved there, so that nothing is stored twice.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
@@ -13,8 +13,8 @@ from threading import Lock
 
 from tqdm import tqdm
 
-from diffsynth.config import Dataset, build
-from diffsynth.datasets.maestro.dataset import LICENSE, TABLE
+from diffsynth.config import build
+from diffsynth.datasets.maestro.dataset import LICENSE, TABLE, Years
 from diffsynth.datasets.maestro.files import (
     copy,
     describe_all,
@@ -29,6 +29,7 @@ from diffsynth.datasets.maestro.partial_files import Depot, fetch_member
 from diffsynth.datasets.maestro.plan import DownloadPlan, Release, archive_address, make_plan, survey
 from diffsynth.datasets.maestro.remote_zip import DamagedError, Member
 from diffsynth.datasets.manifest import Manifest, Performance, SetAside, read_manifest, write_manifest
+from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_folder, read_json, write_json
 
@@ -37,21 +38,15 @@ KEPT = "; what has arrived is kept, and the same command goes on from there"
 
 
 def fetch_maestro(
-    dataset: Dataset,
-    out: Path,
-    earlier: Mapping[str, Path] | None = None,
-    progress: bool = True,
-    say: Callable[[str], None] = lambda _: None,
-    patience: Patience | None = None,
+    url: str, years: Years, out: Path, means: Means, patience: Patience | None = None
 ) -> Manifest:
     """Fill a folder with the years wanted, at the paths of the archive, going on with an earlier try.
 
     Args:
-        dataset: `years`, `url`, `connections` and `workers` count.
+        url: folder of the archive on a server.
+        years: wanted.
         out: folder to write; it appears or is replaced when all is there.
-        earlier: files that may be wanted ones, by path in `out`; those that prove to be are copied.
-        progress: show bars on a terminal.
-        say: takes lines for people.
+        means: `earlier` files that prove to be wanted ones are copied.
         patience: with the network.
 
     Raises:
@@ -59,20 +54,20 @@ def fetch_maestro(
     """
     depot, patience = Depot(out), patience or Patience()
     with depot.locked(), explained_if_full(depot.root, KEPT):
-        known = any(name.endswith(TABLE) for name in earlier or {})
+        known = any(name.endswith(TABLE) for name in means.earlier)
         if not depot.release.exists() and not known and not _brought_before(out):
-            say(LICENSE)
+            means.say(LICENSE)
         problem: Exception | None = None
         for _ in range(ROUNDS):
-            archive = Remote(archive_address(dataset.url), patience, say)
+            archive = Remote(archive_address(url), patience, means.say)
             try:
-                manifest = _round(archive, dataset, depot, out, earlier or {}, progress, say, patience)
+                manifest = _round(archive, url, years, depot, out, means, patience)
             except (ChangedError, DamagedError) as error:
                 problem = error
                 depot.release.unlink(missing_ok=True)
                 if isinstance(error, ChangedError):
                     depot.tidy()
-                say(f"{_words(error)}: asking for the list again")
+                means.say(f"{_words(error)}: asking for the list again")
                 continue
             depot.remove()
             return manifest
@@ -80,7 +75,7 @@ def fetch_maestro(
 
 
 def plan_maestro(
-    dataset: Dataset, out: Path, say: Callable[[str], None] = lambda _: None, patience: Patience | None = None
+    url: str, years: Years, out: Path, means: Means, patience: Patience | None = None
 ) -> list[str]:
     """Lines that say what `fetch_maestro` would do; writes nothing.
 
@@ -88,39 +83,38 @@ def plan_maestro(
         UserError: as there, except for the disk.
     """
     depot, patience = Depot(out), patience or Patience()
-    archive = Remote(archive_address(dataset.url), patience, say)
+    archive = Remote(archive_address(url), patience, means.say)
     try:
-        release = _known(depot, archive.url) or survey(archive, dataset.url, patience, say)
+        release = _known(depot, archive.url) or survey(archive, url, patience, means.say)
     except (ChangedError, DamagedError) as error:
         raise UserError(f"{archive.url}: {_words(error)}; try again") from error
-    return make_plan(release, dataset.years, depot, dataset.connections).lines(free_space(depot.root))
+    return make_plan(release, years, depot, means.connections).lines(free_space(depot.root))
 
 
 def _round(
     archive: Remote,
-    dataset: Dataset,
+    url: str,
+    years: Years,
     depot: Depot,
     out: Path,
-    earlier: Mapping[str, Path],
-    progress: bool,
-    say: Callable[[str], None],
+    means: Means,
     patience: Patience,
 ) -> Manifest:
     """Fetch what is missing according to one list of the archive, check everything, and hand it over."""
     release = _known(depot, archive.url)
     if release is None:
-        release = survey(archive, dataset.url, patience, say)
-        plan = make_plan(release, dataset.years, depot, dataset.connections)
-        _take_over(plan, depot, out, earlier)
+        release = survey(archive, url, patience, means.say)
+        plan = make_plan(release, years, depot, means.connections)
+        _take_over(plan, depot, out, means.earlier)
         write_json(depot.release, asdict(release))
-    plan = make_plan(release, dataset.years, depot, dataset.connections)
+    plan = make_plan(release, years, depot, means.connections)
     try:
         require_space(depot.root, plan.room)
     except UserError:
         depot.release.unlink()  # its sizes have no checksum: the next try asks for them again
         raise
-    _fetch_all(archive, release, plan, depot, dataset.connections, progress)
-    performances, set_aside = _check(plan, depot, dataset.workers, progress)
+    _fetch_all(archive, release, plan, depot, means.connections, means.progress)
+    performances, set_aside = _check(plan, depot, means.workers, means.progress)
     manifest = Manifest("maestro", performances, sorted([*plan.set_aside, *set_aside], key=lambda s: s.name))
     _publish(manifest, plan, release, depot, out)
     return manifest

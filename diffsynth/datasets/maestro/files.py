@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import soundfile
 from tqdm import tqdm
 
+from diffsynth.audio.files import survey_audio
 from diffsynth.datasets.maestro.dataset import Row, names_of
-from diffsynth.datasets.manifest import Performance, SetAside, clipped
+from diffsynth.datasets.manifest import Performance, SetAside
 from diffsynth.errors import UserError
 from diffsynth.runs.parallel import parallel_map
 
 _BLOCK = 1 << 20  # bytes
-_FRAMES = 1 << 18  # samples read at a time
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SLACK = 1 << 20  # bytes that manifests, journals and folders take
 
@@ -76,9 +75,10 @@ def _describe(
     if wrong:
         return Wrong(wrong)
     try:
-        duration, clips = _listen(folder / paths[1])
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        return SetAside(row.audio, f"not a readable audio file: {error}")
+        survey = survey_audio(folder / paths[1])
+    except UserError as error:
+        # The file lies in a temporary folder, whose name would tell nobody anything.
+        return SetAside(row.audio, str(error).removeprefix(f"{folder / paths[1]} ").removeprefix("is "))
     return Performance(
         name=name,
         split=row.split,
@@ -86,9 +86,9 @@ def _describe(
         audio=paths[1],
         midi_sha256=digests[0][0],
         audio_sha256=digests[1][0],
-        duration=duration,
+        duration=survey.duration,
         title=f"{row.composer}: {row.title}",
-        clipped=clips,
+        clipped=survey.clipped,
     )
 
 
@@ -100,16 +100,6 @@ def digest(path: Path) -> tuple[str, int]:
             sha.update(block)
             crc = zlib.crc32(block, crc)
     return sha.hexdigest(), crc
-
-
-def _listen(path: Path) -> tuple[float, int]:
-    """Duration in s and number of clipped samples."""
-    count = 0
-    with soundfile.SoundFile(path) as file:
-        # One sample overlaps, because clipping is seen in two neighbours.
-        for block in file.blocks(_FRAMES, overlap=1, dtype="float32", always_2d=True):
-            count += clipped(block)
-        return round(file.frames / file.samplerate, 6), count
 
 
 def link(source: Path, target: Path) -> None:

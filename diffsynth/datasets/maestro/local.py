@@ -10,10 +10,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from diffsynth.config import Dataset
-from diffsynth.datasets.maestro.dataset import DOCUMENTS, FOLDER, TABLE, Row, of_years, parse, prefix_of
+from diffsynth.datasets.maestro.dataset import (
+    DOCUMENTS,
+    FOLDER,
+    TABLE,
+    Row,
+    Years,
+    of_years,
+    parse,
+    prefix_of,
+)
 from diffsynth.datasets.maestro.files import copy, describe_all, explained_if_full, require_space
 from diffsynth.datasets.manifest import Manifest, SetAside, write_manifest
+from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_folder
 
@@ -35,7 +44,7 @@ class Copy:
     put: Callable[[str, Path], None]
 
 
-def copy_maestro(dataset: Dataset, root: Path, out: Path, progress: bool = True) -> Manifest:
+def copy_maestro(root: Path, years: Years, out: Path, means: Means) -> Manifest:
     """Fill a folder with the years wanted out of a local copy, at the paths of the archive.
 
     Nothing of the copy is changed, moved or linked to.
@@ -46,17 +55,17 @@ def copy_maestro(dataset: Dataset, root: Path, out: Path, progress: bool = True)
     with ExitStack() as stack:
         source = _of_folder(root) if root.is_dir() else _of_archive(root, stack)
         prefix = prefix_of(source.sizes)
-        rows, set_aside = _split(of_years(parse(source.table, str(root)), dataset.years), prefix, source)
+        rows, set_aside = _split(of_years(parse(source.table, str(root)), years), prefix, source)
         if not rows:
             raise UserError(f"{root} has none of the files that its {TABLE} lists; {set_aside[0].reason}")
         names = [prefix + path for row in rows for path in (row.midi, row.audio)]
         names += [prefix + name for name in (TABLE, *DOCUMENTS) if prefix + name in source.sizes]
         require_space(out.absolute().parent, sum(source.sizes[name] for name in names))
         with explained_if_full(out), atomic_folder(out) as folder:
-            for name in tqdm(names, "copying", unit="file", disable=None if progress else True):
+            for name in tqdm(names, "copying", unit="file", disable=None if means.progress else True):
                 source.put(name, folder / name)
             (folder / prefix / TABLE).write_text(source.table, encoding="utf8", newline="")
-            performances, unusable, _ = describe_all(folder, prefix, rows, {}, dataset.workers, progress)
+            performances, unusable, _ = describe_all(folder, prefix, rows, {}, means.workers, means.progress)
             found = sorted([*set_aside, *unusable], key=lambda item: item.name)
             manifest = Manifest("maestro", performances, found)
             write_manifest(folder, manifest)

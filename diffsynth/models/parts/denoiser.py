@@ -50,6 +50,15 @@ class Denoiser(nn.Module, ABC):
         """The state once the blocks have been sampled as x [b, t, f, k]; as it was if x does not matter."""
         return state
 
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:  # noqa: ARG002
+        """Whether weight decay may draw a parameter to zero: no bias, no scale of a norm, no other vector.
+
+        Args:
+            name: Of the parameter, as in `named_parameters`.
+            parameter: It.
+        """
+        return parameter.ndim >= 2
+
     def forward(self, x_t: Tensor, sigma: Tensor, cond: Tensor, state: State) -> tuple[Tensor, State]:
         """All in one: v [b, t, f, k] and the state after the last block, if x is what v makes of x_t."""
         context, state = self.encode(cond, state)

@@ -1,6 +1,4 @@
-import dataclasses
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing_coverage import collect
 
-from diffsynth.config import load_params
 from diffsynth.datasets.composer.corpus import generated_jobs
 from diffsynth.datasets.composer.generator import every_key
 from diffsynth.datasets.composer.passagework import FULL
@@ -20,7 +17,6 @@ from diffsynth.datasets.soundfont import snap
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, PEDALS, SOSTENUTO, SUSTAIN, UNA_CORDA, to_notes
 from diffsynth.midi.files import read_midi, write_midi
 
-DATASET = load_params(Path(__file__).parents[3] / "params.yaml").dataset
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -165,8 +161,8 @@ def test_other_habits_and_pedals():
 # the corpus
 
 
-def jobs_of(minutes, **changes):
-    return generated_jobs(dataclasses.replace(DATASET, minutes=minutes, **changes))
+def jobs_of(minutes, validation=0.1, test=0.1, seed=0):
+    return generated_jobs(minutes, validation, test, seed)
 
 
 def test_a_corpus_holds_music_scores_and_single_keys_in_their_splits():

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.small_maestro import FOLDER, TABLE, members, of_years, rows, served
+from support.small_maestro import FOLDER, MAESTRO, TABLE, members, of_years, rows, served
+from support.source_files import QUIET
 
-from diffsynth.config import load_params
 from diffsynth.datasets.maestro.dataset import names_of, parse, prefix_of
 from diffsynth.datasets.maestro.dataset import of_years as rows_of_years
 from diffsynth.datasets.manifest import read_manifest, verify
@@ -19,11 +19,10 @@ from diffsynth.errors import UserError
 from diffsynth.runs.files import sha256
 
 ROOT = Path(__file__).parents[3]
-DATASET = load_params(ROOT / "params.yaml").dataset
 
 
 def dataset(**changes):
-    return dataclasses.replace(DATASET, name="maestro", workers=1, **changes)
+    return dataclasses.replace(MAESTRO, **changes)
 
 
 # the table
@@ -151,7 +150,7 @@ def files(folder):
 def test_a_copy_is_used_and_left_alone(copy, contents, tmp_path):
     before, out = state(tmp_path / "copy"), tmp_path / "raw"
     for _ in range(2):
-        manifest = bring(dataset(root=str(copy), years=[2018, 2014]), out, progress=False)
+        manifest = bring(dataset(root=str(copy), years=[2018, 2014]), out, QUIET)
     expected = of_years(contents, 2018, 2014)
     assert {path.relative_to(out).as_posix() for path in files(out)} == {*expected, "manifest.json"}
     for name, content in expected.items():
@@ -172,7 +171,7 @@ def test_durations_titles_and_clipping_are_those_of_the_files(contents, tmp_path
     loud = bytearray(contents[f"{FOLDER}/{audio}"])
     loud[44 : 44 + 400] = b"\xff\x7f" * 200
     (tmp_path / FOLDER / audio).write_bytes(loud)
-    manifest = bring(dataset(root=str(tmp_path / FOLDER)), tmp_path / "raw", progress=False)
+    manifest = bring(dataset(root=str(tmp_path / FOLDER)), tmp_path / "raw", QUIET)
     first = next(p for p in manifest.performances if p.midi == f"{FOLDER}/{midi}")
     assert first.title == 'Alexander Scriabin: Sonata No. 9, Op. 68, "Black Mass"'
     assert first.split == "test"
@@ -189,7 +188,7 @@ def test_what_is_missing_or_no_sound_is_set_aside(contents, tmp_path):
     (tmp_path / FOLDER / first).unlink()
     (tmp_path / FOLDER / two).unlink()
     (tmp_path / FOLDER / three).write_bytes(b"RIFFnothing")
-    manifest = bring(dataset(root=str(tmp_path / FOLDER)), tmp_path / "raw", progress=False)
+    manifest = bring(dataset(root=str(tmp_path / FOLDER)), tmp_path / "raw", QUIET)
     assert len(manifest.performances) == 1
     reasons = {item.name: item.reason for item in manifest.set_aside}
     assert reasons.keys() == {one, two, three}
@@ -203,7 +202,7 @@ def test_a_damaged_archive_leaves_nothing(contents, tmp_path):
     archive[archive.index(rows()[2][1].encode()) + 5000] ^= 1
     (tmp_path / "m.zip").write_bytes(archive)
     with pytest.raises(UserError, match=r"m\.zip is damaged at maestro-v3\.0\.0/2018/.*wav--4\.wav: "):
-        bring(dataset(root=str(tmp_path / "m.zip")), tmp_path / "raw", progress=False)
+        bring(dataset(root=str(tmp_path / "m.zip")), tmp_path / "raw", QUIET)
     assert [path.name for path in tmp_path.iterdir()] == ["m.zip"]
 
 
@@ -225,5 +224,5 @@ def test_what_is_no_copy(tmp_path, root, message):
     with zipfile.ZipFile(tmp_path / "bare.zip", "w") as archive:
         archive.writestr("a", "b")
     with pytest.raises(UserError, match=message):
-        bring(dataset(root=str(tmp_path / root)), tmp_path / "raw", progress=False)
+        bring(dataset(root=str(tmp_path / root)), tmp_path / "raw", QUIET)
     assert not (tmp_path / "raw").exists()

@@ -58,10 +58,10 @@ def large(request):
 CLIENT = """
 import json, sys
 from pathlib import Path
-from diffsynth.config import Dataset
-from diffsynth.datasets.maestro.fetch import fetch_maestro
+from diffsynth.datasets.source import Means
+from diffsynth.datasets.sources.maestro import Maestro
 if __name__ == "__main__":
-    fetch_maestro(Dataset(**json.loads(sys.argv[1])), Path(sys.argv[2]), progress=False)
+    Maestro(**json.loads(sys.argv[1])).bring(Path(sys.argv[2]), Means(progress=False))
 """
 
 
@@ -249,16 +249,15 @@ def mounted(folder, size, script):
 
 
 FULL = """
-import dataclasses, shutil
+import shutil
 from pathlib import Path
-from diffsynth.config import load_params
 from diffsynth.datasets.maestro.fetch import fetch_maestro
+from diffsynth.datasets.source import Means
 if {lie}:
     # As if something else filled the disk after it was looked at.
     shutil.disk_usage = lambda path: type("", (), dict(free=10**12))
-dataset = dataclasses.replace(load_params({params!r}).dataset, name="maestro", url={url!r}, workers=1)
 try:
-    fetch_maestro(dataset, Path({out!r}), progress=False)
+    fetch_maestro({url!r}, [2018], Path({out!r}), Means(progress=False))
 finally:
     print(sorted(path.name for path in Path({out!r}).parent.iterdir()))
 """
@@ -267,7 +266,7 @@ finally:
 @pytest.mark.parametrize("lie", [False, True], ids=["foreseen", "unforeseen"])
 def test_a_full_disk_is_told_before_or_when_it_happens(server, tmp_path, lie):
     disk = tmp_path / "disk"
-    values = {"params": str(ROOT / "params.yaml"), "url": server.url, "out": str(disk / "raw"), "lie": lie}
+    values = {"url": server.url, "out": str(disk / "raw"), "lie": lie}
     done = mounted(disk, 800_000, FULL.format(**values))
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]

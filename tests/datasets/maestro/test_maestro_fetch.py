@@ -1,6 +1,5 @@
 """The years of MAESTRO out of the archive of a real server: what comes, what need not, what is refused."""
 
-import dataclasses
 import json
 import os
 import re
@@ -19,7 +18,6 @@ from support.small_maestro import (
     TABLE,
     assert_brought,
     compressed,
-    dataset,
     fetch,
     members,
     of_years,
@@ -27,8 +25,9 @@ from support.small_maestro import (
     served,
 )
 
-from diffsynth.datasets.maestro.fetch import fetch_maestro, plan_maestro
+from diffsynth.datasets.maestro.fetch import plan_maestro
 from diffsynth.datasets.maestro.partial_files import Depot
+from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
 from pipeline.app import run
 from pipeline.cached import CACHE, cached_output
@@ -142,7 +141,7 @@ def test_files_that_dvc_has_in_its_cache_come_from_there(server, contents, files
     shutil.rmtree("data")
     server.sent.clear()
     said = []
-    fetch_maestro(dataset(server), out, cached_output("download", out), False, said.append, QUICK)
+    fetch(server, out, said.append, earlier=cached_output("download", out))
     assert said == []
     assert_brought(out, of_years(contents, 2018))
     again = sum(compressed(files, entries[number]["relpath"]) for number in (1, 2))
@@ -197,15 +196,15 @@ def test_wrong_input_leaves_nothing(server, tmp_path, changes, message):
     if "url" in changes:
         changes = {"url": changes["url"].replace("URL", server.url)}
     with pytest.raises(UserError, match=message):
-        fetch_maestro(dataclasses.replace(dataset(server), **changes), tmp_path / "raw", patience=QUICK)
+        fetch(server, tmp_path / "raw", **changes)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_plan_tells_files_bytes_and_room_and_writes_nothing(server, contents, files, tmp_path):
     out = tmp_path / "raw"
-    asked = dataset(server)
+    asked = server.url, [2018], out, Means()
     wanted = sum(compressed(files, name) for name in of_years(contents, 2018))
-    first, second, third = plan_maestro(asked, out, patience=QUICK)
+    first, second, third = plan_maestro(*asked, QUICK)
     assert first == "MAESTRO v3.0.0, 2018: 4 performances, 11 files"
     assert second.startswith("to fetch: ")
     assert f"({wanted} bytes) in 11 files" in second
@@ -216,7 +215,7 @@ def test_the_plan_tells_files_bytes_and_room_and_writes_nothing(server, contents
     server.fault = lambda request: 500 if server.sent.get(ARCHIVE, 0) > 500_000 else None
     with suppress(UserError):
         fetch(server, out)
-    _, second, _ = plan_maestro(asked, out, patience=QUICK)
+    _, second, _ = plan_maestro(*asked, QUICK)
     left = int(re.search(r"\((\d+) bytes\)", second)[1])
     assert wanted - 600_000 < left < wanted - 400_000
 

@@ -12,12 +12,15 @@ from itertools import product
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffsynth.config import BACKENDS
 from diffsynth.errors import UserError
+from diffsynth.synthesis.config import BACKENDS
+
+if TYPE_CHECKING:
+    from diffsynth.synthesis.voice_files import VoiceFile
 
 BASELINE = "unet"
 TURN = 0.25  # s of audio that a row plays before the next one does
@@ -53,14 +56,14 @@ def settings(
 
 
 def run_group(
-    group: Sequence[Setting], weights: Path, trained: Path, seconds: float
+    group: Sequence[Setting], trained: Path, released: Path, seconds: float
 ) -> Iterator[dict[str, Any]]:
     """Rows of one group, measured in turns.
 
     Args:
         group: differ in model and backend only.
-        weights: folder of released weights.
         trained: folder of trained models.
+        released: folder of released voices.
         seconds: of audio in each row.
 
     Raises:
@@ -71,7 +74,7 @@ def run_group(
     try:
         for setting in group:
             mine, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, setting, weights, trained), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, setting, trained, released), daemon=True)
             process.start()
             theirs.close()
             connections.append(mine)
@@ -136,7 +139,7 @@ def _answer(connection: Connection) -> Any:
     return answer
 
 
-def _serve(connection: Connection, setting: Setting, weights: Path, trained: Path) -> None:
+def _serve(connection: Connection, setting: Setting, trained: Path, released: Path) -> None:
     """A process of one row: plays so many blocks when told, and answers with the seconds of each."""
     import torch
 
@@ -146,7 +149,8 @@ def _serve(connection: Connection, setting: Setting, weights: Path, trained: Pat
 
     torch.set_num_threads(setting.threads)
     try:
-        voice = bench_voice(setting, weights, trained)
+        file = bench_file(setting, trained, released)
+        voice = bench_voice(setting, file)
         network = OnnxStep.of(voice, threads=setting.threads) if setting.backend == "onnx" else None
         synthesizer = Synthesizer(voice, network=network)
     except UserError as error:
@@ -171,44 +175,56 @@ def _serve(connection: Connection, setting: Setting, weights: Path, trained: Pat
         connection.send(times)
     parameters = sum(parameter.numel() for parameter in voice.denoiser.parameters())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    connection.send({"peak_mb": round(peak, 1), "params": parameters})
+    name = "random weights" if file is None else str(file)
+    connection.send({"peak_mb": round(peak, 1), "params": parameters, "voice": name})
 
 
-def bench_voice(setting: Setting, weights: Path, trained: Path) -> Any:
-    """The voice of a setting; at another rate than it was made for, one that costs what such a voice costs.
+def bench_file(setting: Setting, trained: Path, released: Path) -> "VoiceFile | None":
+    """The file of the voice of a setting; None for a U-Net that is not released.
 
-    The U-Net has random weights at its published width where none are released: what it computes does
-    not depend on them. One that was trained here may be of another width, and is no baseline.
+    One that was trained here may be of another width, and is no baseline.
+
+    Raises:
+        UserError: there is no such voice.
     """
-    from diffsynth.synthesis.weights import find_weights, load_voice
+    from diffsynth.synthesis.voice_files import RELEASED, VoiceFile, find_weights
 
+    if setting.model != BASELINE:
+        return find_weights(setting.model, setting.block, None, trained, released)
+    path = released / str(setting.block) / f"{setting.model}.safetensors"
+    return VoiceFile(path, RELEASED) if path.is_file() else None
+
+
+def bench_voice(setting: Setting, file: "VoiceFile | None") -> Any:
+    """The voice of a file; at another rate than it was made for, one that costs what such a voice costs.
+
+    Without a file it is a U-Net of the published width with random weights: what it computes does not
+    depend on them.
+    """
+    from diffsynth.synthesis.weights import load_voice
+
+    if file is None:
+        return _baseline(setting)
+    voice: Any = load_voice(file.path)
     if setting.model == BASELINE:
-        return _baseline(setting, weights)
-    voice = load_voice(find_weights(setting.model, setting.block, None, weights, trained))
+        audio = replace(voice.config.audio, sample_rate=setting.sample_rate)
+        return replace(voice, config=replace(voice.config, audio=audio))
     return _at_rate(voice, setting.sample_rate)
 
 
-def _baseline(setting: Setting, weights: Path) -> Any:
+def _baseline(setting: Setting) -> Any:
     import torch
 
-    from diffsynth.config import AudioFormat, Unet
-    from diffsynth.models.unet import FRAMES
-    from diffsynth.representation.stft_frames import FrameScale
+    from diffsynth.audio.format import AudioFormat
+    from diffsynth.models.unet import Unet
+    from diffsynth.representation.stft_frames import FRAMES, FrameScale
     from diffsynth.synthesis.frame_voice import FrameConfig, FrameVoice
-    from diffsynth.synthesis.weights import find_weights, load_voice
 
-    try:
-        path = find_weights(setting.model, setting.block, None, weights, weights)
-    except UserError:
-        path = None
-    if path is None:
-        torch.manual_seed(SEED)
-        config = FrameConfig(setting.model, setting.block, AudioFormat(setting.sample_rate, 128), Unet(128))
-        scale = FrameScale(np.ones((FRAMES, setting.block // 2), dtype=np.float32))
-        return FrameVoice(config, config.new_denoiser().eval().requires_grad_(False), scale)
-    voice: Any = load_voice(path)
-    audio = replace(voice.config.audio, sample_rate=setting.sample_rate)
-    return replace(voice, config=replace(voice.config, audio=audio))
+    torch.manual_seed(SEED)
+    audio = AudioFormat(setting.sample_rate, 128)
+    config = FrameConfig(setting.model, setting.block, audio, Unet(128))
+    scale = FrameScale(np.ones((FRAMES, setting.block // 2), dtype=np.float32))
+    return FrameVoice(config, config.new_denoiser().eval().requires_grad_(False), scale)
 
 
 def _at_rate(voice: Any, rate: int) -> Any:

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from diffsynth.evaluation.benchmark import Setting, add_ratios, bench_voice, settings
+from diffsynth.comparison.benchmark import Setting, add_ratios, bench_file, bench_voice, settings
 from diffsynth.synthesis.weights import save_voice
 from pipeline.app import run
 
 KEYS = {"model", "block", "sample_rate", "threads", "backend", "rtf", "p50_ms", "p95_ms", "p99_ms"}
-KEYS |= {"peak_mb", "params", "times_faster"}
+KEYS |= {"peak_mb", "params", "times_faster", "voice"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,10 @@ def test_the_command_measures_every_row(voices, make_voice, tmp_path, capsys):
         assert 50 < row["peak_mb"] < 5000
     assert rows[1]["times_faster"] == rows[3]["times_faster"] == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
-    lines = capsys.readouterr().out.splitlines()
+    output = capsys.readouterr()
+    for model in ("lstm", "unet"):
+        assert f"{model} at 512: {voices}/512/{model}.safetensors (released)\n" in output.err
+    lines = output.out.splitlines()
     assert len(lines) == 1 + len(rows)
     assert lines[0].split()[:3] == ["model", "block", "Hz"]
 
@@ -81,14 +84,16 @@ def test_ratios_are_to_the_unet_under_the_same_conditions():
 
 
 def test_a_voice_at_twice_the_rate_has_an_octave_more(voices, make_voice):
-    voice = bench_voice(Setting("s6", 512, 48000, 1, "torch"), voices, voices)
+    file = bench_file(Setting("s6", 512, 48000, 1, "torch"), voices / "none", voices)
+    assert str(file) == f"{voices}/512/s6.safetensors (released)"
+    voice = bench_voice(Setting("s6", 512, 48000, 1, "torch"), file)
     piano = make_voice("s6").piano
     assert (voice.config.audio.sample_rate, voice.config.audio.frame) == (48000, 128)
     high = piano.frequency > piano.frequency.max() / 2
     assert len(voice.piano.key) == len(piano.key) + high.sum()
     np.testing.assert_allclose(voice.piano.frequency.max(), 2 * piano.frequency.max())
     assert (np.diff(voice.piano.key) >= 0).all()
-    again = bench_voice(Setting("s6", 512, 24000, 1, "torch"), voices, voices)
+    again = bench_voice(Setting("s6", 512, 24000, 1, "torch"), file)
     np.testing.assert_array_equal(again.piano.frequency, piano.frequency)
 
 
@@ -122,7 +127,7 @@ def test_a_result_that_cannot_be_written_is_told_before_anything_is_measured(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("diffsynth.evaluation.benchmark.run_group", None)
+    monkeypatch.setattr("diffsynth.comparison.benchmark.run_group", None)
     assert run(["bench", option, path]) == 2
     assert capsys.readouterr() == ("", f"diffsynth: {message}\n")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -30,11 +30,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffsynth.config import Unet
 from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import Denoiser, State
+from diffsynth.models.unet import Unet
+from diffsynth.representation.stft_frames import FRAMES
 
-FRAMES = 5  # f: STFT frames of a block, centred, with a hop of a quarter block
 TIME = 128  # width of the embedded noise level
 GROUPS = 8
 DROPOUT = 0.1
@@ -56,6 +56,16 @@ class LearnedFourier(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], -1)
 
 
+class Dropout(nn.Module):
+    """Dropout whose draws go on from sequence to sequence, however a batch is divided."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b, ..] to [b, ..]; in evaluation as it is."""
+        if not self.training:
+            return x
+        return x * (torch.rand(x.shape) >= DROPOUT) / (1 - DROPOUT)
+
+
 class Attention(nn.Module):
     """Residual self-attention over bins, one head: [b, d, l] to [b, d, l].
 
@@ -67,7 +77,7 @@ class Attention(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, width)
         self.qkv = nn.Conv1d(width, 3 * width, 1)
         self.project = nn.Conv1d(width, width, 1)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = Dropout()
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, d, l] to [b, d, l]."""

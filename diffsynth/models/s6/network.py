@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffsynth.config import S6
 from diffsynth.models.parts.denoiser import RecurrentDenoiser, State
 from diffsynth.models.parts.layers import DepthwiseConv
 from diffsynth.models.parts.scan import selective_scan
+from diffsynth.models.s6 import S6
 
 # Step sizes at initialisation (Mamba, section 3.6), log-uniform between these.
 MIN_STEP, MAX_STEP = 1e-3, 0.1
@@ -78,6 +78,10 @@ class S6Denoiser(RecurrentDenoiser):
             SelectiveStateSpace(config.units, self.inner, config.state, config.conv)
             for _ in range(config.layers)
         )
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """As for every `Denoiser`, and not the rates of the states, as in Mamba's code."""
+        return super().decays(name, parameter) and not name.endswith("A_log")
 
     def initial_state(self, batch: int) -> State:
         """Zeros, see `Denoiser`."""

@@ -1,13 +1,14 @@
 """Models and block sizes side by side: a table, and curves over the block size as published.
 
 One score is one model at one block size; its values are those of a file that `evaluate` writes,
-{"model", "block", "metrics": {...}, "timings": {...}, ...}.
+{"model", "block", "metrics": {...}, ...}, and of the timings that `infer` writes.
 """
 
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,42 +18,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from diffsynth.errors import UserError
+from diffsynth.evaluation.registry import METRICS, Measure
 from diffsynth.runs.files import read_json
 
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of a score: its key in the file, its short and long name, which way is better."""
-
-    key: str
-    heading: str
-    title: str
-    higher_is_better: bool
-
-    @property
-    def label(self) -> str:
-        """Long name with an arrow in the direction that is better."""
-        return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
+TIMINGS = {
+    "rtf": Measure("RTF", "Real-time factor", "", False),
+    "p50_ms": Measure("p50 ms", "Median time per block", "ms", False),
+    "p99_ms": Measure("p99 ms", "99th percentile of the time per block", "ms", False),
+}
 
 
-QUALITY = (
-    Measure("onset_f1", "onset F1", "Onset F1", True),
-    Measure("onset_precision", "precision", "Onset precision", True),
-    Measure("onset_recall", "recall", "Onset recall", True),
-    Measure("pitch_accuracy", "pitch", "Pitch accuracy", True),
-    Measure("polyphony_accuracy", "polyphony", "Polyphony accuracy", True),
-    Measure("l1", "L1", "L1 distance", False),
-    Measure("l2", "L2", "L2 distance", False),
-    Measure("spectral_convergence", "SC", "Spectral convergence", False),
-    Measure("log_spectral_distance", "LSD", "Log-spectral distance", False),
-)
-RTF = Measure("rtf", "RTF", "Real-time factor", False)
-TIMINGS = (
-    RTF,
-    Measure("p50_ms", "p50 ms", "Median time per block in ms", False),
-    Measure("p99_ms", "p99 ms", "99th percentile of the time per block in ms", False),
-)
-MEASURES = QUALITY + TIMINGS
+def quality() -> dict[str, Measure]:
+    """What models are compared by, but for their speed."""
+    return {key: metric for key, metric in METRICS.items() if metric.compared}
+
+
+def measures() -> dict[str, Measure]:
+    """All columns, by key."""
+    return quality() | TIMINGS
 
 
 @dataclass(frozen=True)
@@ -64,38 +47,49 @@ class Scores:
     values: dict[str, float]
 
 
-def read_scores(path: str | Path) -> Scores:
-    """One score from a file of `evaluate`.
+def read_scores(report: str | Path, timings: str | Path) -> Scores:
+    """One score from a file of `evaluate` and one of `infer`.
 
     Raises:
-        UserError: the file is missing, or a measure in it is missing or not a number.
+        UserError: a file is missing, or a measure in it is missing or not a number.
     """
-    report = read_json(path)
+    with _named(report, "evaluate"):
+        content = read_json(report)
+        model, block = str(content["model"]), int(content["block"])
+        values = {key: float(content["metrics"][key]) for key in quality()}
+    with _named(timings, "infer"):
+        content = read_json(timings)
+        return Scores(model, block, values | {key: float(content[key]) for key in TIMINGS})
+
+
+@contextmanager
+def _named(path: str | Path, command: str) -> Iterator[None]:
+    """Name the file in which something is missing."""
     try:
-        groups = (("metrics", QUALITY), ("timings", TIMINGS))
-        values = {m.key: float(report[group][m.key]) for group, measures in groups for m in measures}
-        return Scores(str(report["model"]), int(report["block"]), values)
+        yield
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{path} is not a report of `diffsynth evaluate`: {reason}") from error
+        raise UserError(f"{path} is not a report of `diffsynth {command}`: {reason}") from error
 
 
 def to_csv(scores: Iterable[Scores]) -> str:
     """The table, one row per score, in full precision."""
-    header = ["model", "block", *(m.key for m in MEASURES)]
-    return _csv(header, ([c.model, c.block, *(c.values[m.key] for m in MEASURES)] for c in scores))
+    keys = list(measures())
+    rows = ([c.model, c.block, *(c.values[key] for key in keys)] for c in scores)
+    return _csv(["model", "block", *keys], rows)
 
 
 def to_curves(scores: Sequence[Scores]) -> str:
     """The same numbers as CSV with one number per row, which plots of DVC need."""
-    rows = ([m.title, c.model, c.block, c.values[m.key]] for m in MEASURES for c in scores)
+    rows = ([m.name, c.model, c.block, c.values[key]] for key, m in measures().items() for c in scores)
     return _csv(["measure", "model", "block", "value"], rows)
 
 
 def to_markdown(scores: Iterable[Scores]) -> str:
     """The table for people, three decimals, columns aligned."""
-    rows = [["model", "block", *(m.heading for m in MEASURES)]]
-    rows += [[c.model, str(c.block), *(_number(c.values[m.key]) for m in MEASURES)] for c in scores]
+    columns = measures()
+    rows = [["model", "block", *(m.heading for m in columns.values())]]
+    rows += [[c.model, str(c.block), *(_number(c.values[key]) for key in columns)] for c in scores]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # The model is text and stands on the left; numbers stand on the right.
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -111,7 +105,7 @@ def plot_rtf(scores: Sequence[Scores]) -> Figure:
     """Real-time factor against block size, one line per model."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    _curves(axes, scores, RTF)
+    _curves(axes, scores, "rtf", TIMINGS["rtf"])
     axes.axhline(1.0, color="0.5", linestyle="--", linewidth=1, label="real time")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
@@ -121,18 +115,22 @@ def plot_rtf(scores: Sequence[Scores]) -> Figure:
 def plot_quality(scores: Sequence[Scores]) -> Figure:
     """Each quality measure against block size, one panel per measure, one line per model."""
     columns = 3
-    rows = math.ceil(len(QUALITY) / columns)
+    shown = quality()
+    rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
-    for axes, measure in zip(figure.subplots(rows, columns).flat, QUALITY, strict=True):
-        _curves(axes, scores, measure)
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (key, measure) in zip(panels, shown.items(), strict=False):
+        _curves(axes, scores, key, measure)
+    for axes in figure.axes[len(shown) :]:
+        axes.remove()
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
 
 
-def _curves(axes: Axes, scores: Sequence[Scores], measure: Measure) -> None:
+def _curves(axes: Axes, scores: Sequence[Scores], key: str, measure: Measure) -> None:
     for model in dict.fromkeys(c.model for c in scores):
-        points = sorted((c.block, c.values[measure.key]) for c in scores if c.model == model)
+        points = sorted((c.block, c.values[key]) for c in scores if c.model == model)
         axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=model)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(sorted({c.block for c in scores})))

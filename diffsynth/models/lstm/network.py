@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from diffsynth.config import Lstm
+from diffsynth.models.lstm import Lstm
 from diffsynth.models.parts.denoiser import RecurrentDenoiser, State
 
 # Memory of the cells at initialisation, in frames: from hardly any to about one and a half seconds.

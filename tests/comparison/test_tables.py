@@ -7,21 +7,23 @@ import pytest
 from matplotlib.image import imread
 from mlflow import MlflowClient
 
-from diffsynth.config import load_params
-from diffsynth.errors import UserError
-from diffsynth.evaluation.comparison import (
-    MEASURES,
-    QUALITY,
-    RTF,
+from diffsynth.comparison.tables import (
+    TIMINGS as SPEED,
+)
+from diffsynth.comparison.tables import (
     Scores,
+    measures,
     plot_quality,
     plot_rtf,
+    quality,
     read_scores,
     to_csv,
     to_curves,
     to_markdown,
 )
+from diffsynth.errors import UserError
 from pipeline.app import run
+from pipeline.params import load_params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 METRICS = [
@@ -52,16 +54,21 @@ def report(model, block):
         "block": block,
         "sample_rate": 24000,
         "metrics": {name: numbers[name] for name in METRICS},
-        "timings": {name: numbers[name] for name in TIMINGS},
     }
+
+
+def write(folder, model, block, content):
+    path = folder / str(block) / f"{model}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
 
 
 @pytest.fixture
 def reports(tmp_path):
     for model, block in CELLS:
-        path = tmp_path / "metrics" / str(block) / f"{model}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report(model, block)))
+        write(tmp_path / "metrics", model, block, report(model, block))
+        numbers = values(model, block)
+        write(tmp_path / "timings", model, block, {name: numbers[name] for name in TIMINGS})
     return tmp_path / "metrics"
 
 
@@ -72,19 +79,30 @@ def scores():
 
 
 def compare(reports, *more):
-    folders = ["--metrics", str(reports), "--output", str(reports.parent / "out")]
+    folders = [
+        "--metrics",
+        str(reports),
+        "--timings",
+        str(reports.parent / "timings"),
+        "--output",
+        str(reports.parent / "out"),
+    ]
     return run(["compare", "--params", str(PARAMS), *folders, *more])
 
 
+def read(reports, model, block):
+    cell = Path(str(block)) / f"{model}.json"
+    return read_scores(reports / cell, reports.parent / "timings" / cell)
+
+
 def test_a_report_is_read(reports):
-    assert read_scores(reports / "2048" / "s6.json") == Scores("s6", 2048, values("s6", 2048))
+    assert read(reports, "s6", 2048) == Scores("s6", 2048, values("s6", 2048))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda r: r["metrics"].pop("l1"), "'l1' is missing"),
-        (lambda r: r.pop("timings"), "'timings' is missing"),
         (lambda r: r["metrics"].update(l2=None), "NoneType"),
         (lambda r: r["metrics"].update(l2="loud"), "loud"),
         (lambda r: r.update(block="all"), "all"),
@@ -97,15 +115,24 @@ def test_a_report_that_lacks_something_is_named(reports, change, message):
     change(broken)
     path.write_text(json.dumps(broken))
     with pytest.raises(UserError, match=message) as error:
-        read_scores(path)
+        read(reports, "lstm", 512)
     assert str(error.value).startswith(f"{path} is not a report of `diffsynth evaluate`: ")
+
+
+def test_timings_that_lack_something_are_named(reports):
+    path = reports.parent / "timings" / "512" / "lstm.json"
+    for content in ({"rtf": 1, "p50_ms": 1}, {"rtf": None}, [1]):
+        path.write_text(json.dumps(content))
+        with pytest.raises(UserError) as error:
+            read(reports, "lstm", 512)
+        assert str(error.value).startswith(f"{path} is not a report of `diffsynth infer`: ")
 
 
 def test_a_report_that_is_no_object_is_named(reports):
     path = reports / "512" / "lstm.json"
     path.write_text("[1, 2]")
     with pytest.raises(UserError, match="is not a report"):
-        read_scores(path)
+        read(reports, "lstm", 512)
 
 
 def test_the_csv_table_keeps_every_number(scores):
@@ -119,7 +146,7 @@ def test_the_csv_table_keeps_every_number(scores):
 
 def test_the_curves_hold_one_number_a_row(scores):
     rows = list(csv.DictReader(to_curves(scores).splitlines()))
-    assert len(rows) == len(CELLS) * len(MEASURES)
+    assert len(rows) == len(CELLS) * len(measures())
     assert {"measure": "Real-time factor", "model": "s6", "block": "1024", "value": "0.51"} in rows
     assert rows[0] == {"measure": "Onset F1", "model": "s6", "block": "4096", "value": "0.701"}
 
@@ -153,7 +180,7 @@ def test_the_rtf_is_drawn_over_the_block_size(scores):
 
 def test_every_quality_measure_has_a_panel(scores):
     figure = plot_quality(scores)
-    assert [axes.get_title() for axes in figure.axes] == [m.label for m in QUALITY]
+    assert [axes.get_title() for axes in figure.axes] == [m.label for m in quality().values()]
     for axes, key in zip(figure.axes, METRICS, strict=True):
         assert lines_of(axes) == {model: curve(model, key) for model in ("lstm", "s6")}
     (legend,) = figure.legends
@@ -170,8 +197,8 @@ def test_block_sizes_are_ticks_at_equal_distances(scores):
 
 
 def test_arrows_say_which_way_is_better():
-    assert RTF.label.endswith("↓")
-    higher = {m.key for m in QUALITY if m.label.endswith("↑")}
+    assert SPEED["rtf"].label.endswith("↓")
+    higher = {key for key, m in quality().items() if m.label.endswith("↑")}
     assert higher == set(METRICS[:5])
 
 

@@ -8,10 +8,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffsynth.config import S6, Params, build, load_params
+from diffsynth.datasets.registry import SOURCES
 from diffsynth.errors import UserError
+from diffsynth.models.registry import MODELS
+from diffsynth.models.s6 import S6
+from pipeline import params as params_module
+from pipeline.params import load_params, read_params
 
-FILE = Path(__file__).parents[1] / "params.yaml"
+FILE = Path(__file__).parents[2] / "params.yaml"
 TREE = yaml.safe_load(FILE.read_text())
 SECTIONS = [name for name, value in TREE.items() if isinstance(value, dict)]
 LEAVES = [(section, key) for section in SECTIONS for key in TREE[section]]
@@ -31,10 +35,33 @@ def changed(section, key, value):
 
 def test_the_committed_file_is_read_in_full():
     params = load_params(FILE)
-    assert dataclasses.asdict(params) == TREE
-    assert params.model("s6") is params.s6
-    assert params.model("lstm") is params.lstm
-    assert params.s6 == S6(**TREE["s6"])
+    assert {name: params.values(name) for name in SECTIONS if name != "dataset"} == {
+        name: TREE[name] for name in SECTIONS if name != "dataset"
+    }
+    assert (params.models, params.blocks) == (TREE["models"], TREE["blocks"])
+    assert params.values("dataset") == {"name": "demo"}
+    assert params.model("s6") == S6(**TREE["s6"])
+    assert {*SECTIONS, "models", "blocks"} == {*params_module.SECTIONS, *MODELS}
+
+
+def test_every_source_takes_its_own_keys_of_one_flat_section():
+    taken = {}
+    for name in SOURCES:
+        params = load_params(FILE, {"dataset.name": name})
+        assert params.dataset.name == name
+        taken[name] = params.values("dataset")
+        assert taken[name].items() <= {**TREE["dataset"], "name": name}.items()
+    assert set().union(*taken.values()) == set(TREE["dataset"])
+    assert set(taken["maestro"]) == {"name", "root", "years", "url"}
+
+
+def test_only_the_keys_of_the_source_in_use_are_needed(tmp_path):
+    tree = copy.deepcopy(TREE)
+    tree["dataset"] = {"name": "maestro", "root": None, "years": "all", "url": "http://a"}
+    assert load_params(write(tmp_path, tree)).dataset.years == "all"
+    del tree["dataset"]["url"]
+    with pytest.raises(UserError, match=r"missing parameter in .*: dataset: url$"):
+        load_params(write(tmp_path, tree))
 
 
 def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path):
@@ -58,23 +85,30 @@ def test_a_file_without_sections_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_section_cannot_be_missing_or_something_else(tmp_path, section):
-    tree = copy.deepcopy(TREE)
-    tree[section] = None
+def test_a_section_cannot_be_something_else(tmp_path, section):
     with pytest.raises(UserError, match=f"{section} must be a section, not None"):
-        load_params(write(tmp_path, tree))
-    del tree[section]
+        load_params(write(tmp_path, {**TREE, section: None}))
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "models", "blocks"])
+def test_a_missing_section_matters_to_who_asks_for_it(tmp_path, section):
+    path = write(tmp_path, {name: value for name, value in TREE.items() if name != section})
     for overrides in (None, {f"{section}.seed": 3}):
-        with pytest.raises(UserError, match=f"missing parameter in .*: {section}$"):
-            load_params(write(tmp_path, tree), overrides)
+        params = load_params(path, overrides)
+        for other in {*SECTIONS, "models", "blocks"} - {section}:
+            assert getattr(params, other)
+        with pytest.raises(UserError) as error:
+            getattr(params, section)
+        assert str(error.value) == f"{path} has no section {section}, which this command needs"
 
 
 @pytest.mark.parametrize(("section", "key"), LEAVES)
 def test_every_parameter_is_needed_and_of_one_type(tmp_path, section, key):
     tree = copy.deepcopy(TREE)
     del tree[section][key]
-    with pytest.raises(UserError, match=f"missing parameter in .*: {section}: {key}$"):
-        load_params(write(tmp_path, tree))
+    if section != "dataset" or key == "name":
+        with pytest.raises(UserError, match=f"missing parameter in .*: {section}: {key}$"):
+            load_params(write(tmp_path, tree))
     for wrong in ({"a": 1}, True, [None]):
         with pytest.raises(UserError, match=f": {section}: {key} must be "):
             load_params(write(tmp_path, changed(section, key, wrong)))
@@ -82,16 +116,31 @@ def test_every_parameter_is_needed_and_of_one_type(tmp_path, section, key):
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_an_unknown_parameter_is_refused(tmp_path, section):
-    with pytest.raises(UserError, match=f"unknown parameter in .*: {section}: speed$"):
-        load_params(write(tmp_path, changed(section, "speed", 1)))
-    with pytest.raises(UserError, match=r"unknown parameter in .*: speed$"):
-        load_params(write(tmp_path, {**TREE, "speed": {}}))
+    with pytest.raises(UserError, match=f"unknown parameter in .*: {section}: xyz$"):
+        load_params(write(tmp_path, changed(section, "xyz", 1)))
+    with pytest.raises(UserError, match=r"unknown parameter in .*: xyz$"):
+        load_params(write(tmp_path, {**TREE, "xyz": {}}))
+
+
+@pytest.mark.parametrize(("section", "key"), LEAVES)
+def test_a_mistyped_parameter_is_answered_with_the_nearest(tmp_path, section, key):
+    tree = copy.deepcopy(TREE)
+    tree[section][f"{key}x"] = tree[section].pop(key)
+    with pytest.raises(UserError, match=rf": {section}: {key}x \(did you mean {key}\?\)$"):
+        load_params(write(tmp_path, tree))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_mistyped_section_is_answered_with_the_nearest(tmp_path, section):
+    tree = {(f"{name}2" if name == section else name): value for name, value in TREE.items()}
+    with pytest.raises(UserError, match=rf": {section}2 \(did you mean {section}\?\)$"):
+        load_params(write(tmp_path, tree))
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("models", ["unet2"], "unknown model 'unet2': choose one of lstm, s6, unet"),
+        ("models", ["unet2"], r"unknown model 'unet2': choose one of lstm, s6, unet \(did you mean unet\?\)"),
         ("models", "lstm", "must be a list, not 'lstm'"),
         ("blocks", [500], "unknown block 500: choose one of 512, 1024, 2048, 4096"),
         ("blocks", ["512"], "must be of type int, not '512'"),
@@ -117,7 +166,7 @@ def test_overrides_replace_values_unless_they_are_none():
     params = load_params(FILE, {"train.steps": 7, "train.seed": None, "blocks": [512]})
     expected = dataclasses.replace(load_params(FILE).train, steps=7)
     assert (params.train, params.blocks) == (expected, [512])
-    with pytest.raises(UserError, match=r"unknown parameter in .*: train: pace"):
+    with pytest.raises(UserError, match=r"unknown parameter in .*: train: pace$"):
         load_params(FILE, {"train.pace": 7})
     with pytest.raises(UserError, match="train: steps must be of type int"):
         load_params(FILE, {"train.steps": "7"})
@@ -146,11 +195,12 @@ def test_a_value_is_kept_or_refused_never_changed(leaf, value):
     message = ""
     kept = value
     try:
-        kept = getattr(getattr(build(Params, changed(section, key, value), "p"), section), key)
+        kept = read_params(changed(section, key, value), "p").values(section).get(key, value)
     except UserError as error:
         message = str(error)
     assert kept == (float(value) if isinstance(kept, float) else value)
-    assert not message or f"{section}: {key} must be " in message
+    wrong = f"{section}: {key} must be ", "unknown dataset "
+    assert not message or any(text in message for text in wrong)
 
 
 FREE = {"floor"}  # numbers that may be negative
@@ -171,7 +221,7 @@ def test_numbers_out_of_range_are_refused_before_anything_runs(tmp_path, section
             load_params(write(tmp_path, changed(section, key, wrong)))
     path = write(tmp_path, changed(section, key, 0))
     if key in ZERO:
-        assert getattr(getattr(load_params(path), section), key) == 0
+        assert load_params(path).values(section).get(key, 0) == 0
     else:
         with pytest.raises(UserError, match=rf": {section}: {key} must be (at least 1|above 0), not 0"):
             load_params(path)

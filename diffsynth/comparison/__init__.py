@@ -1,0 +1,1 @@
+"""Models and block sizes side by side: the table and curves of `compare`, and the speeds of `bench`."""

@@ -1,0 +1,81 @@
+"""A target and a prediction of it, and the spectra of both, each computed once for all metrics."""
+
+from functools import cached_property
+
+import numpy as np
+
+from diffsynth.errors import UserError
+from diffsynth.evaluation.config import Evaluate
+from diffsynth.evaluation.metrics import (
+    FFT,
+    HOP,
+    ONSET_HOP,
+    Array,
+    magnitudes,
+    match_level,
+    onset_scores,
+    onset_times,
+)
+
+
+class Pair:
+    """What a metric is a function of.
+
+    Both signals are cut to their common length; the prediction has the RMS of the target, but for `raw`.
+
+    Args:
+        target: samples, [time].
+        prediction: samples, [time]; what one signal has beyond the other's end is left out.
+        rate: sample rate of both, Hz.
+        settings: FFT sizes (samples), onset tolerance (s), pitch tolerance (cents).
+
+    Attributes:
+        raw: the prediction at its own level.
+
+    Raises:
+        UserError: one of the two holds no samples.
+    """
+
+    def __init__(self, target: Array, prediction: Array, rate: int, settings: Evaluate) -> None:
+        length = min(len(target), len(prediction))
+        if not length:
+            raise UserError("nothing to evaluate: the target or the prediction holds no samples")
+        self.target, self.raw = target[:length], prediction[:length]
+        self.prediction = match_level(self.target, self.raw)
+        self.rate, self.settings = rate, settings
+
+    @cached_property
+    def difference(self) -> Array:
+        """Target minus prediction, [time], in double precision."""
+        return np.subtract(self.target, self.prediction, dtype=np.float64)
+
+    def spectra(self, size: int) -> tuple[Array, Array]:
+        """Magnitudes of both, [bins, frames], at a hop of a quarter of `size`."""
+        if size // 4 == HOP:
+            return self.frames
+        target, prediction = self._padded
+        return magnitudes(target, size, size // 4), magnitudes(prediction, size, size // 4)
+
+    @cached_property
+    def frames(self) -> tuple[Array, Array]:
+        """Magnitudes of both, [bins, frames], at the FFT and hop that pitch, chroma and others share."""
+        step = HOP // ONSET_HOP
+        target, prediction = (fine[:, ::step].copy() for fine in self._fine)
+        return target, prediction
+
+    @cached_property
+    def onsets(self) -> tuple[float, float, float]:
+        """Precision, recall and F1 of the onsets."""
+        target, prediction = (onset_times(fine, self.rate) for fine in self._fine)
+        return onset_scores(target, prediction, self.settings.onset_tolerance)
+
+    @cached_property
+    def _fine(self) -> tuple[Array, Array]:
+        target, prediction = (magnitudes(signal, FFT, ONSET_HOP) for signal in self._padded)
+        return target, prediction
+
+    @cached_property
+    def _padded(self) -> tuple[Array, Array]:
+        """Both, as long as the longest FFT at least."""
+        padding = (0, max(0, max(FFT, *self.settings.fft_sizes) - len(self.target)))
+        return np.pad(self.target, padding), np.pad(self.prediction, padding)

@@ -1,0 +1,15 @@
+"""Parameters of the shards."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from diffsynth.config import Count, NotNegative, Within
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Cutting performances into samples of fixed length."""
+
+    segment: Annotated[float, Within(0, 600, above=True)]  # it is in memory as a whole
+    context: NotNegative
+    samples_per_shard: Count

@@ -1,0 +1,41 @@
+"""Training a voice of frames: from the shards alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from diffsynth.models.parts.denoiser import Denoiser
+from diffsynth.representation.stft_frames import Frames, FrameScale
+from diffsynth.shards.segments import read_shards
+from diffsynth.synthesis.frame_voice import FrameVoice
+from diffsynth.synthesis.voice import Voice
+from diffsynth.training.config import Train
+from diffsynth.training.frame_batches import FrameExamples, RecordedBlocks
+from diffsynth.training.task import Inputs, Task
+
+
+@dataclass(frozen=True)
+class FrameTask(Task):
+    """STFT frames of the recordings."""
+
+    scale: FrameScale
+
+    @staticmethod
+    def files(inputs: Inputs) -> dict[Path, str]:
+        """The shards."""
+        return {inputs.shards / "index.json": "shard"}
+
+    @classmethod
+    def read(cls, config: Any, train: Train, inputs: Inputs) -> Self:  # noqa: ARG003
+        """See `Task`."""
+        block, rate = config.block, config.audio.sample_rate
+        data, validation = (
+            RecordedBlocks(read_shards(inputs.shards, split), block, rate)
+            for split in ("train", "validation")
+        )
+        scale = FrameScale.measure(data.batches(Frames(block)), block)
+        return cls(config, FrameExamples(data, scale), FrameExamples(validation, scale), scale)
+
+    def voice(self, denoiser: Denoiser) -> Voice:
+        """See `Task`."""
+        return FrameVoice(self.config, denoiser, self.scale)

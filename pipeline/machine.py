@@ -1,0 +1,29 @@
+"""What says only how this machine works: options of commands, with defaults from the environment.
+
+None of it is a parameter, so that DVC runs nothing again where it changes. Processes, connections and
+checkpoints change no result. The number of threads changes the order in which sums are added, and with
+it the last digits of what is trained.
+"""
+
+import os
+from typing import Annotated
+
+import typer
+
+MOST = 8  # processes by default; each holds a piece of music and its spectra
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+WORKERS = min(MOST, CORES)
+CONNECTIONS = 4
+TRAINING_THREADS, RENDERING_THREADS = 2, 1
+CHECKPOINT_EVERY = 100
+
+Workers = Annotated[int, typer.Option(min=1, envvar="DIFFSYNTH_WORKERS", help="Processes.")]
+Connections = Annotated[
+    int, typer.Option(min=1, envvar="DIFFSYNTH_CONNECTIONS", help="Files fetched at once.")
+]
+Threads = Annotated[
+    int, typer.Option(min=1, envvar="DIFFSYNTH_THREADS", help="Threads; rounding depends on them.")
+]
+CheckpointEvery = Annotated[
+    int, typer.Option(min=1, envvar="DIFFSYNTH_CHECKPOINT_EVERY", help="Steps between checkpoints.")
+]
