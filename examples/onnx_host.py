@@ -20,7 +20,7 @@ import onnxruntime
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
 LOWEST, KEYS = 21, 88
-FORMAT = "diffsynth network 2"
+FORMAT = "diffsynth network 3"
 PEDAL_FALLS, PEDAL_RISES = SOURCES = 88, 89  # what sounds beside the keys, if there are modes of it
 
 
@@ -43,7 +43,7 @@ class Host:
         self.amplitude = self.amplitude_real + 1j * self.amplitude_imaginary
         self.table = np.exp(self.pole[:, None] * np.arange(self.frame)).astype(np.complex64)  # [p, frame]
         self.turn = np.exp(self.pole * self.frame)  # [p] per frame
-        self.release, self.exponent = (np.append(x, np.zeros(2)) for x in (self.release, self.exponent))
+        self.release = np.append(self.release, np.zeros(2))
         self.damping = np.exp(-self.release[self.key] * self.frame / self.sample_rate)  # [p] per frame
         self.triangles = np.zeros((self.bands, len(self.key)), dtype=np.float32)  # [k, p]
         modes = np.arange(len(self.key))
@@ -102,7 +102,7 @@ class Host:
             for what, key in self._move(kind, number, value):
                 modes = self.key == key
                 if what == "strike":
-                    gain = (value / self.reference_velocity) ** self.exponent[key]
+                    gain = (value / self.reference_velocity) ** self.exponent[modes]
                     amplitude = gain * self.amplitude[modes]
                     if key < KEYS:
                         velocities[f, key] = value / 127

@@ -73,7 +73,7 @@ def add_aftersound(piano: Piano, recordings: Sequence[Take], max_frequency: floa
             longest = _longest(ringing[key], round(span * rate))
             if longest:
                 rest, strike = (_mean(audio, longest, piano, key) for audio in (left, heard))
-                harm = HARM if len(strokes[key].gain) >= FOLD else 1.0  # others are not refined
+                harm = HARM if len(strokes[key].velocity) >= FOLD else 1.0  # others are not refined
                 modes = aftersound(rest, strike, key, rate, piano.gain(key, 127), harm)
                 found[key] = _below(*modes, max_frequency)
         piano = with_modes(piano, found)

@@ -1,15 +1,17 @@
 """Fitting a modal piano to aligned performances, in closed form.
 
-1. Tuning and stiffness of every key, from the spectrum of notes that ring alone (`tuning`).
-2. Every partial is followed through all notes of its key, wherever no other note interferes
+1. Strikes are moved to where they sound (`strike_times`), and one law says how they change with velocity
+   (`velocity_law`).
+2. Tuning and stiffness of every key, from the spectrum of notes that ring alone (`tuning`).
+3. Every partial is followed through all notes of its key, wherever no other note interferes
    (`partial_tracking`); the notes are averaged, loud ones counting more; the averaged envelope is split into
    modes (`matrix_pencil`). Partials that were never measured are taken from the nearest key.
-3. What the partials do not explain of the attacks becomes modes as well (`attack`).
-4. Is it a sampled instrument, every strike a voice of its own (`sampled_voices`)?
-5. Can the sustain pedal be heard (`pedal_noise`)?
-6. Slow modes for the ends of long notes (`aftersound`).
-7. All modes are refined against the recordings, all notes sounding together (`refine`).
-8. Keys that are rarely played take the refined modes of a neighbour (`rare_keys`).
+4. What the partials do not explain of the attacks becomes modes as well (`attack`).
+5. Is it a sampled instrument, every strike a voice of its own (`sampled_voices`)?
+6. Can the sustain pedal be heard (`pedal_noise`)?
+7. Slow modes for the ends of long notes (`aftersound`).
+8. All modes are refined against the recordings, all notes sounding together (`refine`).
+9. Keys that are rarely played take the refined modes of a neighbour (`rare_keys`).
 """
 
 from collections.abc import Sequence
@@ -28,8 +30,10 @@ from diffsynth.fitting.pedal_noise import add_knocks
 from diffsynth.fitting.rare_keys import fill_unheard
 from diffsynth.fitting.refine import refine
 from diffsynth.fitting.sampled_voices import find_sampled
+from diffsynth.fitting.strike_times import correct_times
 from diffsynth.fitting.takes import Take
 from diffsynth.fitting.tuning import Tuning, measure_tuning
+from diffsynth.fitting.velocity_law import VelocityLaw, measure_law
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import string_partials
 from diffsynth.midi.strikes import GRID, sounding_map, soundings
@@ -37,6 +41,8 @@ from diffsynth.piano.piano import QUIETEST, REFERENCE_VELOCITY, Piano
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
+SLOWEST = 15.0  # 1/s, lowest release of a key with a damper; reverberation hides how fast the string falls
+DAMPED = 67  # keys from the lowest that have dampers on any piano
 SOFTEST = 3e-5  # lowest level at which a damper's effect can be measured: one step of 16 bits
 
 
@@ -55,14 +61,15 @@ def fit_piano(recordings: Sequence[Take], config: Fit) -> Piano:
     Raises:
         UserError: no note rings long and loud enough anywhere to be measured.
     """
+    recordings = correct_times(recordings)
     heard = [_listen(recording) for recording in recordings]
     rate = recordings[0].rate
     tuning = measure_tuning([(h.recording, h.notes, h.sounds) for h in heard])
     partials = [_partials(tuning, key, rate, config) for key in range(KEYS)]
     tracks = [_tracks(heard, key, partials, rate) for key in range(KEYS)]
-    exponent = _exponents(tracks)
-    keys = [_fit_key(key, tracks[key], exponent[key], rate) for key in range(KEYS)]
-    strings = _assemble(_fill(keys), partials, _releases(heard, rate), exponent)
+    law = measure_law(recordings, _overall_exponent(tracks))
+    keys = [_fit_key(key, tracks[key], law.exponents(key, partials[key]), rate) for key in range(KEYS)]
+    strings = _assemble(_fill(keys), partials, _releases(heard, rate), law)
     strings = replace(strings, jitter=config.jitter)
     struck = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
     pedalled = add_knocks(struck, recordings, config.max_frequency)
@@ -98,13 +105,10 @@ def _tracks(
     return [track for track in tracks if track is not None and np.isfinite(track.values).any()]
 
 
-def _exponents(tracks: Sequence[list[Track]]) -> NDArray[np.float64]:
-    """Velocity exponent of every key: log level on log velocity at equal age, shrunk to the mean."""
-    sums = np.array([_exponent_sums(of_key) for of_key in tracks])
-    covariance, variance = sums.T
-    overall = covariance.sum() / variance.sum() if variance.sum() > 0 else 2.0
-    prior = 0.1 * variance.mean() + 1e-9
-    return np.clip((covariance + prior * overall) / (variance + prior), 0.0, 4.0)
+def _overall_exponent(tracks: Sequence[list[Track]]) -> float:
+    """Velocity exponent of all keys: log level on log velocity at equal age."""
+    covariance, variance = np.array([_exponent_sums(of_key) for of_key in tracks]).sum(axis=0)
+    return float(np.clip(covariance / variance, 0.0, 4.0)) if variance > 0 else 2.0
 
 
 def _exponent_sums(tracks: list[Track]) -> tuple[float, float]:
@@ -125,7 +129,7 @@ def _exponent_sums(tracks: list[Track]) -> tuple[float, float]:
     return float((slope * np.where(known, level - mean_level, 0)).sum()), float((slope**2).sum())
 
 
-def _fit_key(key: int, tracks: list[Track], exponent: float, rate: int) -> list[Modes | None]:
+def _fit_key(key: int, tracks: list[Track], exponent: NDArray[np.float64], rate: int) -> list[Modes | None]:
     """Modes of every partial of a key; None where it was not heard, empty if the key was not."""
     if not tracks:
         return []
@@ -140,7 +144,9 @@ def _fit_key(key: int, tracks: list[Track], exponent: float, rate: int) -> list[
     ]
 
 
-def _average(tracks: list[Track], exponent: float) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+def _average(
+    tracks: list[Track], exponent: NDArray[np.float64]
+) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
     """Envelope of a strike at velocity 64, averaged over notes, [frames, partials], and its weight.
 
     Magnitudes are averaged as powers, phases as complex numbers. Where phases repeat from note to note (a
@@ -181,6 +187,7 @@ def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
 
     Measured between 10 and 70 ms after the damper's fall, less the fall before it, on notes that end
     alone. Single keys are uncertain: every key takes the median of the five measured keys nearest to it.
+    In a room the strings' fall hides behind its reverberation: no damped key takes less than `SLOWEST`.
     """
     rates: list[list[float]] = [[] for _ in range(KEYS)]
     for h in heard:
@@ -193,7 +200,8 @@ def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
         return np.full(KEYS, 20.0)
     known = np.array(sorted(measured))
     nearest = [known[np.argsort(np.abs(known - key), kind="stable")[:5]] for key in range(KEYS)]
-    return np.array([np.median([measured[k] for k in near]) for near in nearest])
+    rates_of_keys = np.array([np.median([measured[k] for k in near]) for near in nearest])
+    return np.where(np.arange(KEYS) < DAMPED, np.maximum(rates_of_keys, SLOWEST), rates_of_keys)
 
 
 def _release_slope(h: Heard, note: np.void, rate: int) -> float | None:
@@ -218,19 +226,20 @@ def _assemble(
     keys: list[list[Modes | None]],
     partials: Sequence[NDArray[np.float64]],
     release: NDArray[np.float64],
-    exponent: NDArray[np.float64],
+    law: VelocityLaw,
 ) -> Piano:
     """The modes of all keys in one list, without those too soft to be heard."""
     columns: list[tuple[int, float, float, complex]] = []
     for key, modes_of_key in enumerate(keys):
-        loudest = (127 / REFERENCE_VELOCITY) ** exponent[key]
-        for frequency, modes in zip(partials[key], modes_of_key, strict=False):
+        loudest = (127 / REFERENCE_VELOCITY) ** law.exponents(key, partials[key])
+        for frequency, loud, modes in zip(partials[key], loudest, modes_of_key, strict=False):
             if modes is None:
                 continue
             for offset, decay, amplitude in zip(modes.offset, modes.decay, modes.amplitude, strict=True):
-                if abs(amplitude) * loudest > QUIETEST:
+                if abs(amplitude) * loud > QUIETEST:
                     columns.append((key, frequency + offset, decay, amplitude))
     if not columns:
         raise UserError("no note rings long enough to fit the piano: more or longer performances are needed")
     keys_of, frequency, decay, amplitude = (np.array(column) for column in zip(*columns, strict=True))
-    return Piano(keys_of.astype(np.int64), frequency, decay, amplitude, release, exponent)
+    owner = keys_of.astype(np.int64)
+    return Piano(owner, frequency, decay, amplitude, release, law.exponent, colour=law.colour)

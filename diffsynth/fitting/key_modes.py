@@ -23,6 +23,7 @@ class KeyModes:
 
     Args:
         pole: [p] 1/s, 2 pi i frequency - decay.
+        exponent: [p] of velocity.
         release: 1/s, added to the decay once the damper is down.
         strokes: of the key.
         rate: samples per second.
@@ -32,14 +33,16 @@ class KeyModes:
     def __init__(
         self,
         pole: NDArray[np.complex128],
+        exponent: NDArray[np.float64],
         release: float,
         strokes: Strokes,
         rate: int,
         turn: NDArray[np.complex128] | None = None,
     ) -> None:
-        shape = len(strokes.gain), len(pole)
+        shape = len(strokes.velocity), len(pole)
         self.turn = np.ones(shape, dtype=np.complex128) if turn is None else turn
         self.pole, self.rate, self.strokes = pole / rate, rate, strokes
+        self._gain = strokes.velocity[:, None] ** exponent
         self.release = release / rate
         self._table = _turns(self.pole)
         tail = min(DAMPED / max(release, 1e-9), LONGEST_TAIL)
@@ -54,7 +57,7 @@ class KeyModes:
     def _states(self) -> NDArray[np.complex128]:
         """[n, p] what a strike starts with: itself and what is left of those before."""
         age = self.strokes.age[:, None]
-        states = self.strokes.gain[:, None] * self.turn * np.exp(self.pole * age)
+        states = self._gain * self.turn * np.exp(self.pole * age)
         for row, carry in enumerate(self.strokes.carry.tolist()):
             if carry:
                 states[row] += states[row - 1] * np.exp(self.pole * carry)
@@ -74,6 +77,12 @@ class KeyModes:
                 left = left * amplitude
                 tail = target[onset + free : onset + free + self._tail]
                 self._play(left, self._damped[: -(-len(tail) // FRAME)], self._damped_table, tail)
+
+    def play(self, n: int, amplitude: NDArray[np.complex128], length: int) -> NDArray[np.float32]:
+        """[length] the sound of a stroke until its damper falls."""
+        sound = np.zeros(length, dtype=np.float32)
+        self._play(amplitude * self.state[n], self._powers[: -(-length // FRAME)], self._table, sound)
+        return sound
 
     def _left(self, n: int) -> NDArray[np.complex128] | None:
         """[p] what goes on as if damped when a stroke ends, if anything does."""
@@ -190,4 +199,4 @@ def modes_of(
     """The modes of a key over its strokes."""
     mine = piano.key == key
     pole = 2j * np.pi * piano.frequency[mine] - piano.decay[mine]
-    return KeyModes(pole, float(piano.releases[key]), strokes, rate, turn)
+    return KeyModes(pole, piano.exponents[mine], float(piano.releases[key]), strokes, rate, turn)

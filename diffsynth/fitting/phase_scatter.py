@@ -36,6 +36,7 @@ def find_turns(
     partial: NDArray[np.int64],
     rest: list[NDArray[np.float32]],
     noise: NDArray[np.float64],
+    telling: NDArray[np.int64],
 ) -> NDArray[np.complex128]:
     """[n, p] unit factors of the phases of modes in every strike, given those that `modes` was made with.
 
@@ -45,15 +46,16 @@ def find_turns(
         partial: [p] number of the partial of each mode, from `partials_of`; its modes turn together.
         rest: what all modes of all keys leave of the recordings.
         noise: [p] power of that around each mode, as the variance of white noise.
+        telling: strikes that tell whether phases repeat.
     """
-    strikes = np.arange(len(modes.strokes.gain))
+    strikes = np.arange(len(modes.strokes.velocity))
     together = (partial[:, None] == np.arange(partial.max() + 1)).astype(float)
     plain, _ = modes.project(rest, whole(modes.strokes, strikes))
     energy = _energies(modes, amplitude, together)
     seen = (plain * amplitude.conj()) @ together + energy / 2  # a real signal has half the energy
     total = seen * (modes.turn @ (together / together.sum(axis=0)))
-    length = np.abs(total).sum(axis=0)
-    repeats = np.abs(total.sum(axis=0)) > REPEATS * length
+    told = total[telling]
+    repeats = np.abs(told.sum(axis=0)) > REPEATS * np.abs(told).sum(axis=0)
     floor = energy.sum(axis=0) * (noise @ together) / together.sum(axis=0)
     clear = (np.abs(seen) ** 2).sum(axis=0) > CLEAR * floor
     turn = np.where(np.abs(total) > NOTHING * energy, total / np.maximum(np.abs(total), 1e-300), 1.0)

@@ -36,7 +36,7 @@ def fill_unheard(piano: Piano, recordings: Sequence[Take], max_frequency: float)
     """
     strokes = find_strokes(recordings, piano)
     sounding = np.unique(piano.key[piano.key < KEYS]).tolist()
-    heard = [key for key in sounding if len(strokes[key].gain) >= FOLD]
+    heard = [key for key in sounding if len(strokes[key].velocity) >= FOLD]
     if not heard:
         return piano
     rest, rate = remainder(piano, recordings, strokes), recordings[0].rate
@@ -55,10 +55,10 @@ def _explains(
 
     A key without strikes takes them.
     """
-    left = [audio.copy() for audio in rest] if len(strokes.gain) else rest
+    left = [audio.copy() for audio in rest] if len(strokes.velocity) else rest
     modes_of(piano, key, strokes, rate).add(piano.amplitude[piano.key == key], left)
     modes_of(taken, key, strokes, rate).add(-taken.amplitude[taken.key == key], left)
-    strikes = whole(strokes, np.arange(len(strokes.gain)))
+    strikes = whole(strokes, np.arange(len(strokes.velocity)))
     own = float(energy(rest, strokes, strikes).sum())
     return bool(energy(left, strokes, strikes).sum() <= (1 - BETTER) * own)
 

@@ -32,6 +32,9 @@ FOLD = 4  # every fourth strike of a key is held out, and must confirm a step
 SHORTEST = 0.03  # s that a stroke must last to count
 MOST = 240  # strokes of a key that count, the loudest and longest
 AGES = (0.0, 0.1, 0.3, 1.0, 3.0, 9.0)  # s from the onset, where strokes are cut
+BEGINNING = 0.15  # s of a stroke that decide whether it sounds as the piano says
+ALIKE = 0.4  # lowest correlation of the two at which it does
+ENOUGH = 2 * FOLD  # strokes that must do so; with fewer of them all count
 FAINT = 1e-9  # power, one step of 16 bits: less than that counts as fully explained
 SPREAD = 2.0  # times its amplitude: how far the prior lets an amplitude go
 WANDER, DRIFT = 0.3, 0.5  # share of its decay, and 1/s: how far the prior lets a pole go
@@ -97,13 +100,13 @@ def refine(piano: Piano, recordings: Sequence[Take], passes: int) -> Piano:
     for number in range(passes):
         spectrum = _spectrum(rest)
         for key in np.unique(piano.key).tolist():
-            chosen = _choose(strokes[key], rate)
+            chosen = _coherent(piano, key, strokes[key], _choose(strokes[key], rate), rest, rate)
             held = np.arange(len(chosen)) % FOLD == number % FOLD
             if len(chosen) < FOLD:
                 continue
             bins = piano.frequency[piano.key == key] * FFT / rate
             noise = np.interp(bins, np.arange(len(spectrum)), spectrum)
-            turns[key] = _turn(piano, key, strokes[key], turns.get(key), rest, noise, rate)
+            turns[key] = _turn(piano, key, strokes[key], chosen, turns.get(key), rest, noise, rate)
             pieces = _pieces(strokes[key], chosen, rest, rate)
             fitted, confirming = pieces.of(chosen[~held]), pieces.of(chosen[held])
             problem = KeyProblem(key, strokes[key], fitted, confirming, rest, noise, rate, turns[key])
@@ -115,6 +118,7 @@ def _turn(
     piano: Piano,
     key: int,
     strokes: Strokes,
+    chosen: NDArray[np.int64],
     turn: Complex | None,
     rest: list[NDArray[np.float32]],
     noise: Real,
@@ -123,7 +127,7 @@ def _turn(
     """The phases by which strikes turn the modes of a key now; `rest` is kept up to date."""
     mine = piano.key == key
     modes, amplitude = modes_of(piano, key, strokes, rate, turn), piano.amplitude[mine]
-    found = find_turns(modes, amplitude, partials_of(piano.frequency[mine], key), rest, noise)
+    found = find_turns(modes, amplitude, partials_of(piano.frequency[mine], key), rest, noise, chosen)
     if not np.array_equal(found, modes.turn):
         modes.add(amplitude, rest)
         modes_of(piano, key, strokes, rate, found).add(-amplitude, rest)
@@ -228,8 +232,31 @@ def _put(values: NDArray[Any], places: NDArray[np.bool_], new: NDArray[Any]) -> 
 def _choose(strokes: Strokes, rate: int) -> NDArray[np.int64]:
     """Strokes that count, in order."""
     long = np.flatnonzero(strokes.free > SHORTEST * rate)
-    weight = strokes.gain[long] ** 2 * np.minimum(strokes.free[long], rate)
+    weight = strokes.velocity[long] ** 4 * np.minimum(strokes.free[long], rate)
     return np.sort(long[np.argsort(-weight, kind="stable")[:MOST]])
+
+
+def _coherent(
+    piano: Piano,
+    key: int,
+    strokes: Strokes,
+    chosen: NDArray[np.int64],
+    rest: Sequence[NDArray[np.float32]],
+    rate: int,
+) -> NDArray[np.int64]:
+    """Those of some strokes that sound as the piano says; all if these are too few.
+
+    Others are late or early, or hidden: amplitudes fitted to them as well come out too soft.
+    """
+    modes, amplitude = modes_of(piano, key, strokes, rate), piano.amplitude[piano.key == key]
+    length, alike = round(BEGINNING * rate), np.zeros(len(chosen))
+    for row, n in enumerate(chosen.tolist()):
+        own = modes.play(n, amplitude, min(length, int(strokes.free[n])))
+        begin = int(strokes.onset[n])
+        heard = rest[strokes.recording[n]][begin : begin + len(own)] + own
+        alike[row] = float(heard @ own) / (float(np.linalg.norm(heard) * np.linalg.norm(own)) + 1e-30)
+    kept = chosen[alike > ALIKE]
+    return kept if len(kept) >= ENOUGH else chosen
 
 
 def _pieces(

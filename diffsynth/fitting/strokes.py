@@ -4,9 +4,9 @@ From a strike until its damper falls or it is struck again, a key is a sum of fr
 
     Re sum_p amplitude_p state_p z_p^t,    z_p = exp((2 pi i frequency_p - decay_p) / rate),
 
-where `state` is the gain of the strike plus what is left of strikes before it. In a sampled instrument all
-strikes of a key but the last one may end; then a new stroke begins, which is the last strike at its age, and
-the others decay as if damped. `diffsynth.fitting.key_modes` plays strokes.
+where `state` is the gain of the mode in the strike plus what is left of strikes before it. In a sampled
+instrument all strikes of a key but the last one may end; then a new stroke begins, which is the last strike
+at its age, and the others decay as if damped. `diffsynth.fitting.key_modes` plays strokes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.dampers import SOURCES, Dampers
-from diffsynth.piano.piano import Piano
+from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Strokes:
         damps: [n] whether the damper falls then.
         carry: [n] samples since the stroke before, if its strings have not been damped; else 0.
         age: [n] samples of the strike at the onset; 0, unless older strikes of a sampled instrument end here.
-        gain: [n] of the strike, by its velocity.
+        velocity: [n] of the strike, in units of 64; 1 for the pedal.
     """
 
     recording: NDArray[np.int64]
@@ -40,7 +40,7 @@ class Strokes:
     damps: NDArray[np.bool_]
     carry: NDArray[np.int64]
     age: NDArray[np.int64]
-    gain: NDArray[np.float64]
+    velocity: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ class _Stroke:
     """A stroke that has begun; `older` says whether strikes before its own sound in it."""
 
     onset: int
-    gain: float
+    velocity: float
     age: int = 0
     carry: int = 0
     older: bool = False
 
 
-Ended = tuple[int, int, bool, int, int, float]  # onset, free, damps, carry, age, gain
+Ended = tuple[int, int, bool, int, int, float]  # onset, free, damps, carry, age, velocity
 
 
 def find_strokes(recordings: Sequence[Take], piano: Piano) -> list[Strokes]:
@@ -96,13 +96,13 @@ def find_strokes(recordings: Sequence[Take], piano: Piano) -> list[Strokes]:
 def _strokes_of(
     recording: Take, piano: Piano
 ) -> Iterator[tuple[int, tuple[int, int, bool, int, int, float]]]:
-    """Key and stroke (onset, free, damps, carry, age, gain), of every key in order."""
+    """Key and stroke (onset, free, damps, carry, age, velocity), of every key in order."""
     length = len(recording.audio)
     begun: dict[int, _Stroke] = {}
 
     def end(key: int, position: int, damps: bool) -> tuple[int, Ended]:
         stroke = begun.pop(key)
-        return key, (stroke.onset, position - stroke.onset, damps, stroke.carry, stroke.age, stroke.gain)
+        return key, (stroke.onset, position - stroke.onset, damps, stroke.carry, stroke.age, stroke.velocity)
 
     for position, what, key, velocity in Dampers(piano.sampled, piano.knocks).actions(recording.events):
         if position >= length:
@@ -114,9 +114,9 @@ def _strokes_of(
             yield end(key, position, what == "damp")
         if what == "strike":
             carry = position - before.onset if before else 0
-            begun[key] = _Stroke(position, piano.gain(key, velocity), 0, carry, before is not None)
+            begun[key] = _Stroke(position, velocity / REFERENCE_VELOCITY, 0, carry, before is not None)
         elif what == "renew" and before:
-            begun[key] = _Stroke(position, before.gain, before.age + position - before.onset)
+            begun[key] = _Stroke(position, before.velocity, before.age + position - before.onset)
     for key in list(begun):
         yield end(key, length, False)
 

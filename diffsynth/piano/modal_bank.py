@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from diffsynth.midi.dampers import SOURCES, Action, Dampers
 from diffsynth.midi.events import PEDALS, Events
 from diffsynth.piano.interference import Interference
-from diffsynth.piano.piano import Piano
+from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 
 SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to 0, so that no denormal numbers remain
 
@@ -82,6 +82,7 @@ class Bank:
         self._modes = [slice(a, b) for a, b in pairwise(edges.tolist())]
         self._interference = [Interference(piano, modes) for modes in self._modes] if piano.jitter else []
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
+        self._exponents = piano.exponents
         self._free, self._damped = self._powers(0)
         self.dampers = Dampers(piano.sampled, piano.knocks)
         self.reset()
@@ -97,17 +98,17 @@ class Bank:
         self.amplitude = np.zeros((2, self.modes), dtype=np.complex64)  # held, released
         self._voices = np.zeros(SOURCES, dtype=np.int64)  # number of strikes that are held
         self._struck = np.zeros(SOURCES, dtype=np.int64)  # last strike, samples from the block's start
-        self._gain = np.zeros(SOURCES)  # of the last strike
+        self._velocity = np.zeros(SOURCES)  # of the last strike
 
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the next block depends on, for `restore`."""
-        strikes = np.stack([self._voices, self._struck, self._gain])
+        strikes = np.stack([self._voices, self._struck, self._velocity])
         return {"amplitude": self.amplitude.copy(), "strikes": strikes, **self.dampers.state()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Return to a state taken with `state`."""
         self.amplitude = state["amplitude"].copy()
-        voices, struck, self._gain = state["strikes"].copy()
+        voices, struck, self._velocity = state["strikes"].copy()
         self._voices, self._struck = voices.astype(np.int64), struck.astype(np.int64)
         self.dampers.restore(state)
 
@@ -204,8 +205,8 @@ class Bank:
         self, index: int, offset: int, key: int, velocity: int, held: NDArray[np.complex64]
     ) -> tuple[Strike, NDArray[np.complex64]]:
         """Strike a key within a frame; returns the strike and its amplitudes at the end of the frame."""
-        modes, gain = self._modes[key], self.piano.gain(key, velocity)
-        amplitude = self._struck_amplitude[modes] * np.float32(gain)
+        modes = self._modes[key]
+        amplitude = self._amplitude(modes, velocity)
         turn = np.exp(self._pole[modes] * (self.frame - offset))
         left = (amplitude * turn).astype(np.complex64)
         if self._interference and self._voices[key]:
@@ -216,8 +217,13 @@ class Bank:
             left = (left + change).astype(np.complex64)
         self._spread(held, self._free, index + 1, modes, left)
         self._voices[key] += 1
-        self._struck[key], self._gain[key] = index * self.frame + offset, gain
+        self._struck[key], self._velocity[key] = index * self.frame + offset, velocity
         return Strike(index, offset, key, velocity, modes, amplitude), left
+
+    def _amplitude(self, modes: slice, velocity: int) -> NDArray[np.complex64]:
+        """Amplitudes of the modes of a key at the moment of a strike."""
+        gain = (velocity / REFERENCE_VELOCITY) ** self._exponents[modes]
+        return self._struck_amplitude[modes] * gain.astype(np.float32)
 
     def _damp(
         self,
@@ -242,7 +248,7 @@ class Bank:
         if self._voices[key] < 2:
             return
         modes, age = self._modes[key], border * self.frame - self._struck[key]
-        last = self._struck_amplitude[modes] * self._gain[key] * np.exp(self._pole[modes] * age)
+        last = self._amplitude(modes, int(self._velocity[key])) * np.exp(self._pole[modes] * age)
         last = last.astype(np.complex64)
         self._spread(released, self._damped, border, modes, held[border, modes] - last)
         held[border:, modes] = 0

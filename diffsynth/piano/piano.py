@@ -2,9 +2,10 @@
 
 A key struck at velocity v sounds as
 
-    s(t) = (v / 64) ** exponent * Re sum_p amplitude_p exp((2 pi i frequency_p - decay_p) t)
+    s(t) = Re sum_p (v / 64) ** exponent_p amplitude_p exp((2 pi i frequency_p - decay_p) t)
 
-for t >= 0 until its damper falls, and from then on every mode decays by `release` more. A partial
+for t >= 0 until its damper falls, and from then on every mode decays by `release` more. Felt hardens the
+faster it hits, so that loud strikes are brighter: `exponent` grows with frequency by `colour`. A partial
 of a string may own two modes: their sum beats and decays in two stages, as piano partials do
 (Weinreich, "Coupled piano strings", 1977). Nothing here is learned by gradient descent;
 `diffsynth.fitting.fit` measures it from aligned performances.
@@ -15,7 +16,7 @@ damped.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from diffsynth.midi.events import KEYS
 from diffsynth.runs.files import atomic_path
 
 REFERENCE_VELOCITY = 64
+COLOUR_AT = 250.0 * 2.0 ** np.arange(6)  # Hz, frequencies of `Piano.colour`
 QUIETEST = 3e-4  # amplitude at velocity 127 below which a mode is left out (-70 dB)
 
 
@@ -47,6 +49,7 @@ class Piano:
             (`diffsynth.midi.dampers`).
         jitter: s, standard deviation of the moments of strikes; says how the older sound of a key and a new
             strike add up (`diffsynth.piano.interference`); 0 for the exact sum.
+        colour: [6] what modes at `COLOUR_AT` add to the exponent of their key, linear in octaves between.
     """
 
     key: NDArray[np.int64]
@@ -57,12 +60,19 @@ class Piano:
     exponent: NDArray[np.float64]
     sampled: bool = False
     jitter: float = 0.0
+    colour: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(COLOUR_AT)))
 
     def gain(self, key: int, velocity: int) -> float:
-        """Factor by which a strike of `key` at `velocity` differs from one at velocity 64."""
+        """Factor by which a strike of `key` at `velocity` differs from one at velocity 64, colour apart."""
         if key >= KEYS:
             return 1.0
         return float((velocity / REFERENCE_VELOCITY) ** self.exponent[key])
+
+    @property
+    def exponents(self) -> NDArray[np.float64]:
+        """[p] exponent of velocity of every mode, 0 for the pedal's."""
+        exponent = np.concatenate([self.exponent, np.zeros(SOURCES - KEYS)])[self.key]
+        return np.where(self.key < KEYS, exponent + colours(self.frequency, self.colour), 0.0)
 
     @property
     def releases(self) -> NDArray[np.float64]:
@@ -88,8 +98,9 @@ class Piano:
             UserError: an array is missing, does not fit the others, or holds values that no piano can have.
         """
         try:
-            # Older files lack these two.
-            given = {"sampled": np.asarray(False), "jitter": np.asarray(0.0), **tensors}
+            # Older files lack these three.
+            plain = {"sampled": np.zeros(()), "jitter": np.zeros(()), "colour": np.zeros(len(COLOUR_AT))}
+            given = {**plain, **tensors}
             arrays = {field.name: np.asarray(given[field.name]) for field in fields(Piano)}
             real, imaginary = arrays.pop("amplitude")
             key, sampled = arrays.pop("key").astype(np.int64), bool(arrays.pop("sampled"))
@@ -100,11 +111,19 @@ class Piano:
         modes = {piano.key.shape, piano.frequency.shape, piano.decay.shape, piano.amplitude.shape}
         if modes != {(piano.key.size,)} or {piano.release.shape, piano.exponent.shape} != {(KEYS,)}:
             raise UserError("not a modal piano: its arrays do not fit together")
+        if piano.colour.shape != COLOUR_AT.shape:
+            raise UserError("not a modal piano: its arrays do not fit together")
         if not all(np.isfinite(value).all() for value in vars(piano).values()):
             raise UserError("not a modal piano: it holds values that are not finite")
         if (np.diff(piano.key, prepend=0, append=SOURCES - 1) < 0).any():
             raise UserError("not a modal piano: its keys are not in order")
         return piano
+
+
+def colours(frequency: NDArray[np.float64], colour: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[p] what modes of some frequencies (Hz) add to the exponent of their key, as `Piano.colour` says."""
+    octave = np.log2(np.maximum(frequency, 1.0))
+    return np.asarray(np.interp(octave, np.log2(COLOUR_AT), colour))
 
 
 def save_piano(path: str | Path, piano: Piano) -> None:

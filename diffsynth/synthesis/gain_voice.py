@@ -85,7 +85,7 @@ class GainVoice(Voice):
             "amplitude_real": piano.amplitude.real.astype("<f4"),
             "amplitude_imaginary": piano.amplitude.imag.astype("<f4"),
             "release": piano.release.astype("<f8"),
-            "exponent": piano.exponent.astype("<f8"),
+            "exponent": piano.exponents.astype("<f8"),
             "mean": self.normaliser.mean.astype("<f4"),
             "scale": self.normaliser.scale.astype("<f4"),
             "band": field.band.astype("<i2"),

@@ -114,6 +114,15 @@ def test_velocity_and_release_are_found(fitted):
     np.testing.assert_allclose(fitted.release, RELEASE, rtol=0.03)
 
 
+def test_a_room_does_not_hide_dampers():
+    # What is heard after a damper falls by 5 nepers a second, as in a room, whatever the damper does.
+    events, length = performance()
+    audio = play_whole(replace(true_piano(), release=np.full(88, 5.0)), events, RATE, 128, length)
+    fitted = fit_piano([Take(audio, events, RATE)], replace(CONFIG, passes=0))
+    np.testing.assert_array_equal(fitted.release[:67], 15.0)
+    np.testing.assert_allclose(fitted.release[67:], 5.0, rtol=0.2)  # no dampers there: as measured
+
+
 def test_the_fit_plays_what_it_was_fitted_to(fitted):
     events, length = performance()
     truth = play_whole(true_piano(), events, RATE, 128, length)

@@ -53,7 +53,8 @@ def turns_of(phases):
     modes = modes_of(piano(), KEY, strokes, RATE)
     modes.add(-piano().amplitude, rest)
     partial = partials_of(piano().frequency, KEY)
-    return find_turns(modes, piano().amplitude, partial, rest, np.full(4, NOISE**2))
+    everything = np.arange(len(modes.strokes.velocity))
+    return find_turns(modes, piano().amplitude, partial, rest, np.full(4, NOISE**2), everything)
 
 
 def test_modes_close_to_each_other_are_one_partial():

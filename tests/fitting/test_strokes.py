@@ -90,7 +90,7 @@ def test_strokes_by_hand():
     assert high.damps.tolist() == [False, True, True]
     assert high.carry.tolist() == [0, 10080, 0]
     assert not high.age.any()
-    np.testing.assert_allclose(high.gain, [1.0, (100 / 64) ** 1.5, (30 / 64) ** 1.5])
+    np.testing.assert_allclose(high.velocity, [1.0, 100 / 64, 30 / 64])
 
 
 def test_strokes_of_a_sampler_by_hand():
@@ -100,7 +100,7 @@ def test_strokes_of_a_sampler_by_hand():
     assert strokes.damps.tolist() == [False, False, False, False, True]
     assert strokes.carry.tolist() == [0, 10080, 0, 12000, 0]
     assert strokes.age.tolist() == [0, 0, 9120, 0, 7200]
-    np.testing.assert_allclose(strokes.gain ** (1 / 1.5) * 64, [64, 100, 100, 30, 30])
+    np.testing.assert_allclose(strokes.velocity * 64, [64, 100, 100, 30, 30])
     assert not find_strokes([recording(events=HELD)], piano())[39].age.any()
 
 
@@ -174,7 +174,7 @@ def test_the_slowest_modes_keep_their_digits():
     pole = np.array([2j * np.pi * 500.0 - 0.05, 2j * np.pi * 500.001 - 0.051])
     one = np.array([0])
     strokes = Strokes(one, one, np.array([1500]), np.array([False]), one, one, np.array([1.0]))
-    modes = KeyModes(pole, 20.0, strokes, RATE)
+    modes = KeyModes(pole, np.ones(len(pole)), 20.0, strokes, RATE)
     for power in range(3):
         _, hermitian, plain = brute(modes, strokes, np.zeros(1500), whole(strokes, one), power)
         found = modes.products(whole(strokes, one))

@@ -53,6 +53,20 @@ def play(bank, events, blocks, gain=None):
     return np.concatenate(audio)
 
 
+def test_loud_strikes_are_brighter_where_the_piano_says_so():
+    # Of key 39, modes at 261.6, 262.1 and 524 Hz; 500 to 1000 Hz adds 1 to 3, so 524 Hz 1 + 2 log2(1.048).
+    piano = replace(PIANO, colour=np.array([0.0, 1.0, 3.0, 3.0, 3.0, 3.0]))
+    octave = np.log2(np.array([261.6, 262.1, 524.0]) / 250)
+    added = np.array([octave[0], octave[1], 1 + 2 * (octave[2] - 1)])
+    np.testing.assert_allclose(piano.exponents[1:4], PIANO.exponent[39] + added)
+    audio = play(Bank(piano, RATE, FRAME), events_of((100, NOTE_ON, 60, 96)), [16])
+    gain = (96 / 64) ** added
+    expected = direct(
+        [(100, 39, 96, None)], 16 * FRAME, replace(PIANO, amplitude=PIANO.amplitude * np.r_[1, gain, 1, 1])
+    )
+    np.testing.assert_allclose(audio, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("onset", [0, 1, 100, 127, 128, 1000, 4095])
 def test_a_strike_starts_at_its_very_sample(onset):
     audio = play(Bank(PIANO, RATE, FRAME), events_of((onset, NOTE_ON, 60, 64)), [32, 32])

@@ -39,6 +39,14 @@ def test_gain_is_a_power_of_velocity():
     assert piano.gain(0, 1) == 1
 
 
+def test_an_older_file_has_no_colour(tmp_path):
+    tensors = PIANO.tensors()
+    del tensors["colour"]
+    save_file(tensors, str(tmp_path / "older.safetensors"))
+    piano = load_piano(tmp_path / "older.safetensors")
+    np.testing.assert_array_equal(piano.exponents, PIANO.exponent[PIANO.key])
+
+
 def one_line(error):
     return "\n" not in str(error.value)
 
@@ -65,6 +73,7 @@ def test_a_damaged_file_is_one_line(damage, tmp_path):
         {"decay": np.ones(2)},
         {"release": np.ones(87)},
         {"exponent": np.ones(())},
+        {"colour": np.ones(5)},
         {"amplitude": np.ones((3, 3))},
         {"amplitude": np.ones(())},
         {"amplitude": np.ones((2, 4))},

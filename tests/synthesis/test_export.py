@@ -47,7 +47,12 @@ def exported(request, make_voice, tmp_path_factory):
     """A voice and its ONNX file."""
     voice = make_voice(*request.param)
     if request.param[0] == "s6":
-        voice = replace(voice, piano=with_modes(replace(voice.piano, sampled=True, jitter=4e-4), KNOCKS))
+        voice = replace(
+            voice,
+            piano=with_modes(
+                replace(voice.piano, sampled=True, jitter=4e-4, colour=np.linspace(0, 2, 6)), KNOCKS
+            ),
+        )
     path = tmp_path_factory.mktemp("export") / "voice.onnx"
     return voice, path, export_onnx(voice, path)
 
