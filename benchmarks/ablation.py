@@ -32,7 +32,7 @@ from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.fitting import fit, matrix_pencil
 from diffsynth.fitting.config import Fit
-from diffsynth.fitting.excerpts import read_recordings
+from diffsynth.fitting.excerpts import read_takes
 from diffsynth.fitting.tuning import Tuning
 from diffsynth.midi.events import KEYS, Events, to_samples
 from diffsynth.midi.files import read_midi
@@ -69,7 +69,14 @@ ROWS = {
     "+ up to three modes per partial": ("tuning", "phases", "modes"),
     "+ attacks": ("tuning", "phases", "modes", "attacks"),
     "+ joint least squares": ("tuning", "phases", "modes", "attacks", "joint"),
-    "+ strikes as a sampler's voices": ("tuning", "phases", "modes", "attacks", "joint", "voices"),
+    "+ strikes as voices of a sampled instrument": (
+        "tuning",
+        "phases",
+        "modes",
+        "attacks",
+        "joint",
+        "voices",
+    ),
     "+ aftersound": ("tuning", "phases", "modes", "attacks", "joint", "voices", "aftersound"),
     "+ scatter of moments": (*OFF, "scatter"),
 }
@@ -124,7 +131,7 @@ def score(job: Job, rate: int, frame: int) -> dict[str, float]:
 def variants(given: argparse.Namespace, folder: Path) -> Iterator[Job]:
     """All jobs but for the files that they play; fits the pianos into a folder."""
     params = load_params(given.params)
-    recordings = read_recordings(given.aligned, params.fit.minutes)
+    recordings = read_takes(given.aligned, params.fit.minutes)
     for number, (label, on) in enumerate(ROWS.items()):
         path = folder / f"{number}.safetensors"
         if not path.exists():

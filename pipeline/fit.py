@@ -17,7 +17,7 @@ def fit(
     report: Annotated[Path, typer.Option(help="Folder of the table and plot per key.")] = paths.FIT_RESULTS,
 ) -> None:
     """Fit the modal excitation to the aligned performances."""
-    from diffsynth.fitting.excerpts import read_recordings
+    from diffsynth.fitting.excerpts import read_takes
     from diffsynth.fitting.fit import fit_piano
     from diffsynth.fitting.report import write_report
     from diffsynth.piano.piano import save_piano
@@ -25,7 +25,7 @@ def fit(
     params = load_params(params_file)
     require(aligned / "index.json", "align")
     with stage("fit", params, ["audio", "fit"]) as run:
-        piano = fit_piano(read_recordings(aligned, params.fit.minutes), params.fit)
+        piano = fit_piano(read_takes(aligned, params.fit.minutes), params.fit)
         save_piano(out, piano)
         write_report(piano, report)
         keys = len(set(piano.key.tolist()))

@@ -54,7 +54,7 @@ class Stretch:
     alone: NDArray[np.float64]
 
 
-def read_recordings(aligned: Path, minutes: float = np.inf, split: str = "train") -> list[Take]:
+def read_takes(aligned: Path, minutes: float = np.inf, split: str = "train") -> list[Take]:
     """Aligned performances of one split, or a choice of stretches if they are longer than `minutes`.
 
     Raises:

@@ -8,7 +8,7 @@ import pytest
 
 from diffsynth.audio.files import write_audio
 from diffsynth.errors import UserError
-from diffsynth.fitting.excerpts import Stretch, choose, cut_stretch, read_recordings
+from diffsynth.fitting.excerpts import Stretch, choose, cut_stretch, read_takes
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
 from diffsynth.midi.strikes import GRID
 from diffsynth.runs.files import write_json
@@ -22,12 +22,12 @@ def test_recordings_of_a_split_are_read(tmp_path):
     rows = [("a", "train", "ok"), ("b", "train", "rejected"), ("c", "test", "ok")]
     performances = [{"name": n, "split": s, "status": t} for n, s, t in rows]
     write_json(tmp_path / "index.json", {"performances": performances})
-    (found,) = read_recordings(tmp_path)
+    (found,) = read_takes(tmp_path)
     assert found.rate == RATE
     assert found.events.tolist() == [(240, NOTE_ON, 60, 64)]
     np.testing.assert_allclose(found.audio, np.linspace(-0.5, 0.5, 480), atol=1e-4)
     with pytest.raises(UserError, match="holds no performance of the validation split"):
-        read_recordings(tmp_path, split="validation")
+        read_takes(tmp_path, split="validation")
 
 
 SLOW = 1000  # Hz, so that minutes are small
@@ -107,9 +107,9 @@ def test_a_long_corpus_is_read_in_part(tmp_path):
     write_audio(tmp_path / "a.flac", samples, SLOW)
     np.save(tmp_path / "a.npy", long_events())
     write_json(tmp_path / "index.json", {"performances": [{"name": "a", "split": "train", "status": "ok"}]})
-    (whole,) = read_recordings(tmp_path, 3.0)
+    (whole,) = read_takes(tmp_path, 3.0)
     assert len(whole.audio) == 180 * SLOW
-    parts = read_recordings(tmp_path, 2.2)
+    parts = read_takes(tmp_path, 2.2)
     assert 60 * SLOW < sum(len(part.audio) for part in parts) <= 132 * SLOW
     stretches = cut_stretch(Stretch(Path(), whole.events, 0, 180 * SLOW, np.zeros(88), np.zeros(88)), SLOW)
     for part in parts:
