@@ -69,7 +69,7 @@ ROWS = {
     "+ up to three modes per partial": ("tuning", "phases", "modes"),
     "+ attacks": ("tuning", "phases", "modes", "attacks"),
     "+ joint least squares": ("tuning", "phases", "modes", "attacks", "joint"),
-    "+ strikes as voices of a sampled instrument": (
+    "+ strikes as sampled voices": (
         "tuning",
         "phases",
         "modes",
