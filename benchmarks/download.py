@@ -28,7 +28,7 @@ import soundfile
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from range_server import serving, zip_bytes
+from support.range_server import serving, zip_bytes
 
 FOLDER = "maestro-v3.0.0"
 RATE = 30e6  # bytes/s of every connection

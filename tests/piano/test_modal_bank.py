@@ -4,53 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from support.damped_sinusoids import FRAME, GAINS, PIANO, RATE, direct, events_of, play
 
-from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SOSTENUTO, SUSTAIN, UNA_CORDA
+from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA
 from diffsynth.piano.modal_bank import SILENCE, Bank, play_whole
-from diffsynth.piano.piano import Piano
-
-RATE, FRAME = 24000, 128
-PIANO = Piano(
-    key=np.array([0, 39, 39, 39, 87, 87]),
-    frequency=np.array([27.5, 261.6, 262.1, 524.0, 4186.0, 8411.5]),
-    decay=np.array([0.4, 0.8, 2.5, 1.9, 9.0, 14.0]),
-    amplitude=np.array([0.2, 0.1 + 0.05j, -0.07j, 0.03, 0.05 - 0.02j, 0.02j]),
-    release=np.linspace(15, 60, 88),
-    exponent=np.linspace(1.2, 2.1, 88),
-)
-
-
-def events_of(*rows):
-    return np.array(list(rows), dtype=SAMPLE_EVENT)
-
-
-def direct(strikes, length, piano=PIANO):
-    """Sum of strikes (onset in samples, key from 0, velocity, fall of the damper in samples or None)."""
-    audio = np.zeros(length)
-    for onset, key, velocity, fall in strikes:
-        t = np.arange(length - onset) / RATE
-        damped = np.zeros(len(t)) if fall is None else np.maximum(0, t - (fall - onset) / RATE)
-        for p in np.flatnonzero(piano.key == key):
-            phase = (2j * np.pi * piano.frequency[p] - piano.decay[p]) * t
-            sound = np.real(piano.amplitude[p] * np.exp(phase - piano.release[key] * damped))
-            audio[onset:] += (velocity / 64) ** piano.exponent[key] * sound
-    return audio
-
-
-def play(bank, events, blocks, gain=None):
-    """Audio of consecutive blocks of so many frames; `gain` is [all frames + 1, p], or 1."""
-    audio, frame = [], 0
-    if gain is None:
-        gain = np.ones((sum(blocks) + 1, bank.modes), dtype=np.float32)
-    for frames in blocks:
-        begin, end = frame * FRAME, (frame + frames) * FRAME
-        part = events[(events["position"] >= begin) & (events["position"] < end)].copy()
-        part["position"] -= begin
-        audio.append(bank.play(bank.process(part, frames), gain[frame : frame + frames + 1]))
-        frame += frames
-    return np.concatenate(audio)
 
 
 def test_loud_strikes_are_brighter_where_the_piano_says_so():
@@ -157,86 +114,6 @@ def test_pedals_hold_dampers():
     )
     audio = play(Bank(PIANO, RATE, FRAME), events, [32])
     np.testing.assert_allclose(audio[::FRAME], direct([(0, 39, 64, 2048)], 32 * FRAME)[::FRAME], atol=1e-6)
-
-
-NOTES = st.tuples(
-    st.integers(0, 32 * FRAME - 1),
-    st.sampled_from([NOTE_OFF, CONTROL, NOTE_ON, NOTE_ON]),
-    st.sampled_from([21, 60, 108, SUSTAIN, SOSTENUTO, UNA_CORDA]),
-    st.integers(0, 127),
-)
-STREAMS = st.lists(NOTES, max_size=40).map(lambda rows: events_of(*sorted(rows, key=lambda row: row[0])))
-GAINS = np.exp(np.random.default_rng(0).normal(0, 0.7, (33, 6))).astype(np.float32)
-
-
-@settings(max_examples=40, deadline=None)
-@given(STREAMS, st.sampled_from([[1] * 32, [4] * 8, [16, 16], [3, 1, 12, 16], [31, 1]]))
-def test_block_by_block_equals_whole(events, blocks):
-    whole = play(Bank(PIANO, RATE, FRAME), events, [32], GAINS)
-    parts = play(Bank(PIANO, RATE, FRAME), events, blocks, GAINS)
-    np.testing.assert_allclose(parts, whole, atol=2e-6)
-
-
-@settings(max_examples=40, deadline=None)
-@given(STREAMS, st.integers(1, 31))
-def test_events_change_nothing_before_them(events, border):
-    past = events[events["position"] < border * FRAME]
-    one, two = Bank(PIANO, RATE, FRAME), Bank(PIANO, RATE, FRAME)
-    whole, cut = one.process(events, 32), two.process(past, 32)
-    for field in ("start", "late", "end", "pedals"):
-        np.testing.assert_array_equal(getattr(whole, field)[:border], getattr(cut, field)[:border])
-    audio = one.play(whole, GAINS)[: border * FRAME]
-    np.testing.assert_array_equal(audio, two.play(cut, GAINS)[: border * FRAME])
-
-
-@settings(max_examples=30, deadline=None)
-@given(STREAMS, STREAMS)
-def test_a_restored_state_replays_identically(before, after):
-    bank = Bank(PIANO, RATE, FRAME)
-    bank.process(before, 32)
-    state = bank.state()
-    first = play(bank, after, [32], GAINS)
-    bank.restore(state)
-    np.testing.assert_array_equal(play(bank, after, [32], GAINS), first)
-    other = Bank(PIANO, RATE, FRAME)
-    other.restore(state)
-    np.testing.assert_array_equal(play(other, after, [32], GAINS), first)
-    other.reset()
-    assert not play(other, events_of(), [32]).any()
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(-(2**40), 2**40), st.integers(0, 255), st.integers(0, 255), st.integers(0, 255)
-        ),
-        max_size=40,
-    ),
-    st.floats(0, 1e3, width=32),
-)
-def test_any_events_give_numbers(rows, gain):
-    bank = Bank(PIANO, RATE, FRAME)
-    events = events_of(*sorted(rows))
-    for _ in range(3):
-        audio = bank.play(bank.process(events, 4), np.full((5, 6), gain, np.float32))
-        assert audio.dtype == np.float32
-        assert np.isfinite(audio).all()
-
-
-def test_positions_outside_the_block_are_moved_to_its_ends():
-    bank = Bank(PIANO, RATE, FRAME)
-    events = events_of((-7, NOTE_ON, 60, 64), (4 * FRAME, NOTE_ON, 108, 80), (10**9, NOTE_ON, 21, 64))
-    audio = play_block(bank, events, 4)
-    last = 4 * FRAME - 1
-    expected = direct([(0, 39, 64, None), (last, 87, 80, None), (last, 0, 64, None)], 8 * FRAME)
-    np.testing.assert_allclose(audio, expected[: 4 * FRAME], atol=1e-6)
-    np.testing.assert_allclose(play_block(bank, events_of(), 4), expected[4 * FRAME :], atol=1e-6)
-    assert events["position"].tolist() == [-7, 4 * FRAME, 10**9]  # the caller's array is not touched
-
-
-def play_block(bank, events, frames):
-    return bank.play(bank.process(events, frames), np.ones((frames + 1, bank.modes), np.float32))
 
 
 def test_silence_stays_silent():

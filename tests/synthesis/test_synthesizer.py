@@ -5,23 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from support.block_playing import BLOCKS, MODELS, RATE, models, music, play, sample_events, silence
 
 from diffsynth.audio.files import read_audio
 from diffsynth.errors import UserError
 from diffsynth.midi.events import (
     CONTROL,
     EVENT,
-    HIGHEST_KEY,
-    LOWEST_KEY,
     NOTE_OFF,
     NOTE_ON,
-    PEDALS,
-    SAMPLE_EVENT,
     SOSTENUTO,
     SUSTAIN,
-    make_events,
     to_samples,
 )
 from diffsynth.midi.files import read_midi
@@ -31,34 +25,7 @@ from diffsynth.synthesis.rendering import render_timed, render_to_file
 from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, render
 
 ROOT = Path(__file__).parents[2]
-RATE = 24000
-MODELS, BLOCKS = ("lstm", "s6"), (512, 1024, 2048, 4096)
 variants = pytest.mark.parametrize(("model", "block"), [(m, b) for m in MODELS for b in BLOCKS])
-models = pytest.mark.parametrize("model", MODELS)
-
-
-def music(seed=1, seconds=1.5, notes=12):
-    """Notes at random, some under the pedal, all released by `seconds`."""
-    rng = np.random.default_rng(seed)
-    rows = [(0.3, CONTROL, SUSTAIN, 100), (0.8 * seconds, CONTROL, SUSTAIN, 0)]
-    for _ in range(notes):
-        onset, key = rng.uniform(0, 0.7 * seconds), int(rng.integers(LOWEST_KEY, HIGHEST_KEY + 1))
-        rows.append((onset, NOTE_ON, key, int(rng.integers(20, 120))))
-        rows.append((rng.uniform(onset, seconds), NOTE_OFF, key, 0))
-    return make_events(rows)
-
-
-def sample_events(*rows):
-    """`SAMPLE_EVENT` array from rows (position, kind, number, value), in the order given."""
-    return np.array(list(rows), dtype=SAMPLE_EVENT)
-
-
-def play(synthesizer, parts):
-    return np.concatenate([synthesizer.process(part) for part in parts])
-
-
-def silence(synthesizer, blocks):
-    return play(synthesizer, [NO_EVENTS] * blocks)
 
 
 @variants
@@ -222,100 +189,6 @@ def test_no_clicks_at_block_borders(make_voice, model, block):
     ranks = np.array([np.mean(step[i - 300 : i + 300] < step[i]) for i in borders])
     assert abs(ranks.mean() - 0.5) < 3.5 * 0.289 / np.sqrt(len(ranks))
     assert np.mean(ranks > 0.9) < 0.1 + 3.5 * 0.3 / np.sqrt(len(ranks))
-
-
-anything = st.tuples(
-    st.integers(-3000, 6000),
-    st.integers(0, 4),
-    st.integers(0, 255) | st.sampled_from(PEDALS),
-    st.integers(0, 255),
-)
-ALL_OFF = sample_events(
-    *((0, NOTE_OFF, key, 0) for key in range(LOWEST_KEY, HIGHEST_KEY + 1)),
-    *((0, CONTROL, pedal, 0) for pedal in PEDALS),
-)
-
-
-@pytest.fixture(scope="module")
-def both(make_voice):
-    """A synthesizer of each model, to be reset before use."""
-    return {model: Synthesizer(make_voice(model, 1024)) for model in MODELS}
-
-
-@settings(deadline=None, max_examples=25)
-@given(
-    blocks=st.lists(st.lists(anything, max_size=40), min_size=1, max_size=4), model=st.sampled_from(MODELS)
-)
-def test_any_events_give_finite_audio_and_leave_no_note_behind(both, blocks, model):
-    synthesizer = both[model]
-    synthesizer.reset()
-    for rows in blocks:
-        assert np.isfinite(synthesizer.process(sample_events(*rows))).all()
-    synthesizer.process(ALL_OFF)
-    assert np.isfinite(silence(synthesizer, 16)).all()
-    assert not silence(synthesizer, 2).any()
-
-
-@models
-def test_thousands_of_events_in_a_block(make_voice, model):
-    rng = np.random.default_rng(0)
-    events = np.zeros(5000, dtype=SAMPLE_EVENT)
-    events["position"] = rng.integers(-600, 1200, 5000)
-    events["kind"] = rng.integers(0, 3, 5000)
-    events["number"], events["value"] = rng.integers(0, 128, (2, 5000))
-    synthesizer = Synthesizer(make_voice(model))
-    audio = play(synthesizer, [events, events, ALL_OFF])
-    assert np.isfinite(audio).all()
-    assert np.abs(audio).max() > 1
-    silence(synthesizer, 30)
-    assert not silence(synthesizer, 2).any()
-
-
-@models
-def test_the_order_of_events_at_different_samples_does_not_matter(make_voice, model):
-    events = to_samples(music(6, 0.05, 40), RATE)
-    _, first = np.unique(events["position"], return_index=True)
-    events = events[first]
-    shuffled = np.random.default_rng(1).permutation(events)
-    audio = [play(Synthesizer(make_voice(model, 2048)), [e, NO_EVENTS]) for e in (events, shuffled)]
-    assert np.abs(audio[0]).max() > 0.01
-    np.testing.assert_array_equal(audio[1], audio[0])
-
-
-def test_events_outside_the_block_move_to_its_nearest_sample(make_voice):
-    def audio(first, last):
-        rows = [(first, NOTE_ON, 50, 70), (last, NOTE_ON, 60, 70)]
-        return play(Synthesizer(make_voice()), [sample_events(*rows), NO_EVENTS])
-
-    np.testing.assert_array_equal(audio(-900, 10**9), audio(0, 511))
-    assert not np.array_equal(audio(0, 511), audio(1, 511))
-
-
-@settings(deadline=None)
-@given(
-    times=st.lists(st.floats(-1, 3), max_size=30),
-    block=st.sampled_from(BLOCKS),
-    length=st.integers(1, 4 * RATE),
-)
-def test_blocks_hold_every_event_once(times, block, length):
-    events = make_events([(time, NOTE_ON, 60, 1 + i) for i, time in enumerate(times)])
-    parts = blocks_of(events, RATE, block, length)
-    assert len(parts) == -(-length // block)
-    found = {row["value"]: row["position"] + i * block for i, part in enumerate(parts) for row in part}
-    position = {row["value"]: round(row["time"] * RATE) for row in events}
-    assert found == {value: p for value, p in position.items() if p < len(parts) * block}
-    for part in parts[1:]:
-        assert ((part["position"] >= 0) & (part["position"] < block)).all()
-
-
-def test_a_pedal_that_is_down_before_the_start_holds(make_voice):
-    rows = [(0.1, NOTE_ON, 60, 80), (0.2, NOTE_OFF, 60, 0)]
-    audio = [
-        render(Synthesizer(make_voice()), make_events([*pedal, *rows]), 1.0)
-        for pedal in ([(-0.5, CONTROL, SUSTAIN, 127)], [])
-    ]
-    level = [np.abs(samples[int(0.5 * RATE) : int(0.6 * RATE)]).max() for samples in audio]
-    assert level[0] > 1e-3 > 1e-4 > level[1]
 
 
 def test_every_seed_and_block_has_noise_of_its_own(make_voice):

@@ -1,0 +1,69 @@
+"""Training of small networks on gains that follow the condition."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from diffsynth.models.lstm import Lstm
+from diffsynth.models.s6 import S6
+from diffsynth.representation.features import FeatureSet
+from diffsynth.representation.gain_field import Normaliser
+from diffsynth.training.batches import GainExamples
+from diffsynth.training.config import Diffusion, Train
+from diffsynth.training.trainer import Trainer
+
+BANDS, COND, FRAMES = 6, 4, 4
+TRAIN = Train(
+    steps=6,
+    batch_size=4,
+    mini_batch_size=4,
+    sequence=32,
+    warmup=8,
+    learning_rate=1e-2,
+    weight_decay=1e-2,
+    clip=1.0,
+    validate_every=2,
+    stream_seconds=1.0,
+    seed=3,
+)
+DIFFUSION = Diffusion(ema=0.9, validation_sigmas=[0.2, 0.8])
+NETWORKS = {"lstm": Lstm(16, 1, 12), "s6": S6(16, 1, 4, 2, 3, 12)}
+models = pytest.mark.parametrize("model", NETWORKS)
+
+
+def feature_set(segments=5, frames=48, seed=0):
+    """Gains of +1 or -1 neper in all bands, as the first condition says; the others mean nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    cond = torch.randn(segments, frames, COND, generator=generator)
+    sign = torch.randn(segments, frames // 8, generator=generator).sign().repeat_interleave(8, 1)
+    cond[..., 0] = sign
+    gains = sign[..., None] * torch.linspace(0.5, 1.5, BANDS)
+    return FeatureSet(cond.half(), gains.half(), torch.ones_like(gains).half())
+
+
+def examples(data=None, train=TRAIN):
+    normaliser = Normaliser(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
+    return GainExamples(feature_set() if data is None else data, normaliser, FRAMES, train)
+
+
+def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, **options):
+    torch.manual_seed(weights)
+    network = NETWORKS[model].new_denoiser(BANDS, COND)
+    validation = examples(feature_set(4, seed=9), train)
+    return Trainer(network, examples(data, train), validation, train, DIFFUSION, **options)
+
+
+def run(trainer, steps=None):
+    return list(islice(trainer.steps(), steps))
+
+
+def parameters(trainer):
+    return {name: value.clone() for name, value in trainer.denoiser.state_dict().items()}
+
+
+def assert_equal(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
