@@ -166,7 +166,9 @@ def test_what_is_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [gzip.compress(song(NOTE)), b"<html>404</html>", riff((b"fmt ", b"\0" * 16))]
+    "data",
+    [gzip.compress(song(NOTE), mtime=0), b"<html>404</html>", riff((b"fmt ", b"\0" * 16))],
+    ids=["gzip", "html", "riff"],
 )
 def test_other_formats(tmp_path, data):
     (tmp_path / "x.mid").write_bytes(data)
