@@ -22,7 +22,8 @@ def voices(make_voice, tmp_path_factory):
     return folder
 
 
-def test_the_command_measures_every_row(voices, make_voice, tmp_path, capsys):
+def test_the_command_measures_every_row(voices, make_voice, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no voice was trained
     table, picture = tmp_path / "rows.json", tmp_path / "rtf.png"
     options = ["--models", "lstm,unet", "--blocks", "512", "--rates", "24000,48000", "--threads", "1"]
     options += ["--backends", "torch", "--seconds", "0.3", "--released", str(voices)]
