@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
+from diffsynth.audio.mel_bands import shares_of
 from diffsynth.diffusion import sample, velocity
 from diffsynth.midi.events import LOWEST_KEY, NOTE_OFF, NOTE_ON, make_events, to_samples
 from diffsynth.midi.pitches import equal_tempered
 from diffsynth.piano.interference import Interference
 from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
-from diffsynth.representation.gain_field import GainField, band_centres, band_weights
+from diffsynth.representation.gain_field import GainField, band_centres
 from diffsynth.synthesis.gain_voice import Voice
 from diffsynth.synthesis.weights import load_voice
 
@@ -103,7 +104,7 @@ def draw_gains(axes: Axes, voice: Voice) -> None:
     generator = np.random.default_rng(3)
     gains = np.cumsum(generator.normal(0, 0.25, features.bands)).astype(np.float32)
     gains -= gains.mean()
-    shares = band_weights(np.linspace(0, 2000, 2001), features)
+    shares = shares_of(np.linspace(0, 2000, 2001), centres)
     for share in shares:
         axes.plot(np.arange(2001), 5 * share - 14, color="0.6", lw=0.5)
     linear = field.mode_gains(gains[None])[0]

@@ -12,6 +12,8 @@
 7. Slow modes for the ends of long notes (`aftersound`).
 8. All modes are refined against the recordings, all notes sounding together (`refine`).
 9. Keys that are rarely played take the refined modes of a neighbour (`rare_keys`).
+10. Strings get the levels that they have in the recordings, and noise between the partials (`balance`). In a
+    sampled instrument every strike is the same recording, its noise included.
 """
 
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from diffsynth.errors import UserError
 from diffsynth.fitting.aftersound import add_aftersound
 from diffsynth.fitting.attack import add_attacks
+from diffsynth.fitting.balance import balance
 from diffsynth.fitting.config import Fit
 from diffsynth.fitting.matrix_pencil import Modes, fit_modes
 from diffsynth.fitting.partial_tracking import Track, find_conflicts, follow, window_length
@@ -77,7 +80,8 @@ def fit_piano(recordings: Sequence[Take], config: Fit) -> Piano:
         return pedalled
     sounding_on = add_aftersound(pedalled, recordings, config.max_frequency)
     refined = refine(sounding_on, recordings, config.passes)
-    return fill_unheard(refined, recordings, config.max_frequency)
+    filled = fill_unheard(refined, recordings, config.max_frequency)
+    return filled if filled.sampled else balance(filled, recordings, config.max_frequency)
 
 
 def _listen(recording: Take) -> Heard:

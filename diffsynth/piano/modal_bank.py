@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.midi.dampers import SOURCES, Action, Dampers
-from diffsynth.midi.events import PEDALS, Events
+from diffsynth.midi.events import NOTE_OFF, NOTE_ON, PEDALS, Events
 from diffsynth.piano.interference import Interference
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 
@@ -46,12 +46,14 @@ class Excitation:
         border: [f + 1, p] amplitude of the modes at the frame borders, strikes before them included.
         late: [f, p] amplitude at the start of each frame, reduced by what dampers take away during the frame.
         pedals: [f, 3] positions of `diffsynth.midi.events.PEDALS` at the end of each frame, 0 to 127.
+        key_ups: [f] keys that are let go within each frame.
         strikes: onsets within the block.
     """
 
     border: NDArray[np.complex64]
     late: NDArray[np.complex64]
     pedals: NDArray[np.float32]
+    key_ups: NDArray[np.int64]
     strikes: list[Strike]
 
     @property
@@ -138,7 +140,9 @@ class Bank:
         self.amplitude = np.stack([held[-1], released[-1]])
         power = self.amplitude.real**2 + self.amplitude.imag**2
         self.amplitude[power < SILENCE**2] = 0
-        return Excitation(border, late, pedals, strikes)
+        let_go = (events["kind"] == NOTE_OFF) | ((events["kind"] == NOTE_ON) & (events["value"] == 0))
+        key_ups = np.bincount(position[let_go] // self.frame, minlength=frames)
+        return Excitation(border, late, pedals, key_ups, strikes)
 
     def play(self, excitation: Excitation, gain: NDArray[np.float32]) -> NDArray[np.float32]:
         """Audio of a block, [frames * frame], with a gain for every mode.

@@ -27,6 +27,7 @@ from safetensors.numpy import load_file, save_file
 from diffsynth.errors import UserError
 from diffsynth.midi.dampers import SOURCES
 from diffsynth.midi.events import KEYS
+from diffsynth.piano.noise import Noise
 from diffsynth.runs.files import atomic_path
 
 REFERENCE_VELOCITY = 64
@@ -50,6 +51,7 @@ class Piano:
         jitter: s, standard deviation of the moments of strikes; says how the older sound of a key and a new
             strike add up (`diffsynth.piano.interference`); 0 for the exact sum.
         colour: [6] what modes at `COLOUR_AT` add to the exponent of their key, linear in octaves between.
+        noise: what sounds between the partials, if it was measured.
     """
 
     key: NDArray[np.int64]
@@ -61,6 +63,7 @@ class Piano:
     sampled: bool = False
     jitter: float = 0.0
     colour: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(COLOUR_AT)))
+    noise: Noise | None = None
 
     def gain(self, key: int, velocity: int) -> float:
         """Factor by which a strike of `key` at `velocity` differs from one at velocity 64, colour apart."""
@@ -86,7 +89,9 @@ class Piano:
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
         """The piano as float64 arrays that any safetensors file can hold (amplitude as two rows)."""
-        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        arrays = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
+        noise = self.noise.tensors() if self.noise else {}
+        arrays |= {NOISE + name: array for name, array in noise.items()}
         arrays["amplitude"] = np.stack([self.amplitude.real, self.amplitude.imag])
         return {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in arrays.items()}
 
@@ -101,11 +106,19 @@ class Piano:
             # Older files lack these three.
             plain = {"sampled": np.zeros(()), "jitter": np.zeros(()), "colour": np.zeros(len(COLOUR_AT))}
             given = {**plain, **tensors}
-            arrays = {field.name: np.asarray(given[field.name]) for field in fields(Piano)}
+            arrays = {name: np.asarray(given[name]) for name in ARRAYS}
             real, imaginary = arrays.pop("amplitude")
             key, sampled = arrays.pop("key").astype(np.int64), bool(arrays.pop("sampled"))
             jitter = float(arrays.pop("jitter").item())
-            piano = Piano(key=key, amplitude=real + 1j * imaginary, sampled=sampled, jitter=jitter, **arrays)
+            noise = {name[len(NOISE) :]: tensors[name] for name in tensors if name.startswith(NOISE)}
+            piano = Piano(
+                key=key,
+                amplitude=real + 1j * imaginary,
+                sampled=sampled,
+                jitter=jitter,
+                noise=Noise.from_tensors(noise) if noise else None,
+                **arrays,
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"not a modal piano: {error}") from error
         modes = {piano.key.shape, piano.frequency.shape, piano.decay.shape, piano.amplitude.shape}
@@ -113,11 +126,15 @@ class Piano:
             raise UserError("not a modal piano: its arrays do not fit together")
         if piano.colour.shape != COLOUR_AT.shape:
             raise UserError("not a modal piano: its arrays do not fit together")
-        if not all(np.isfinite(value).all() for value in vars(piano).values()):
+        if not all(np.isfinite(getattr(piano, name)).all() for name in ARRAYS):
             raise UserError("not a modal piano: it holds values that are not finite")
         if (np.diff(piano.key, prepend=0, append=SOURCES - 1) < 0).any():
             raise UserError("not a modal piano: its keys are not in order")
         return piano
+
+
+ARRAYS = [entry.name for entry in fields(Piano) if entry.name != "noise"]
+NOISE = "noise_"  # before the names of the arrays of `Noise`, among those of the piano
 
 
 def colours(frequency: NDArray[np.float64], colour: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from diffsynth.audio.format import AudioFormat
+from diffsynth.audio.mel_bands import centres_of, places_of, shares_of
 from diffsynth.midi.events import KEYS, PEDALS
 from diffsynth.piano.modal_bank import Excitation
 from diffsynth.piano.piano import Piano
@@ -61,34 +62,45 @@ class GainField:
     Attributes:
         band: [p] lower one of the two bands that a mode lies in.
         share: [p] place of the mode between that band (0) and the next one (1).
+        noise_band, noise_share: [b] the same for the bands of the piano's noise, none if it has none.
     """
 
     def __init__(self, piano: Piano, audio: AudioFormat, features: Features) -> None:
         self.audio, self.features = audio, features
+        self.centres = band_centres(features)
         self._floor = 10.0 ** (features.floor / 10)
         bins = np.arange(features.window // 2 + 1) * audio.sample_rate / features.window
-        self._bin_weights = torch.from_numpy(band_weights(bins, features)).float()
+        self._bin_weights = torch.from_numpy(shares_of(bins, self.centres)).float()
         # A mode lies in two neighbouring bands and belongs to one key, so the matrix is sparse.
-        place = band_places(piano.frequency, features)
-        self.band = np.minimum(place.astype(np.intp), features.bands - 2)
-        self.share = (place - self.band).astype(np.float32)
-        shares = [band_weights(piano.frequency, features), piano.key == np.arange(KEYS)[:, None]]
+        self.band, self.share = self._places(piano.frequency)
+        shares = [shares_of(piano.frequency, self.centres), piano.key == np.arange(KEYS)[:, None]]
         self._shares_of_levels = csr_array(np.concatenate(shares), dtype=np.float32)
+        noise = piano.noise.centre if piano.noise else np.zeros(0)
+        self.noise_band, self.noise_share = self._places(noise)
+        self._shares_of_noise = shares_of(noise, self.centres)
 
     @staticmethod
     def width(features: Features) -> int:
         """Length c of the condition vector."""
         return features.bands + 2 * KEYS + len(PEDALS)
 
-    def condition(self, excitation: Excitation) -> NDArray[np.float32]:
+    def condition(
+        self, excitation: Excitation, noise: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float32]:
         """What the network sees of a block, [f, c].
 
-        Per frame, as it ends: levels of the excitation in bands and in keys (0 at the floor, 1 at
-        40 dB above it), velocities of the keys struck within it, pedal positions. It is made of the
-        past and the present only.
+        Per frame, as it ends: levels of the excitation in bands, noise included, and in keys (0 at the
+        floor, 1 at 40 dB above it), velocities of the keys struck within it, pedal positions. It is made
+        of the past and the present only.
+
+        Args:
+            excitation: modes of the block.
+            noise: [f + 1, b] levels of the piano's noise at the frame borders, if it has any.
         """
         power = 0.5 * (excitation.end.real**2 + excitation.end.imag**2)
         levels = np.stack([self._shares_of_levels @ frame for frame in power])
+        if noise is not None:
+            levels[:, : self.features.bands] += noise[1:] @ self._shares_of_noise.T
         strikes = np.zeros((len(power), KEYS), dtype=np.float32)
         for strike in excitation.strikes:
             if strike.key < KEYS:
@@ -117,11 +129,17 @@ class GainField:
 
     def mode_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
         """Linear gain of every mode, [.., p], from log gains in bands, [.., k]."""
-        steps = np.diff(gains, axis=-1)
-        own = np.take(steps, self.band, axis=-1, mode="clip")
-        own *= self.share
-        own += np.take(gains, self.band, axis=-1, mode="clip")
-        return np.exp(own, out=own)
+        return _linear(gains, self.band, self.share)
+
+    def noise_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Linear gain of the noise in each of its bands, [.., b], from log gains in bands, [.., k]."""
+        return _linear(gains, self.noise_band, self.noise_share)
+
+    def _places(self, frequency: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Lower one of the two bands that frequencies (Hz) lie in, and their places between the two."""
+        place = places_of(frequency, self.centres)
+        band = np.minimum(place.astype(np.intp), self.features.bands - 2)
+        return band, (place - band).astype(np.float32)
 
     def _above_floor(self, level: NDArray[np.float32]) -> NDArray[np.float32]:
         """Level on a logarithmic scale: 0 at the floor, 1 at 40 dB above it."""
@@ -143,24 +161,15 @@ class GainField:
 
 def band_centres(features: Features) -> NDArray[np.float64]:
     """Centre frequencies of the bands in Hz, equally spaced in mel."""
-    return _from_mel(np.linspace(_mel(LOWEST_BAND), _mel(features.highest), features.bands))
+    return centres_of(features.bands, LOWEST_BAND, features.highest)
 
 
-def band_weights(frequency: NDArray[np.float64], features: Features) -> NDArray[np.float64]:
-    """[k, n] share of each band in each frequency (Hz): triangles in mel that sum to one."""
-    place = band_places(frequency, features)
-    return np.maximum(0.0, 1.0 - np.abs(place - np.arange(features.bands)[:, None]))
-
-
-def band_places(frequency: NDArray[np.float64], features: Features) -> NDArray[np.float64]:
-    """[n] places of frequencies (Hz) among the band centres: 2.5 is half way from band 2 to band 3."""
-    centres = _mel(band_centres(features))
-    return np.interp(_mel(np.asarray(frequency)), centres, np.arange(len(centres)))
-
-
-def _mel(frequency: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    return 2595.0 * np.log10(1.0 + np.asarray(frequency) / 700.0)
-
-
-def _from_mel(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+def _linear(
+    gains: NDArray[np.float32], band: NDArray[np.intp], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Linear gains [.., n] at places between bands, from log gains in bands, [.., k]."""
+    steps = np.diff(gains, axis=-1)
+    own = np.take(steps, band, axis=-1, mode="clip")
+    own *= share
+    own += np.take(gains, band, axis=-1, mode="clip")
+    return np.exp(own, out=own)

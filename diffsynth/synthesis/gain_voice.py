@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.piano.interference import BESIDE, NOTHING
 from diffsynth.piano.modal_bank import SILENCE, Bank
+from diffsynth.piano.noise import DECAYS, DRIVES, EVENTS
+from diffsynth.piano.noise_bank import NoiseDrives, loop_lengths, make_loops
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import AUDIBLE, MAX_GAIN, GainField, Normaliser
@@ -78,7 +82,7 @@ class GainVoice(Voice):
             "nothing": NOTHING,
             "silence": SILENCE,
         }
-        return numbers, {
+        arrays = {
             "key": piano.key.astype("<i2"),
             "frequency": piano.frequency.astype("<f8"),
             "decay": piano.decay.astype("<f8"),
@@ -90,4 +94,24 @@ class GainVoice(Voice):
             "scale": self.normaliser.scale.astype("<f4"),
             "band": field.band.astype("<i2"),
             "share": field.share.astype("<f4"),
+        }
+        return numbers | {"noise": bool(piano.noise)}, arrays | self._noise_for_hosts(field)
+
+    def _noise_for_hosts(self, field: GainField) -> Arrays:
+        """Levels of the piano's noise, the loops that sound, and the bands of gains that they lie in."""
+        noise, rate = self.piano.noise, self.config.audio.sample_rate
+        if noise is None:
+            return {}
+        lengths = loop_lengths(len(noise.centre), rate)
+        drives = NoiseDrives(self.piano, noise.centre, self.config.audio.frame / rate)
+        return {
+            "noise_floor": noise.floor.astype("<f8"),
+            "noise_weight": noise.weight.astype("<f8"),
+            "noise_exponent": drives.exponents.astype("<f8"),
+            "noise_decay": DECAYS.astype("<f8"),
+            "noise_drive": np.array([EVENTS.index(kind) for kind in DRIVES], dtype="<i2"),
+            "noise_length": lengths.astype("<i4"),
+            "noise_loop": make_loops(noise.centre, lengths, rate).astype("<f4"),
+            "noise_band": field.noise_band.astype("<i2"),
+            "noise_share": field.noise_share.astype("<f4"),
         }

@@ -18,10 +18,12 @@ class Player(ABC):
     Attributes:
         shape: f and k, of the data of one block.
         condition_shape: of its condition.
+        rest: amplitude that samples have while nothing is played.
     """
 
     shape: tuple[int, int]
     condition_shape: tuple[int, ...]
+    rest: float = 0.0
 
     @abstractmethod
     def reset(self) -> None:

@@ -47,6 +47,11 @@ class Synthesizer:
             "total_ms": 1000 * self.block / self.rate,
         }
 
+    @property
+    def rest(self) -> float:
+        """Amplitude that samples have while nothing is played."""
+        return self._player.rest
+
     def reset(self) -> None:
         """Silence, all keys and pedals up, the noise from its beginning."""
         self._player.reset()
@@ -126,7 +131,7 @@ def play(synthesizer: Synthesizer, events: Events) -> Iterator[NDArray[np.float3
         events: times in seconds, in order.
     """
     synthesizer.reset()
-    fading = Fading(synthesizer.rate)
+    fading = Fading(synthesizer.rate, synthesizer.rest)
     last = int(to_samples(events[-1:], synthesizer.rate)["position"].max(initial=0))
     for part in stream_blocks(events, synthesizer.rate, synthesizer.block, last + 1):
         audio = synthesizer.process(part)

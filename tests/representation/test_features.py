@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.noisy_piano import with_noise
 
 from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA, make_events, to_samples
 from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.noise_bank import NoiseBank
 from diffsynth.representation.config import Features
 from diffsynth.representation.features import (
     FeatureSet,
@@ -208,3 +210,18 @@ def test_a_damaged_or_missing_set_names_the_command_to_run(tmp_path):
         save_file(tensors, str(path))
         with pytest.raises(UserError, match=r"is not a feature set: .*; run `diffsynth features` again"):
             load_features(path)
+
+
+def test_noise_of_the_piano_is_part_of_the_excitation_and_of_the_condition(piano):
+    noisy = with_noise(piano, floor=1e-6)
+    bank = NoiseBank(noisy, noisy.noise, RATE, FRAME)
+    levels = np.full((1126, 24), 1e-6)
+    recording = bank.play(np.roll(levels, 1), np.ones(levels.shape, dtype=np.float32))
+    segment = Segment("x", 0, 0.0, 5.9, np.roll(recording, 9999)[: int(5.9 * RATE)], make_events([]))
+    with_it, without = (features_of(one, segment) for one in (noisy, piano))
+    # The level of noise in a window is a matter of chance, but not in the mean.
+    np.testing.assert_allclose(with_it[1][8:-8].mean(axis=0), 0, atol=0.3)
+    assert without[1][8:-8].mean() > 1.5
+    assert not without[0][:, :BANDS].any()
+    heard = 1e-8 * (10 ** (4 * with_it[0][8:, :BANDS]) - 1)  # back from decades above the floor
+    np.testing.assert_allclose(heard.sum(axis=1), 24e-6, rtol=0.01)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsynth.audio.format import AudioFormat
+from diffsynth.audio.mel_bands import shares_of
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, UNA_CORDA
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
@@ -16,7 +17,6 @@ from diffsynth.representation.gain_field import (
     GainField,
     Normaliser,
     band_centres,
-    band_weights,
 )
 
 AUDIO = AudioFormat(sample_rate=24000, frame=128)
@@ -42,7 +42,7 @@ def events_of(*rows):
 
 @given(st.lists(st.floats(0, 1e5), min_size=1), st.integers(2, 100))
 def test_band_weights_sum_to_one_at_any_frequency(frequencies, bands):
-    weights = band_weights(np.array(frequencies), replace(FEATURES, bands=bands))
+    weights = shares_of(np.array(frequencies), band_centres(replace(FEATURES, bands=bands)))
     assert weights.shape == (bands, len(frequencies))
     assert weights.min() >= 0
     assert (weights > 0).sum(axis=0).max() <= 2
@@ -54,10 +54,8 @@ def test_bands_are_equally_spaced_in_mel():
     np.testing.assert_allclose(centres[[0, -1]], [40.0, 10500.0])
     assert (np.diff(centres) > 0).all()
     np.testing.assert_allclose(np.diff(mel(centres)), (mel(10500) - mel(40)) / 63, rtol=1e-4)
-    np.testing.assert_allclose(band_weights(centres, FEATURES), np.eye(64), atol=1e-9)
-    half = band_weights(
-        np.array([700 * (np.exp((mel(centres[4]) + mel(centres[5])) / 2254.02) - 1)]), FEATURES
-    )
+    np.testing.assert_allclose(shares_of(centres, centres), np.eye(64), atol=1e-9)
+    half = shares_of(np.array([700 * (np.exp((mel(centres[4]) + mel(centres[5])) / 2254.02) - 1)]), centres)
     np.testing.assert_allclose(half[4:6, 0], [0.5, 0.5], atol=1e-4)
 
 
@@ -149,7 +147,7 @@ def test_condition_by_hand():
     t = (np.arange(1, 5) * 128 - 64) / 24000
     power = 0.5 * (127 / 64) ** 4 * np.exp(-t) * np.array([[0.1**2], [0.01**2]])  # of the two modes of key 39
     expected = np.zeros((4, 243))
-    weight = band_weights(np.array([261.6]), FEATURES)[:, 0]
+    weight = shares_of(np.array([261.6]), band_centres(FEATURES))[:, 0]
     expected[:, :64] = np.log10(1 + power[0][:, None] * weight / 1e-8) / 4
     expected[:, 63] = np.log10(1 + power[1] / 1e-8) / 4  # 12 kHz belongs to the last band
     expected[:, 64 + 39] = np.log10(1 + power.sum(axis=0) / 1e-8) / 4

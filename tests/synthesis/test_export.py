@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from support.noisy_piano import with_noise
 
 from diffsynth.errors import UserError
 from diffsynth.fitting.attack import with_modes
@@ -46,7 +47,9 @@ def host_class():
 def exported(request, make_voice, tmp_path_factory):
     """A voice and its ONNX file."""
     voice = make_voice(*request.param)
-    if request.param[0] == "s6":
+    if request.param[0] == "lstm":
+        voice = replace(voice, piano=with_noise(voice.piano, floor=1e-5, strike=1e-4))
+    else:
         voice = replace(
             voice,
             piano=with_modes(

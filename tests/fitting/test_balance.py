@@ -1,0 +1,82 @@
+"""Levels are found again from a recording that was made with them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.noisy_piano import make_noise
+
+from diffsynth.fitting.balance import BANDS, balance, band_levels
+from diffsynth.fitting.takes import Take
+from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
+from diffsynth.piano.modal_bank import Bank, play_whole
+from diffsynth.piano.noise_bank import NoiseBank
+
+RATE, SECONDS = 16000, 60
+
+
+def events():
+    random, rows = np.random.default_rng(3), []
+    times = np.arange(1.0, SECONDS - 3, 0.7)
+    for time in times[times % 12 < 7]:  # with rests, in which the floor is heard
+        for key in random.integers(30, 90, 2):
+            begin = time + random.uniform(0, 0.2)
+            rows.append((begin, NOTE_ON, int(key), int(random.integers(30, 110))))
+            rows.append((begin + random.uniform(0.2, 0.6), NOTE_OFF, int(key), 0))
+    rows += [(at, CONTROL, SUSTAIN, 127 * (i % 2)) for i, at in enumerate(np.arange(5.0, SECONDS - 2, 3.0))]
+    return to_samples(make_events(rows), RATE)
+
+
+def noise_of(piano, noise):
+    """[time] of the noise alone."""
+    piano = replace(piano, noise=noise)
+    bank, played, parts = Bank(piano, RATE, 128), NoiseBank(piano, noise, RATE, 128), []
+    for begin in range(0, SECONDS * RATE, 4096):
+        part = events()
+        part = part[(part["position"] >= begin) & (part["position"] < begin + 4096)]
+        part["position"] -= begin
+        levels = played.process(bank.process(part, 32))
+        parts.append(played.play(levels, np.ones(levels.shape, dtype=np.float32)))
+    return np.concatenate(parts)[: SECONDS * RATE]
+
+
+@pytest.fixture(scope="module")
+def modes(piano):
+    return play_whole(piano, events(), RATE, 128, SECONDS * RATE)
+
+
+def test_noise_and_the_levels_of_modes_are_found_again(piano, modes):
+    true = make_noise(
+        floor=3e-9, strike=2e-7, key_up=0.0, pedal=0.0, pedalled=0.0, bands=BANDS, highest=7200.0
+    )
+    noise = noise_of(piano, true)
+    high = piano.frequency > 2000
+    wrong = replace(piano, amplitude=np.where(high, 2.0, 1.0) * piano.amplitude)
+    found = balance(wrong, [Take(modes + noise, events(), RATE)], 10500.0)
+    assert found.noise is not None
+    change = 20 * np.log10(np.abs(found.amplitude / wrong.amplitude))
+    assert np.median(change[(piano.frequency > 2500) & (piano.frequency < 6000)]) == pytest.approx(
+        -6, abs=1.5
+    )
+    assert np.median(change[(piano.frequency > 200) & (piano.frequency < 1500)]) == pytest.approx(0, abs=1)
+    # The floor by itself, before the first note, and all of it, over the whole.
+    for part, within in ((slice(0, RATE), 2.0), (slice(0, SECONDS * RATE), 1.5)):
+        wanted, given = (
+            band_levels(sound[part], true.centre, RATE, 128)[20:].mean(axis=0)[8:-1]
+            for sound in (noise, noise_of(piano, found.noise))
+        )
+        assert np.abs(10 * np.log10(given / wanted)).mean() < within
+
+
+def test_a_piano_that_is_right_stays_as_it_is(piano, modes):
+    assert balance(piano, [Take(modes, events(), RATE)], 10500.0) is piano
+
+
+def test_levels_of_a_tone_and_of_silence():
+    tone = 0.1 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
+    centre = make_noise(bands=BANDS, highest=7200.0).centre
+    levels = band_levels(tone.astype(np.float32), centre, RATE, 128)
+    assert levels.shape == (RATE // 128, BANDS)
+    np.testing.assert_allclose(levels[20:-20].sum(axis=1), 0.005, rtol=1e-3)
+    assert abs(centre[levels[60].argmax()] - 1000) < 60
+    assert not band_levels(np.zeros(RATE, dtype=np.float32), centre, RATE, 128).any()
