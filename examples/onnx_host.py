@@ -66,7 +66,7 @@ class Host:
         self.memory = {
             name: np.zeros(shape, np.float32) for name, shape in self.inputs.items() if "memory" in name
         }
-        self.index = 0
+        self.index, self.young = 0, []
         if self.noise:
             self.noise_bank.reset()
 
@@ -94,12 +94,34 @@ class Host:
         ramp = np.arange(self.frame) / self.frame
         audio = self._sum(start * gains[:-1]) * (1 - ramp) + self._sum(late * gains[1:]) * ramp
         for f, offset, modes, amplitude in strikes:
-            rest = ramp[offset:]
-            for gain, side in ((gains[f, modes], 1 - rest), (gains[f + 1, modes], rest)):
-                audio[f, offset:] += ((gain * amplitude) @ self.table[modes, : len(rest)]).real * side
+            self._add(audio, gains, f, offset, modes, amplitude, 1)
+        self._rise(audio, gains, strikes)
         if self.noise:
             audio += self.noise_bank.sound(noise, logs)
         return audio.reshape(-1).astype(np.float32)
+
+    def _add(self, audio, gains, f, offset, modes, amplitude, factor):
+        """Add modes to the rest of a frame."""
+        rest = np.arange(offset, self.frame) / self.frame
+        for gain, side in ((gains[f, modes], 1 - rest), (gains[f + 1, modes], rest)):
+            audio[f, offset:] += ((gain * amplitude) @ self.table[modes, : len(rest)]).real * side * factor
+
+    def _rise(self, audio, gains, strikes):
+        """Take away what strikes lack until they have risen: modes that decay faster."""
+        if not self.rise:
+            return
+        loss = self.rise / self.sample_rate
+        longest = round(self.rises_for / loss)
+        self.young += [(f * self.frame + offset, modes, amplitude) for f, offset, modes, amplitude in strikes]
+        for at, modes, amplitude in self.young:
+            for f in range(self.frames):
+                begin = max(f * self.frame, at)
+                offset = begin - f * self.frame
+                if offset < self.frame and begin - at < longest:
+                    missing = amplitude * np.exp((self.pole[modes] - loss) * (begin - at))
+                    fade = -np.exp(-loss * np.arange(self.frame - offset))
+                    self._add(audio, gains, f, offset, modes, missing, fade)
+        self.young = [(at - self.block, *rest) for at, *rest in self.young if at + longest > self.block]
 
     def _sum(self, amplitude):
         """Audio of frames, [f, frame], from amplitudes of the modes at their start, [f, p]."""

@@ -12,8 +12,8 @@
 7. Slow modes for the ends of long notes (`aftersound`).
 8. All modes are refined against the recordings, all notes sounding together (`refine`).
 9. Keys that are rarely played take the refined modes of a neighbour (`rare_keys`).
-10. Strings get the levels that they have in the recordings, and noise between the partials (`balance`). In a
-    sampled instrument every strike is the same recording, its noise included.
+10. Strikes of strings rise, and strings get the levels that they have in the recordings, and noise between
+    the partials (`balance`). In a sampled instrument every strike is the same recording, its noise included.
 """
 
 from collections.abc import Sequence
@@ -46,6 +46,7 @@ NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
 SLOWEST = 15.0  # 1/s, lowest release of a key with a damper; reverberation hides how fast the string falls
 DAMPED = 67  # keys from the lowest that have dampers on any piano
+RISE = 1500.0  # 1/s, of strings: with a step, or 5000, clicks are heard; 300 to 1500 sound alike
 SOFTEST = 3e-5  # lowest level at which a damper's effect can be measured: one step of 16 bits
 
 
@@ -81,7 +82,9 @@ def fit_piano(recordings: Sequence[Take], config: Fit) -> Piano:
     sounding_on = add_aftersound(pedalled, recordings, config.max_frequency)
     refined = refine(sounding_on, recordings, config.passes)
     filled = fill_unheard(refined, recordings, config.max_frequency)
-    return filled if filled.sampled else balance(filled, recordings, config.max_frequency)
+    if filled.sampled:
+        return filled
+    return balance(replace(filled, rise=RISE), recordings, config.max_frequency)
 
 
 def _listen(recording: Take) -> Heard:

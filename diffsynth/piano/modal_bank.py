@@ -14,6 +14,7 @@ of a key follows from its age; all else that its modes hold comes from older str
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,20 +23,10 @@ from diffsynth.midi.dampers import SOURCES, Action, Dampers
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, PEDALS, Events
 from diffsynth.piano.interference import Interference
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
+from diffsynth.piano.rise import Rises, Rising
+from diffsynth.piano.strike import Strike
 
 SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to 0, so that no denormal numbers remain
-
-
-@dataclass(frozen=True)
-class Strike:
-    """A strike of one key within a block."""
-
-    frame: int
-    offset: int  # samples after the start of the frame
-    key: int  # 0 to 87, or a movement of the pedal (`diffsynth.midi.dampers`)
-    velocity: int
-    modes: slice
-    amplitude: NDArray[np.complex64]  # [modes of the key], the change of their older sound included
 
 
 @dataclass(frozen=True)
@@ -48,6 +39,7 @@ class Excitation:
         pedals: [f, 3] positions of `diffsynth.midi.events.PEDALS` at the end of each frame, 0 to 127.
         key_ups: [f] keys that are let go within each frame.
         strikes: onsets within the block.
+        rising: what strikes lack that have not risen yet.
     """
 
     border: NDArray[np.complex64]
@@ -55,6 +47,7 @@ class Excitation:
     pedals: NDArray[np.float32]
     key_ups: NDArray[np.int64]
     strikes: list[Strike]
+    rising: list[Rising]
 
     @property
     def start(self) -> NDArray[np.complex64]:
@@ -72,7 +65,7 @@ class Bank:
 
     def __init__(self, piano: Piano, rate: int, frame: int) -> None:
         self.piano, self.rate, self.frame = piano, rate, frame
-        pole = (2j * np.pi * piano.frequency - piano.decay) / rate
+        pole = ((2j * np.pi * piano.frequency - piano.decay) / rate).astype(np.complex128)
         turns = np.exp(pole[:, None] * np.arange(frame)).astype(np.complex64)
         # Rows of the table: Re z and -Im z of every mode in turn, in the order in which complex numbers lie
         # in memory, so that Re(a z) is one real product.
@@ -85,6 +78,7 @@ class Bank:
         self._interference = [Interference(piano, modes) for modes in self._modes] if piano.jitter else []
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
         self._exponents = piano.exponents
+        self._rises = Rises(piano.rise, pole, rate, frame)
         self._free, self._damped = self._powers(0)
         self.dampers = Dampers(piano.sampled, piano.knocks)
         self.reset()
@@ -101,17 +95,20 @@ class Bank:
         self._voices = np.zeros(SOURCES, dtype=np.int64)  # number of strikes that are held
         self._struck = np.zeros(SOURCES, dtype=np.int64)  # last strike, samples from the block's start
         self._velocity = np.zeros(SOURCES)  # of the last strike
+        self._rises.young = []
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Any]:
         """A copy of everything that the next block depends on, for `restore`."""
         strikes = np.stack([self._voices, self._struck, self._velocity])
-        return {"amplitude": self.amplitude.copy(), "strikes": strikes, **self.dampers.state()}
+        own = {"amplitude": self.amplitude.copy(), "strikes": strikes, "young": list(self._rises.young)}
+        return own | self.dampers.state()
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Return to a state taken with `state`."""
         self.amplitude = state["amplitude"].copy()
         voices, struck, self._velocity = state["strikes"].copy()
         self._voices, self._struck = voices.astype(np.int64), struck.astype(np.int64)
+        self._rises.young = list(state["young"])
         self.dampers.restore(state)
 
     def process(self, events: Events, frames: int) -> Excitation:
@@ -142,7 +139,8 @@ class Bank:
         self.amplitude[power < SILENCE**2] = 0
         let_go = (events["kind"] == NOTE_OFF) | ((events["kind"] == NOTE_ON) & (events["value"] == 0))
         key_ups = np.bincount(position[let_go] // self.frame, minlength=frames)
-        return Excitation(border, late, pedals, key_ups, strikes)
+        rising = self._rises.process(strikes, frames)
+        return Excitation(border, late, pedals, key_ups, strikes, rising)
 
     def play(self, excitation: Excitation, gain: NDArray[np.float32]) -> NDArray[np.float32]:
         """Audio of a block, [frames * frame], with a gain for every mode.
@@ -157,13 +155,25 @@ class Bank:
         np.multiply(excitation.start, gain[:-1], out=rows[:frames])
         np.multiply(excitation.late, gain[1:], out=rows[frames:])
         sums = rows.view(np.float32) @ self._table
-        audio = sums[:frames] * (1 - ramp) + sums[frames:] * ramp
+        audio = (sums[:frames] * (1 - ramp) + sums[frames:] * ramp).astype(np.float32)
         for strike in excitation.strikes:
-            rest = ramp[strike.offset :]
-            edges = gain[strike.frame : strike.frame + 2, strike.modes]
-            sound = ((edges * strike.amplitude) @ self._turns[strike.modes, : len(rest)]).real
-            audio[strike.frame, strike.offset :] += sound[0] * (1 - rest) + sound[1] * rest
+            self._add(audio, gain, strike, 1.0)
+        for part in excitation.rising:
+            self._add(audio, gain, part, -self._rises.fade[: self.frame - part.offset])
         return audio.reshape(-1)
+
+    def _add(
+        self,
+        audio: NDArray[np.float32],
+        gain: NDArray[np.float32],
+        part: Strike | Rising,
+        factor: float | NDArray[np.float32],
+    ) -> None:
+        """Add a part of a strike to the rest of its frame, [f, frame], times a factor."""
+        rest = np.arange(part.offset, self.frame, dtype=np.float32) / self.frame
+        edges = gain[part.frame : part.frame + 2, part.modes]
+        sound = ((edges * part.amplitude) @ self._turns[part.modes, : len(rest)]).real
+        audio[part.frame, part.offset :] += factor * (sound[0] * (1 - rest) + sound[1] * rest)
 
     def _powers(self, frames: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
         """Factors, [frames + 1, p], by which free and damped modes change over 0, 1, .. frames."""

@@ -51,6 +51,7 @@ class Piano:
         jitter: s, standard deviation of the moments of strikes; says how the older sound of a key and a new
             strike add up (`diffsynth.piano.interference`); 0 for the exact sum.
         colour: [6] what modes at `COLOUR_AT` add to the exponent of their key, linear in octaves between.
+        rise: 1/s, by which strikes rise (`diffsynth.piano.rise`); 0 if they begin with a step.
         noise: what sounds between the partials, if it was measured.
     """
 
@@ -63,6 +64,7 @@ class Piano:
     sampled: bool = False
     jitter: float = 0.0
     colour: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(COLOUR_AT)))
+    rise: float = 0.0
     noise: Noise | None = None
 
     def gain(self, key: int, velocity: int) -> float:
@@ -103,19 +105,20 @@ class Piano:
             UserError: an array is missing, does not fit the others, or holds values that no piano can have.
         """
         try:
-            # Older files lack these three.
-            plain = {"sampled": np.zeros(()), "jitter": np.zeros(()), "colour": np.zeros(len(COLOUR_AT))}
-            given = {**plain, **tensors}
+            # Older files lack these four.
+            plain = dict.fromkeys(("sampled", "jitter", "rise"), np.zeros(()))
+            given = {**plain, "colour": np.zeros(len(COLOUR_AT)), **tensors}
             arrays = {name: np.asarray(given[name]) for name in ARRAYS}
             real, imaginary = arrays.pop("amplitude")
             key, sampled = arrays.pop("key").astype(np.int64), bool(arrays.pop("sampled"))
-            jitter = float(arrays.pop("jitter").item())
+            jitter, rise = (float(arrays.pop(name).item()) for name in ("jitter", "rise"))
             noise = {name[len(NOISE) :]: tensors[name] for name in tensors if name.startswith(NOISE)}
             piano = Piano(
                 key=key,
                 amplitude=real + 1j * imaginary,
                 sampled=sampled,
                 jitter=jitter,
+                rise=rise,
                 noise=Noise.from_tensors(noise) if noise else None,
                 **arrays,
             )

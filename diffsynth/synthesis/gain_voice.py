@@ -12,6 +12,7 @@ from diffsynth.piano.modal_bank import SILENCE, Bank
 from diffsynth.piano.noise import DECAYS, DRIVES, EVENTS
 from diffsynth.piano.noise_bank import NoiseDrives, loop_lengths, make_loops
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
+from diffsynth.piano.rise import GONE
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import AUDIBLE, MAX_GAIN, GainField, Normaliser
 from diffsynth.synthesis.gain_player import GainPlayer
@@ -78,6 +79,8 @@ class GainVoice(Voice):
             "reference_velocity": REFERENCE_VELOCITY,
             "sampled": piano.sampled,
             "jitter": piano.jitter,
+            "rise": piano.rise,
+            "rises_for": GONE,
             "beside": BESIDE,
             "nothing": NOTHING,
             "silence": SILENCE,
