@@ -31,10 +31,11 @@ BANDS = 64
 LOWEST = 40.0  # Hz, centre of the first band
 WINDOW = 0.064  # s, of the analysis
 FRAME = 0.008  # s
-PART = 512  # frames played at a time
+PART = 256  # frames played at a time
 MOST = 20_000  # frames that are compared
 RANGE = 1e-8  # of the loudest level: what is softer is not heard
 ROUNDS, RATE = 200, 0.15  # of the descent, and its first step in nepers of power
+CORNER = 1.0  # dB, below which differences count by their square
 LOUDER, SOFTER = 2.0, 1000.0  # limits of the factor of the modes, as power
 BETTER = 0.1  # dB by which the difference must fall; else nothing is changed
 SECOND, FOLD = 1, 5  # s held out, of so many
@@ -165,7 +166,9 @@ def _descend(levels: Levels) -> tuple[Tensor, Tensor, Tensor]:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ROUNDS, RATE / 10)
     for _ in range(ROUNDS):
         optimiser.zero_grad()
-        _decibels(_sum(part, factor, floor, weight), part.heard).abs().mean().backward()
+        difference = _decibels(_sum(part, factor, floor, weight), part.heard)
+        # Without a corner at 0, where rounding would decide which way to go.
+        torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=CORNER).backward()
         optimiser.step()
         schedule.step()
         with torch.no_grad():

@@ -15,10 +15,10 @@ Levels are mean squares: a sinusoid of amplitude a has the level a^2 / 2 in its 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from diffsynth.errors import UserError
 
@@ -54,11 +54,18 @@ def remember(drives: Real, memory: Real, seconds: float) -> tuple[Real, Real]:
         memory: [i, b] before the first frame.
         seconds: length of a frame.
     """
-    kept = np.exp(-2 * seconds / DECAYS)
-    after = np.empty(drives.shape)
-    for i, keep in enumerate(kept):
-        after[i] = lfilter([1 - keep], [1, -keep], drives[i], axis=0, zi=keep * memory[i][None])[0]
+    own, older = _responses(drives.shape[1], seconds)
+    after: Real = own @ drives + older[:, :, None] * memory[:, None]
     return after, after[:, -1]
+
+
+@cache
+def _responses(frames: int, seconds: float) -> tuple[Real, Real]:
+    """[i, l, l] what a memory has of earlier frames' drives, and [i, l] of what it was before."""
+    keep = np.exp(-2 * seconds / DECAYS)[:, None]
+    age = np.arange(frames)[:, None] - np.arange(frames)
+    own = np.where(age >= 0, keep[:, :, None] ** age.clip(0), 0.0) * (1 - keep[:, :, None])
+    return own, keep ** np.arange(1, frames + 1)
 
 
 @dataclass(frozen=True)

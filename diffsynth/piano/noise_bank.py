@@ -67,7 +67,8 @@ class NoiseBank:
         self.noise, self._frame, self._seconds = noise, frame, frame / rate
         self._drives = NoiseDrives(piano, noise.centre, self._seconds)
         self._lengths = loop_lengths(len(noise.centre), rate)
-        self._loops = make_loops(noise.centre, self._lengths, rate)
+        loops = make_loops(noise.centre, self._lengths, rate)
+        self._loops = [loop[:length] for loop, length in zip(loops, self._lengths, strict=True)]
         self.reset()
 
     def reset(self) -> None:
@@ -104,21 +105,31 @@ class NoiseBank:
             gain: [f + 1, b], at the frame borders; amplitudes move linearly from one to the next.
         """
         frames, bands = len(levels) - 1, levels.shape[1]
+        sound = self._next(frames * self._frame).reshape(bands, frames, self._frame)
         amplitude = (np.sqrt(levels) * gain).astype(np.float32)
         ramp = np.arange(self._frame, dtype=np.float32) / self._frame
-        at = (self._position + np.arange(frames * self._frame)) % self._lengths[:, None]
-        sound = np.take_along_axis(self._loops, at, axis=1).reshape(bands, frames, self._frame)
         # [f, 2, b] times [f, b, frame]: the noise of a frame at its level of either border.
         sides = np.stack([amplitude[:-1], amplitude[1:]], axis=1) @ sound.transpose(1, 0, 2)
-        self._position += frames * self._frame
         audio = (sides[:, 0] * (1 - ramp) + sides[:, 1] * ramp).astype(np.float32)
         return audio.reshape(-1)
+
+    def _next(self, length: int) -> NDArray[np.float32]:
+        """[b, length] noise of every band at mean square 1, where the last block ended."""
+        if len(self._loops[0]) < self._lengths[0] + length:  # goes on at its beginning
+            sizes = (self._lengths + length).tolist()
+            self._loops = [
+                np.resize(loop[:lasts], size)
+                for loop, lasts, size in zip(self._loops, self._lengths, sizes, strict=True)
+            ]
+        begins = (self._position % self._lengths).tolist()
+        self._position += length
+        return np.stack([loop[at : at + length] for loop, at in zip(self._loops, begins, strict=True)])
 
 
 def levels_of(noise: Noise, memories: NDArray[np.float64], down: NDArray[np.bool_]) -> NDArray[np.float64]:
     """[l, b] levels from memories [i, l, b] and where the sustain pedal is down, [l]."""
-    plain, pedalled = np.einsum("kib,ilb->klb", noise.weight, memories)
-    levels: NDArray[np.float64] = noise.floor + plain + down[:, None] * pedalled
+    weight = noise.weight[0][:, None] + noise.weight[1][:, None] * down[:, None]
+    levels: NDArray[np.float64] = noise.floor + (weight * memories).sum(axis=0)
     return levels
 
 

@@ -112,6 +112,9 @@ def assert_alike(found, expected):
     np.testing.assert_allclose(found["amplitude"], expected["amplitude"], atol=1e-4 * loudest)
     np.testing.assert_allclose(found["release"], expected["release"], rtol=1e-4)
     np.testing.assert_allclose(found["exponent"], expected["exponent"], atol=1e-5)
+    assert found.keys() == expected.keys()  # either has noise, or none
+    for name in ("noise_floor", "noise_weight"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=0.05)
 
 
 def test_a_whole_fit_of_audio_that_is_rounded_otherwise(fitted):

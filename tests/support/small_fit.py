@@ -5,7 +5,6 @@ another processor.
 """
 
 import sys
-from dataclasses import fields
 
 import numpy as np
 
@@ -53,8 +52,7 @@ def recording() -> Take:
 
 def fitted(take: Take) -> dict[str, np.ndarray]:
     """The fitted piano as arrays."""
-    piano = fit_piano([take], CONFIG)
-    return {field.name: np.asarray(getattr(piano, field.name)) for field in fields(piano)}
+    return fit_piano([take], CONFIG).tensors()
 
 
 if __name__ == "__main__":
