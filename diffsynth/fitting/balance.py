@@ -23,7 +23,7 @@ from torch import Tensor
 from diffsynth.audio.mel_bands import centres_of, places_of, shares_of
 from diffsynth.fitting.takes import Take
 from diffsynth.piano.modal_bank import Bank, play_whole
-from diffsynth.piano.noise import DRIVES, Noise, remember
+from diffsynth.piano.noise import DAMPED, DRIVES, Noise, remember
 from diffsynth.piano.noise_bank import NoiseDrives
 from diffsynth.piano.piano import Piano
 
@@ -34,6 +34,7 @@ FRAME = 0.008  # s
 PART = 256  # frames played at a time
 MOST = 20_000  # frames that are compared
 RANGE = 1e-8  # of the loudest level: what is softer is not heard
+START = 1e-10  # of the loudest level, of every kind of noise before the descent
 ROUNDS, RATE = 200, 0.15  # of the descent, and its first step in nepers of power
 CORNER = 1.0  # dB, below which differences count by their square
 LOUDER, SOFTER = 2.0, 1000.0  # limits of the factor of the modes, as power
@@ -110,7 +111,8 @@ def _levels_of(
         part["position"] -= begin * frame
         driven, down = drives.follow(bank.process(part, frames))
         after, memory = remember(driven, memory, frame / rate)
-        known = _smoothed(np.concatenate([after, after * down[:, None]]), window / window.sum())
+        plain = np.where(DAMPED[:, None, None], 0.0, after)
+        known = _smoothed(np.concatenate([plain, after * down[:, None]]), window / window.sum())
         kept = np.arange(half, frames - half, step)  # the others lack neighbours
         second = (begin + kept) * frame // (SECOND * rate)
         yield heard[begin + kept].T, modes[begin + kept].T, known[:, kept].transpose(0, 2, 1), second
@@ -155,13 +157,13 @@ def _decibels(level: Tensor, heard: Tensor) -> Tensor:
 
 
 def _descend(levels: Levels) -> tuple[Tensor, Tensor, Tensor]:
-    """Logarithms of the factor of the modes [b], the floor [b] and the weights [2 i, b]."""
+    """Logarithms of the factor of the modes [b], the floor [b] and the weights [2 i, b] (-inf: not heard)."""
     kept = ~levels.held_out
     part = Levels(levels.heard[:, kept], levels.modes[:, kept], levels.memories[..., kept], kept[kept])
     bands = len(part.heard)
     factor = torch.zeros(bands, requires_grad=True)
-    floor = torch.full((bands,), float(np.log(RANGE)), requires_grad=True)
-    weight = torch.full((2 * len(DRIVES), bands), float(np.log(RANGE)), requires_grad=True)
+    floor = torch.full((bands,), float(np.log(START)), requires_grad=True)
+    weight = torch.full((2 * len(DRIVES), bands), float(np.log(START)), requires_grad=True)
     optimiser = torch.optim.Adam([factor, floor, weight], lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ROUNDS, RATE / 10)
     for _ in range(ROUNDS):
@@ -173,4 +175,6 @@ def _descend(levels: Levels) -> tuple[Tensor, Tensor, Tensor]:
         schedule.step()
         with torch.no_grad():
             factor.clamp_(-np.log(SOFTER), np.log(LOUDER))
-    return factor.detach(), floor.detach(), weight.detach()
+    with torch.no_grad():
+        heard = weight.exp() * part.memories.amax(dim=-1) > RANGE
+    return factor.detach(), floor.detach(), weight.detach().where(heard, -torch.inf)

@@ -26,6 +26,8 @@ EVENTS = ("strike", "key up", "pedal")
 DRIVES = ("strike",) * 4 + ("key up",) * 2 + ("pedal",) * 2
 DECAYS = np.array([0.02, 0.1, 0.4, 1.5, 0.03, 0.2, 0.1, 0.4])
 """[i] what each memory follows, and the time in s in which its level falls by a factor of e squared."""
+DAMPED = DECAYS > 1.0
+"""[i] memories that are heard with the pedal down only: dampers end what lasts so long."""
 
 Real = NDArray[np.float64]
 
