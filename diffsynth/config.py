@@ -120,7 +120,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return [build(get_args(kind)[0], item, where) for item in value]
     if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
         # `dvc exp run -S` writes 1e-05, a number to YAML 1.2 but text to PyYAML.
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             value = float(value)
     if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
         raise UserError(f"{where} must be of type {kind.__name__}, not {value!r}")

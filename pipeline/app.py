@@ -39,7 +39,9 @@ COMMANDS = {
 THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 # The system's refusals that a message explains better than a traceback.
-REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSALS = (*DENIED, *FULL, errno.ENAMETOOLONG)
 
 
 class LazyGroup(TyperGroup):
@@ -142,11 +144,18 @@ def run(arguments: list[str]) -> int:
         if error.errno not in REFUSALS:
             raise
         return _fail(str(error), 2)
+    except MemoryError as error:
+        return _fail(f"there is not enough memory: {error or 'choose smaller numbers'}", 2)
     except UnicodeEncodeError as error:
         # Some libraries take only paths that are text, safetensors among them.
         if error.reason != "surrogates not allowed":
             raise
         return _fail(f"{printable(str(error.object))} is not UTF-8: rename the file or folder", 2)
+    except RuntimeError as error:
+        # Named without an import, which would slow every command down.
+        if type(error).__name__ != "LibsndfileError":
+            raise
+        return _fail(f"cannot write audio: {error} Is the disk full?", 2)
 
 
 def _fail(message: str, code: int) -> int:

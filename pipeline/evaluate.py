@@ -71,6 +71,8 @@ def _evaluate_files(
     from diffsynth.runs.files import check_writable
 
     if figure is not None:
+        if figure.suffix.lower() != ".png":
+            raise UserError(f"{figure} must end in .png")
         check_writable(figure)
     from diffsynth.evaluation.evaluating import round_values
     from diffsynth.evaluation.figures import save_figure, spectrogram_figure

@@ -13,7 +13,7 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="ONNX file to write.")],
     model: VoiceModel = None,
     block: VoiceBlock = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Steps of the sampler.")] = 1,
     weights: GivenVoice = None,
     models: Trained = paths.MODELS,
     released: Released = paths.WEIGHTS,

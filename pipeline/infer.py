@@ -19,7 +19,7 @@ def infer(
     aligned: Annotated[Path, typer.Option(help="Folder of aligned performances.")] = paths.ALIGNED,
     out: Annotated[Path, typer.Option(help="Folder of renders.")] = paths.RENDERS,
     times: Annotated[Path, typer.Option(help="Folder to write timings to.")] = paths.TIMINGS,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Steps of the sampler.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the diffusion noise.")] = None,
     threads: Threads = RENDERING_THREADS,
 ) -> None:

@@ -107,7 +107,8 @@ def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] |
         tree = yaml.safe_load(Path(path).read_text(encoding="utf8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; run this in the repository") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, ValueError, KeyError, RecursionError) as error:
+        # A date that does not exist, a number of no digits: PyYAML lets Python's own errors through.
         raise UserError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
     for name, value in (overrides or {}).items():
         if value is not None:

@@ -36,7 +36,7 @@ def play(
     ] = None,
     model: VoiceModel = None,
     block: VoiceBlock = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,

@@ -16,7 +16,7 @@ def render(
     target: Annotated[Path, typer.Argument(metavar="OUT.wav", help="WAV or FLAC file to write.")],
     model: VoiceModel = None,
     block: VoiceBlock = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
     backend: Annotated[str, typer.Option(help=f"What computes the network: {or_list(BACKENDS)}.")] = BACKENDS[
         0

@@ -14,6 +14,8 @@ from diffsynth.midi.events import Events
 from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.runs.parallel import parallel_map
 
+LONGEST = 24.0  # hours of a performance, the most that a file of audio can hold at any rate
+
 
 @dataclass(frozen=True)
 class Job:
@@ -60,7 +62,7 @@ def midi_jobs(
     for title, paths in find_files(root, MIDI_SUFFIXES, out.resolve()).items():
         try:
             check_title(title)
-            performances[title] = read_midi(paths[0], say=say)
+            performances[title] = _short_enough(read_midi(paths[0], say=say))
         except UserError as error:
             set_aside.append(SetAside(printable(title), str(error)))
     require_some(performances, set_aside, root, "MIDI file")
@@ -71,6 +73,18 @@ def midi_jobs(
         for title, name, split in zip(titles, safe_names(titles), splits, strict=True)
     ]
     return sorted(jobs, key=lambda job: job.name), set_aside
+
+
+def _short_enough(events: Events) -> Events:
+    """Events that are over within a day.
+
+    Raises:
+        UserError: they are not.
+    """
+    hours = float(events["time"].max(initial=0)) / 3600
+    if hours > LONGEST:
+        raise UserError(f"it lasts {hours:.0f} hours, and what is rendered may last {LONGEST:.0f}")
+    return events
 
 
 def render_all(

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffsynth.errors import UserError
+from diffsynth.errors import UserError, printable
+
+INDICES = ("manifest.json", "index.json")  # a folder that has one was written by a stage
+PRODUCTS = (".wav", ".png")  # what stages write into folders without an index
 
 
 @contextmanager
@@ -40,8 +43,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it replaces `path` if the body succeeds."""
+    """Yield a temporary folder beside `path`; it replaces `path` if the body succeeds.
+
+    Raises:
+        UserError: the folder cannot be created, or `path` holds what this did not write.
+    """
     path = Path(path)
+    check_folder(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".part-{path.name}-{secrets.token_hex(8)}"
@@ -50,11 +58,48 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {_reason(error)}") from error
     try:
         yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse, before long work is done for it, a folder to write that holds what is not ours.
+
+    Raises:
+        UserError: `path` is a file, or a folder with things that no stage writes.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file, not a folder")
+    if path.is_dir() and not _indices(path):
+        _refuse(path)
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put a finished folder in the place of what an earlier call wrote there.
+
+    Raises:
+        UserError: the old one was written by another stage, or by none.
+    """
+    if old.exists():
+        if _indices(old) != _indices(new):
+            _refuse(old)
+        shutil.rmtree(old)
+    os.replace(new, old)
+
+
+def _indices(folder: Path) -> list[str]:
+    return [name for name in INDICES if (folder / name).is_file()]
+
+
+def _refuse(folder: Path) -> None:
+    """Refuse to replace a folder if anything in it is no product of a stage without an index."""
+    others = [child for child in folder.iterdir() if child.is_dir() or child.suffix not in PRODUCTS]
+    if others:
+        name = printable(min(others).name)
+        raise UserError(
+            f"{folder} holds other files ({name}), which would be replaced; choose another folder to write"
+        )
 
 
 def check_writable(path: str | Path) -> None:

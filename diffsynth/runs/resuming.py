@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from diffsynth.errors import UserError
-from diffsynth.runs.files import read_json, sha256, write_json
+from diffsynth.runs.files import check_folder, read_json, replace_folder, sha256, write_json
 
 LIBRARY = Path(__file__).parents[1]
 RECORDS = ".done"  # folder of the records within the work folder
@@ -32,9 +32,11 @@ def resumable_folder(path: str | Path) -> Iterator[Path]:
     `tidy` it.
 
     Raises:
-        UserError: the folder cannot be created, or another process is at work in it.
+        UserError: the folder cannot be created, holds what this did not write, or another process is at
+            work in it.
     """
     path = Path(path)
+    check_folder(path)
     work = path.parent / f".part-{path.name}"
     try:
         (work / RECORDS).mkdir(parents=True, exist_ok=True)
@@ -46,9 +48,7 @@ def resumable_folder(path: str | Path) -> Iterator[Path]:
         except UserError:
             shutil.rmtree(work)
             raise
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(work, path)
+        replace_folder(work, path)
 
 
 def make_stamp(code: Sequence[str], *decisive: Any) -> str:

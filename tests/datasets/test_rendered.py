@@ -75,3 +75,14 @@ def test_what_a_damaged_midi_file_lacks_is_said_once(tmp_path):
     jobs, set_aside = midi_jobs(tmp_path, tmp_path / "raw", *SHARES, said.append)
     assert (len(jobs), set_aside) == (1, [])
     assert said == [f"{path}: track 1 is cut short"]
+
+
+def test_a_file_that_lasts_for_years_is_set_aside(tmp_path):
+    write_midi(tmp_path / "short.mid", make_events([(0.1, NOTE_ON, 60, 80), (0.5, 0, 60, 0)]))
+    track = b"\x00\x90\x3c\x50\xff\xff\xff\x7f\x80\x3c\x00\x00\xff\x2f\x00"
+    header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x01"
+    (tmp_path / "long.mid").write_bytes(header + b"MTrk" + len(track).to_bytes(4, "big") + track)
+    jobs, set_aside = midi_jobs(tmp_path, tmp_path / "raw", *SHARES)
+    assert [job.name for job in jobs] == ["short"]
+    assert [item.name for item in set_aside] == ["long"]
+    assert "it lasts 37283 hours" in set_aside[0].reason

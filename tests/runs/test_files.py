@@ -5,6 +5,7 @@ import pytest
 
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_folder, atomic_path, check_writable, read_json, sha256, write_json
+from diffsynth.runs.resuming import resumable_folder
 
 
 def fail_after(write):
@@ -43,11 +44,11 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_folder_replaces_the_old_one_whole(tmp_path):
     old = tmp_path / "out"
     old.mkdir()
-    (old / "stale").write_text("")
+    (old / "stale.png").write_text("")
     with atomic_folder(old) as temporary:
-        (temporary / "fresh").write_text("")
-        assert listing(old) == ["stale"]
-    assert listing(old) == ["fresh"]
+        (temporary / "fresh.png").write_text("")
+        assert listing(old) == ["stale.png"]
+    assert listing(old) == ["fresh.png"]
     assert listing(tmp_path) == ["out"]
     assert old.stat().st_mode & 0o777 == 0o777 & ~_umask()
 
@@ -55,11 +56,46 @@ def test_a_folder_replaces_the_old_one_whole(tmp_path):
 def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path):
     old = tmp_path / "out"
     old.mkdir()
-    (old / "stale").write_text("")
+    (old / "stale.png").write_text("")
     with pytest.raises(OSError, match="disk full"), atomic_folder(old) as temporary:
-        fail_after((temporary / "fresh").touch)
-    assert listing(old) == ["stale"]
+        fail_after((temporary / "fresh.png").touch)
+    assert listing(old) == ["stale.png"]
     assert listing(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("other", ["thesis.txt", "takes", ".hidden"])
+def test_a_folder_of_somebody_else_is_not_replaced(tmp_path, other):
+    """Not where anything in it is no product of a stage, nor where another kind of stage wrote it."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / other).mkdir() if other == "takes" else (mine / other).touch()
+    message = f"mine holds other files \\({other}\\), which would be replaced"
+    with pytest.raises(UserError, match=message), atomic_folder(mine):
+        raise AssertionError("the work has begun")
+    assert listing(mine) == [other]
+    assert listing(tmp_path) == ["mine"]
+
+
+def test_an_index_does_not_give_away_the_folder_of_another_stage(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("manifest.json", "one.mid"):
+        (raw / name).touch()
+    with pytest.raises(UserError, match="raw holds other files"), atomic_folder(raw) as temporary:
+        (temporary / "index.json").touch()
+    assert listing(raw) == ["manifest.json", "one.mid"]
+    with atomic_folder(raw) as temporary:
+        (temporary / "manifest.json").touch()
+    assert listing(raw) == ["manifest.json"]
+
+
+def test_a_file_is_no_folder_to_write(tmp_path):
+    (tmp_path / "params.yaml").touch()
+    for folder in (atomic_folder, resumable_folder):
+        message = r"params\.yaml is a file, not a folder"
+        with pytest.raises(UserError, match=message), folder(tmp_path / "params.yaml"):
+            raise AssertionError("the work has begun")
+    assert listing(tmp_path) == ["params.yaml"]
 
 
 def _umask():
