@@ -161,6 +161,7 @@ def test_shards_are_the_same_bytes_at_another_time_and_place(built, tmp_path, mo
 def test_rebuilding_leaves_no_stale_shard(built, tmp_path):
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "train-000009.tar").write_text("stale")
+    (tmp_path / "shards" / "index.json").write_text("{}")  # without it, the folder may be anybody's
     write_shards(built / "aligned", tmp_path / "shards", CONFIG)
     assert not (tmp_path / "shards" / "train-000009.tar").exists()
 
