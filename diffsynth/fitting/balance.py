@@ -65,6 +65,8 @@ def balance(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> P
     rate = recordings[0].rate
     centre = centres_of(BANDS, LOWEST, min(max_frequency, 0.45 * rate))
     levels, loudest = _measure(piano, recordings, centre)
+    if levels.held_out.all() or not levels.held_out.any():
+        return piano  # too short to tell
     before = _difference(levels.modes, levels, levels.held_out)
     factor, floor, weight = _descend(levels)
     after = _difference(_sum(levels, factor, floor, weight), levels, levels.held_out)

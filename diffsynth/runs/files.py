@@ -13,7 +13,7 @@ from typing import Any
 
 from diffsynth.errors import UserError, printable
 
-INDICES = ("manifest.json", "index.json")  # a folder that has one was written by a stage
+INDICES = ("manifest.json", "index.json", "performances.json")  # a folder that has one was written by a stage
 PRODUCTS = (".wav", ".png")  # what stages write into folders without an index
 
 
