@@ -9,7 +9,7 @@ import typer
 from pipeline import paths
 from pipeline.machine import WORKERS, Workers
 from pipeline.params import load_params
-from pipeline.stage import PARAMS, ParamsFile, apart, require, stage
+from pipeline.stage import PARAMS, ParamsFile, require, stage
 
 
 def align(
@@ -22,7 +22,6 @@ def align(
     """Match the MIDI events of every performance to its audio."""
     params = load_params(params_file)
     require(raw / "manifest.json", "download")
-    apart(out, raw)
     from diffsynth.alignment.performances import align_all
     from diffsynth.alignment.report import write_report
 

@@ -39,9 +39,10 @@ COMMANDS = {
 THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 # The system's refusals that a message explains better than a traceback.
-DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REFUSALS = (*DENIED, *FULL, errno.ENAMETOOLONG)
+REFUSALS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG),
+)
 
 
 class LazyGroup(TyperGroup):
@@ -151,11 +152,6 @@ def run(arguments: list[str]) -> int:
         if error.reason != "surrogates not allowed":
             raise
         return _fail(f"{printable(str(error.object))} is not UTF-8: rename the file or folder", 2)
-    except RuntimeError as error:
-        # Named without an import, which would slow every command down.
-        if type(error).__name__ != "LibsndfileError":
-            raise
-        return _fail(f"cannot write audio: {error} Is the disk full?", 2)
 
 
 def _fail(message: str, code: int) -> int:

@@ -8,7 +8,7 @@ import typer
 from pipeline import paths
 from pipeline.machine import WORKERS, Workers
 from pipeline.params import load_params
-from pipeline.stage import PARAMS, ParamsFile, apart, require, stage
+from pipeline.stage import PARAMS, ParamsFile, require, stage
 
 
 def shard(
@@ -22,7 +22,6 @@ def shard(
 
     params = load_params(params_file)
     require(aligned / "index.json", "align")
-    apart(out, aligned)
     with stage("shard", params, ["shard"]) as run:
         index = write_shards(aligned, out, params.shard, workers)
         counts = {split: part["samples"] for split, part in index["splits"].items()}

@@ -108,17 +108,6 @@ def require_all(made_by: Mapping[Path, str]) -> None:
         raise UserError(f"{missing[0]} does not exist; run `{advice}` first")
 
 
-def apart(out: Path, *inputs: Path) -> None:
-    """Refuse to write a folder that holds what is read for it.
-
-    Raises:
-        UserError: an input lies in `out`, which is replaced as a whole.
-    """
-    for path in inputs:
-        if path.resolve().is_relative_to(out.resolve()):
-            raise UserError(f"{path} lies in {out}, which would be replaced; choose another folder to write")
-
-
 def command_for(path: str | Path, command: str, model: str | None = None, block: int | None = None) -> str:
     """The command that makes an output of a stage: `dvc repro`, with all earlier stages, if DVC has the path.
 

@@ -25,11 +25,12 @@ from diffsynth.datasets.manifest import Performance, read_manifest
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_ON, Events
 from diffsynth.midi.files import read_midi
-from diffsynth.runs.files import atomic_path, write_json
+from diffsynth.runs.files import atomic_path, check_apart, write_json
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
 
 # Parts of the library on which the result of a performance depends.
+INDEX = "index.json"
 CODE = ("alignment", "audio", "midi", "datasets/manifest.py")
 
 
@@ -157,8 +158,9 @@ def align_all(
     Raises:
         UserError: there is no manifest, or no performance could be aligned.
     """
+    check_apart(out, raw)
     manifest = read_manifest(raw)
-    with resumable_folder(out) as folder:
+    with resumable_folder(out, INDEX) as folder:
         job = partial(align_performance, raw=raw, out=folder, audio_format=audio_format, config=config)
         entries = list(parallel_map(job, manifest.performances, workers, "aligning"))
         if not entries:
@@ -167,8 +169,8 @@ def align_all(
             raise UserError(f"no performance could be aligned; the first: {entries[0].reason}")
         rows: list[dict[str, Any]] = [asdict(entry) for entry in entries]
         index = {"dataset": manifest.dataset, "sample_rate": audio_format.sample_rate, "performances": rows}
-        write_json(folder / "index.json", index)
-        tidy(folder, {"index.json", *(file for entry in entries for file in _files(entry))})
+        write_json(folder / INDEX, index)
+        tidy(folder, {INDEX, *(file for entry in entries for file in _files(entry))})
     return entries
 
 

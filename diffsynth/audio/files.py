@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from diffsynth.audio.decoding import BLOCK, ENDLESS, decoded, opened
+from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_path
 
 Audio = NDArray[np.float32]
@@ -196,9 +197,27 @@ def stream_audio(path: str | Path, rate: int) -> Iterator[Audio]:
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """One line for what libsndfile refuses while it writes a file.
+
+    Raises:
+        UserError: names the file and the reason.
+    """
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"cannot write {path}: {error}") from error
+
+
 def write_audio(path: str | Path, samples: Samples, rate: int, subtype: str = "PCM_16") -> None:
-    """Write mono samples to a WAV or FLAC file, atomically; beyond -1..1 they are clipped."""
+    """Write mono samples to a WAV or FLAC file, atomically; beyond -1..1 they are clipped.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     with (
+        writing(path),
         atomic_path(path) as temporary,
         soundfile.SoundFile(os.fsencode(temporary), "w", rate, channels=1, subtype=subtype) as file,
     ):

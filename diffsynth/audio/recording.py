@@ -1,35 +1,51 @@
 """Sound files that are written while their end is not known."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from diffsynth.audio.files import Audio
+from diffsynth.audio.files import Audio, writing
+from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_path
 
 
 class RecordingFile:
     """A sound file that grows block by block, and appears under its name when it is complete.
 
-    Use as a context manager; after an exception no file is left.
+    Use as a context manager; no file is left after an exception, nor where a block could not be written.
     """
 
     def __init__(self, path: Path, rate: int) -> None:
         self.path = path
-        self._atomic = atomic_path(path)
         self._rate = rate
+        self._failure: UserError | None = None
 
     def __enter__(self) -> "RecordingFile":
-        temporary = self._atomic.__enter__()
-        self._file = soundfile.SoundFile(os.fsencode(temporary), "w", self._rate, 1, "PCM_16")
+        with ExitStack() as stack:
+            stack.enter_context(writing(self.path))
+            temporary = stack.enter_context(atomic_path(self.path))
+            file = soundfile.SoundFile(os.fsencode(temporary), "w", self._rate, 1, "PCM_16")
+            self._file = stack.enter_context(file)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
-        self._atomic.__exit__(*exception)  # type: ignore[arg-type]
+        if self._failure:
+            exception = type(self._failure), self._failure, None
+        self._stack.__exit__(*exception)  # type: ignore[arg-type]
 
     def write(self, block: Audio) -> None:
-        """Append samples; beyond -1..1 they are clipped."""
-        self._file.write(np.clip(block, -1.0, 1.0))
+        """Append samples; beyond -1..1 they are clipped.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        try:
+            with writing(self.path):
+                self._file.write(np.clip(block, -1.0, 1.0))
+        except UserError as error:
+            self._failure = error
+            raise

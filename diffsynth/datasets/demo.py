@@ -9,7 +9,7 @@ from pathlib import Path
 from diffsynth.datasets.composer.generator import every_key, generate
 from diffsynth.datasets.composer.score import HELD_BACK, PIECES, play, read_piece
 from diffsynth.datasets.composer.textures import DENSE
-from diffsynth.datasets.manifest import Manifest, write_manifest
+from diffsynth.datasets.manifest import MANIFEST, Manifest, write_manifest
 from diffsynth.datasets.rendered import Instrument, Job, render_all
 from diffsynth.runs.files import atomic_folder
 
@@ -49,7 +49,7 @@ def build_demo(folder: Path = FOLDER, soundfont: str = SOUNDFONT, workers: int =
     Raises:
         UserError: FluidSynth or the SoundFont is missing.
     """
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, MANIFEST) as temporary:
         manifest = Manifest("demo", render_all(demo_jobs(), temporary, Instrument(soundfont), workers), [])
         write_manifest(temporary, manifest)
         (temporary / LICENSE_FILE).write_text(LICENSE, encoding="utf8")

@@ -9,7 +9,7 @@ from diffsynth.config import SPLITS, build
 from diffsynth.errors import UserError
 from diffsynth.runs.files import read_json, sha256, write_json
 
-FILE = "manifest.json"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def require_some(found: object, set_aside: list[SetAside], root: str | Path, wha
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` into a folder, atomically."""
-    write_json(folder / FILE, dataclasses.asdict(manifest))
+    write_json(folder / MANIFEST, dataclasses.asdict(manifest))
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -94,7 +94,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     Raises:
         UserError: it is missing, or not a manifest.
     """
-    path = Path(folder) / FILE
+    path = Path(folder) / MANIFEST
     manifest: Manifest = build(Manifest, read_json(path), str(path))
     for performance in manifest.performances:
         if performance.split not in SPLITS:
@@ -115,10 +115,10 @@ def verify(folder: str | Path, manifest: Manifest) -> None:
             (performance.audio, performance.audio_sha256),
         ):
             if not (folder / file).is_file():
-                raise UserError(f"{folder / file} is missing, though {FILE} lists it")
+                raise UserError(f"{folder / file} is missing, though {MANIFEST} lists it")
             if sha256(folder / file) != digest:
                 raise UserError(
-                    f"{folder / file} is damaged or changed: its SHA-256 is not the one in {FILE}"
+                    f"{folder / file} is damaged or changed: its SHA-256 is not the one in {MANIFEST}"
                 )
         if abs(audio_duration(folder / performance.audio) - performance.duration) > 1e-3:
             raise UserError(f"{folder / performance.audio} does not last {performance.duration} s")

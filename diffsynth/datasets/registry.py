@@ -54,21 +54,10 @@ def bring(source: Source, out: Path, means: Means | None = None) -> "Manifest":
     Raises:
         UserError: the source is missing, damaged or unusable, or `out` holds something else.
     """
-    _refuse_to_destroy(out, getattr(source, "root", None))
+    from diffsynth.datasets.manifest import MANIFEST
+    from diffsynth.runs.files import check_apart, check_folder
+
+    root = getattr(source, "root", None)
+    check_apart(out, *([Path(root)] if root is not None else []))
+    check_folder(out, MANIFEST)
     return source.bring(out, means or Means())
-
-
-def _refuse_to_destroy(out: Path, root: str | None) -> None:
-    """Refuse to replace files that were not written by `bring`, since `out` is replaced as a whole.
-
-    Raises:
-        UserError: `out` holds the source, or something that `bring` did not write.
-    """
-    from diffsynth.datasets.manifest import FILE
-
-    if root is not None and Path(root).resolve().is_relative_to(out.resolve()):
-        raise UserError(f"{root} lies in {out}, which would be replaced; choose another folder to write")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file, not a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / FILE).is_file():
-        raise UserError(f"{out} holds other files, which would be replaced; choose another folder to write")

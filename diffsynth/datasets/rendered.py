@@ -14,7 +14,7 @@ from diffsynth.midi.events import Events
 from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.runs.parallel import parallel_map
 
-LONGEST = 24.0  # hours of a performance, the most that a file of audio can hold at any rate
+LONGEST = 24.0  # hours of a performance; what claims to be longer is a broken file, and would fill the memory
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from diffsynth.evaluation.figures import save_figure, spectrogram_figure
 from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.runs.files import atomic_folder, read_json, write_json
 
+SCORES = "performances.json"  # of every performance, among the figures
 SPLIT = "test"
 DIGITS = 5  # significant; beyond them sums differ with the number of threads
 
@@ -49,7 +50,7 @@ def evaluate_renders(
     infer = f"infer --model {model} --block {block}"
     rate, names = _test_split(aligned / "index.json")
     performances: dict[str, dict[str, float]] = {}
-    with atomic_folder(figures) as folder:
+    with atomic_folder(figures, SCORES) as folder:
         for name in tqdm(names, desc=f"evaluate {model}-{block}", unit="piece", disable=None):
             target = _audio(aligned / f"{name}.flac", rate, "align")
             prediction = _audio(renders / f"{name}.wav", rate, infer)
@@ -60,7 +61,7 @@ def evaluate_renders(
             save_figure(folder / f"{name}.png", figure)
             performances[name] = scores
         rounded = {name: round_values(scores) for name, scores in performances.items()}
-        write_json(folder / "performances.json", rounded)
+        write_json(folder / SCORES, rounded)
     result = {
         "model": model,
         "block": block,

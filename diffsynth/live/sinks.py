@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from diffsynth.audio.files import Audio
+from diffsynth.errors import UserError
 from diffsynth.live.clock import Clock, now
 from diffsynth.live.ring import Tap
 
@@ -71,7 +72,7 @@ class PacedSink:
         self.period, self.delay, self.late = 1, 0.0, 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
+        self._failure: str | None = None
 
     def open(self) -> None:
         """See `Sink`."""
@@ -84,7 +85,7 @@ class PacedSink:
 
     def failure(self) -> str | None:
         """See `Sink`."""
-        return f"cannot write {self.name}: {self._error}" if self._error else None
+        return self._failure
 
     def close(self) -> None:
         """See `Sink`."""
@@ -99,8 +100,10 @@ class PacedSink:
                 tap.fill(block)
                 if self._write:
                     self._write(block)
-        except (OSError, RuntimeError) as error:
-            self._error = error
+        except UserError as error:
+            self._failure = str(error)
+        except OSError as error:
+            self._failure = f"cannot write {self.name}: {error}"
 
     def _wait(self, tap: Tap) -> bool:
         """Until it is time for the next block and it is there; False if the end comes before."""

@@ -11,10 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffsynth.errors import UserError, printable
-
-INDICES = ("manifest.json", "index.json", "performances.json")  # a folder that has one was written by a stage
-PRODUCTS = (".wav", ".png")  # what stages write into folders without an index
+from diffsynth.errors import UserError
 
 
 @contextmanager
@@ -42,14 +39,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path, index: str) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces `path` if the body succeeds.
 
+    Args:
+        path: folder to write.
+        index: file that the body writes into it, by which the folder is known as such later.
+
     Raises:
-        UserError: the folder cannot be created, or `path` holds what this did not write.
+        UserError: the folder cannot be created, or what is there was not written in this way.
     """
     path = Path(path)
-    check_folder(path)
+    check_folder(path, index)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".part-{path.name}-{secrets.token_hex(8)}"
@@ -58,48 +59,34 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {_reason(error)}") from error
     try:
         yield temporary
-        replace_folder(temporary, path)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_folder(path: Path) -> None:
-    """Refuse, before long work is done for it, a folder to write that holds what is not ours.
+def check_folder(path: Path, index: str) -> None:
+    """Refuse, before work is done for it, to replace a folder that was not written by `atomic_folder`.
 
     Raises:
-        UserError: `path` is a file, or a folder with things that no stage writes.
+        UserError: `path` is a file, or holds something, but no `index`.
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file, not a folder")
-    if path.is_dir() and not _indices(path):
-        _refuse(path)
+    if path.is_dir() and any(path.iterdir()) and not (path / index).is_file():
+        raise UserError(f"{path} holds other files, which would be replaced; choose another folder to write")
 
 
-def replace_folder(new: Path, old: Path) -> None:
-    """Put a finished folder in the place of what an earlier call wrote there.
+def check_apart(out: Path, *inputs: Path) -> None:
+    """Refuse to write a folder that holds what is read for it.
 
     Raises:
-        UserError: the old one was written by another stage, or by none.
+        UserError: an input lies in `out`, which is replaced as a whole.
     """
-    if old.exists():
-        if _indices(old) != _indices(new):
-            _refuse(old)
-        shutil.rmtree(old)
-    os.replace(new, old)
-
-
-def _indices(folder: Path) -> list[str]:
-    return [name for name in INDICES if (folder / name).is_file()]
-
-
-def _refuse(folder: Path) -> None:
-    """Refuse to replace a folder if anything in it is no product of a stage without an index."""
-    others = [child for child in folder.iterdir() if child.is_dir() or child.suffix not in PRODUCTS]
-    if others:
-        name = printable(min(others).name)
-        raise UserError(
-            f"{folder} holds other files ({name}), which would be replaced; choose another folder to write"
-        )
+    for path in inputs:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"{path} lies in {out}, which would be replaced; choose another folder to write")
 
 
 def check_writable(path: str | Path) -> None:

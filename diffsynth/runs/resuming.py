@@ -18,25 +18,29 @@ from pathlib import Path
 from typing import Any
 
 from diffsynth.errors import UserError
-from diffsynth.runs.files import check_folder, read_json, replace_folder, sha256, write_json
+from diffsynth.runs.files import check_folder, read_json, sha256, write_json
 
 LIBRARY = Path(__file__).parents[1]
 RECORDS = ".done"  # folder of the records within the work folder
 
 
 @contextmanager
-def resumable_folder(path: str | Path) -> Iterator[Path]:
+def resumable_folder(path: str | Path, index: str) -> Iterator[Path]:
     """Yield the work folder of `path`; it replaces `path` if the body succeeds.
 
     It is kept where the body was interrupted, and removed where the input was wrong. The body has to
     `tidy` it.
 
+    Args:
+        path: folder to write.
+        index: file that the body writes into it, by which the folder is known as such later.
+
     Raises:
-        UserError: the folder cannot be created, holds what this did not write, or another process is at
-            work in it.
+        UserError: the folder cannot be created, what is there was not written in this way, or another
+            process is at work in it.
     """
     path = Path(path)
-    check_folder(path)
+    check_folder(path, index)
     work = path.parent / f".part-{path.name}"
     try:
         (work / RECORDS).mkdir(parents=True, exist_ok=True)
@@ -48,7 +52,9 @@ def resumable_folder(path: str | Path) -> Iterator[Path]:
         except UserError:
             shutil.rmtree(work)
             raise
-        replace_folder(work, path)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(work, path)
 
 
 def make_stamp(code: Sequence[str], *decisive: Any) -> str:

@@ -25,12 +25,13 @@ from diffsynth.audio.files import Audio, AudioFile, Samples, audio_length
 from diffsynth.config import SPLITS, choice
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events
-from diffsynth.runs.files import atomic_path, read_json, sha256, write_json
+from diffsynth.runs.files import atomic_path, check_apart, read_json, sha256, write_json
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
 from diffsynth.shards.config import Shard
 from diffsynth.shards.history import history
 
+INDEX = "index.json"
 MEMBERS = ("events.npy", "flac", "json")
 CODE = ("shards", "audio", "midi")  # parts of the library that decide what is in a shard
 
@@ -117,6 +118,7 @@ def write_shards(aligned: Path, out: Path, config: Shard, workers: int = 1) -> d
     Raises:
         UserError: there is no aligned data, or a segment would be empty.
     """
+    check_apart(out, aligned)
     aligned_index = read_json(aligned / "index.json")
     accepted = [p for p in aligned_index["performances"] if p["status"] == "ok"]
     rate = aligned_index["sample_rate"]
@@ -130,7 +132,7 @@ def write_shards(aligned: Path, out: Path, config: Shard, workers: int = 1) -> d
         plans[split] = plan_shards(split, counts, config.samples_per_shard)
     dataset = aligned_index.get("dataset")
     index: dict[str, Any] = {"dataset": dataset, "segment": config.segment, "sample_rate": rate, "splits": {}}
-    with resumable_folder(out) as folder:
+    with resumable_folder(out, INDEX) as folder:
         job = partial(_write_shard, aligned=aligned, folder=folder, rate=rate, config=config)
         everything = [plan for split in SPLITS for plan in plans[split]]
         written = iter(list(parallel_map(job, everything, workers, "writing shards")))
@@ -138,8 +140,8 @@ def write_shards(aligned: Path, out: Path, config: Shard, workers: int = 1) -> d
             shards = list(islice(written, len(plans[split])))
             samples = sum(shard["samples"] for shard in shards)
             index["splits"][split] = {"samples": samples, "shards": shards}
-        write_json(folder / "index.json", index)
-        tidy(folder, {"index.json", *(plan.name for plan in everything)})
+        write_json(folder / INDEX, index)
+        tidy(folder, {INDEX, *(plan.name for plan in everything)})
     return index
 
 
@@ -149,9 +151,9 @@ def read_index(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: there are no shards.
     """
-    if not (folder / "index.json").is_file():
+    if not (folder / INDEX).is_file():
         raise UserError(f"{folder / 'index.json'} does not exist; run `diffsynth shard` first")
-    return dict(read_json(folder / "index.json"))
+    return dict(read_json(folder / INDEX))
 
 
 def read_shards(folder: Path, split: str) -> Iterator[Segment]:

@@ -13,9 +13,10 @@ from diffsynth.audio.files import write_audio
 from diffsynth.audio.recording import RecordingFile
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events
-from diffsynth.runs.files import atomic_folder, read_json
+from diffsynth.runs.files import atomic_folder, read_json, write_json
 from diffsynth.synthesis.synthesizer import NO_EVENTS, WARM_UP, Synthesizer, blocks_of, play
 
+INDEX = "index.json"  # names of the renders in a folder
 MOST_SAMPLES = 2**31 - 2**22  # in a WAV file, which counts its bytes with 32 bits; a day at 24 kHz
 
 
@@ -87,13 +88,14 @@ def render_split(aligned: Path, out: Path, synthesizer: Synthesizer, split: str 
     for _ in range(WARM_UP):
         synthesizer.process(NO_EVENTS)
     times, seconds = [], 0.0
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, INDEX) as folder:
         for performance in performances:
             events = np.load(aligned / f"{performance['name']}.npy", allow_pickle=False)
             audio, spent = render_timed(synthesizer, events, performance["duration"])
             write_audio(folder / f"{performance['name']}.wav", audio, synthesizer.rate)
             times.append(spent)
             seconds += len(spent) * synthesizer.block / synthesizer.rate
+        write_json(folder / INDEX, {"performances": [performance["name"] for performance in performances]})
     return _timings(synthesizer, np.concatenate(times), seconds)
 
 

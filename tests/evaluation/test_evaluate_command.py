@@ -54,7 +54,8 @@ def leftovers(folders):
 
 def test_report(folders):
     (folders / "figures").mkdir()
-    (folders / "figures" / "stale.png").touch()
+    for name in ("stale.png", "performances.json"):  # of an earlier call
+        (folders / "figures" / name).touch()
     report = run(folders)
     assert json.loads((folders / "m" / "lstm.json").read_text()) == report
     assert list(report) == ["model", "block", "sample_rate", "metrics"]

@@ -40,17 +40,22 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
             run(["align"])
 
 
-def test_a_limit_of_files_is_one_line_where_libsndfile_meets_it(tmp_path):
+@pytest.mark.parametrize(
+    ("command", "out"), [("render", ["{}"]), ("play", ["--sink", "{}", "--block", "4096"])]
+)
+def test_a_limit_of_files_is_one_line_where_libsndfile_meets_it(tmp_path, command, out):
     """In a process of its own, whose files may have 8 kB: the same as a full disk."""
     write_midi(tmp_path / "a.mid", make_events([(0.0, NOTE_ON, 60, 90), (1.0, NOTE_OFF, 60, 0)]))
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); "
     limited += "from pipeline.app import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", limited, "render", str(tmp_path / "a.mid"), str(tmp_path / "a.wav")]
+    words = [command, str(tmp_path / "a.mid"), *(word.format(tmp_path / "a.wav") for word in out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *words], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("diffsynth: cannot write audio: ")
+    assert done.stderr.splitlines()[-1].startswith(f"diffsynth: cannot write {tmp_path / 'a.wav'}: ")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mid"]
 
 

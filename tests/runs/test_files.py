@@ -1,11 +1,22 @@
 import hashlib
 import os
+from functools import partial
 
 import pytest
 
 from diffsynth.errors import UserError
-from diffsynth.runs.files import atomic_folder, atomic_path, check_writable, read_json, sha256, write_json
+from diffsynth.runs.files import (
+    atomic_folder,
+    atomic_path,
+    check_apart,
+    check_writable,
+    read_json,
+    sha256,
+    write_json,
+)
 from diffsynth.runs.resuming import resumable_folder
+
+atomic_out = partial(atomic_folder, index="index.json")
 
 
 def fail_after(write):
@@ -44,10 +55,11 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_folder_replaces_the_old_one_whole(tmp_path):
     old = tmp_path / "out"
     old.mkdir()
-    (old / "stale.png").write_text("")
-    with atomic_folder(old) as temporary:
+    for name in ("stale.png", "index.json"):
+        (old / name).touch()
+    with atomic_folder(old, "index.json") as temporary:
         (temporary / "fresh.png").write_text("")
-        assert listing(old) == ["stale.png"]
+        assert listing(old) == ["index.json", "stale.png"]
     assert listing(old) == ["fresh.png"]
     assert listing(tmp_path) == ["out"]
     assert old.stat().st_mode & 0o777 == 0o777 & ~_umask()
@@ -56,46 +68,42 @@ def test_a_folder_replaces_the_old_one_whole(tmp_path):
 def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path):
     old = tmp_path / "out"
     old.mkdir()
-    (old / "stale.png").write_text("")
-    with pytest.raises(OSError, match="disk full"), atomic_folder(old) as temporary:
+    for name in ("stale.png", "index.json"):
+        (old / name).touch()
+    with pytest.raises(OSError, match="disk full"), atomic_folder(old, "index.json") as temporary:
         fail_after((temporary / "fresh.png").touch)
-    assert listing(old) == ["stale.png"]
+    assert listing(old) == ["index.json", "stale.png"]
     assert listing(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("other", ["thesis.txt", "takes", ".hidden"])
-def test_a_folder_of_somebody_else_is_not_replaced(tmp_path, other):
-    """Not where anything in it is no product of a stage, nor where another kind of stage wrote it."""
+@pytest.mark.parametrize("other", ["thesis.txt", "takes", "take.wav", "manifest.json", ".hidden"])
+@pytest.mark.parametrize("write", [atomic_folder, resumable_folder])
+def test_a_folder_of_somebody_else_is_not_replaced(tmp_path, write, other):
+    """Nor that of another stage, which has another index."""
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / other).mkdir() if other == "takes" else (mine / other).touch()
-    message = f"mine holds other files \\({other}\\), which would be replaced"
-    with pytest.raises(UserError, match=message), atomic_folder(mine):
+    message = "mine holds other files, which would be replaced"
+    with pytest.raises(UserError, match=message), write(mine, "index.json"):
         raise AssertionError("the work has begun")
     assert listing(mine) == [other]
     assert listing(tmp_path) == ["mine"]
 
 
-def test_an_index_does_not_give_away_the_folder_of_another_stage(tmp_path):
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    for name in ("manifest.json", "one.mid"):
-        (raw / name).touch()
-    with pytest.raises(UserError, match="raw holds other files"), atomic_folder(raw) as temporary:
-        (temporary / "index.json").touch()
-    assert listing(raw) == ["manifest.json", "one.mid"]
-    with atomic_folder(raw) as temporary:
-        (temporary / "manifest.json").touch()
-    assert listing(raw) == ["manifest.json"]
-
-
-def test_a_file_is_no_folder_to_write(tmp_path):
+@pytest.mark.parametrize("write", [atomic_folder, resumable_folder])
+def test_a_file_is_no_folder_to_write(tmp_path, write):
     (tmp_path / "params.yaml").touch()
-    for folder in (atomic_folder, resumable_folder):
-        message = r"params\.yaml is a file, not a folder"
-        with pytest.raises(UserError, match=message), folder(tmp_path / "params.yaml"):
-            raise AssertionError("the work has begun")
+    message = r"params\.yaml is a file, not a folder"
+    with pytest.raises(UserError, match=message), write(tmp_path / "params.yaml", "index.json"):
+        raise AssertionError("the work has begun")
     assert listing(tmp_path) == ["params.yaml"]
+
+
+def test_what_is_read_does_not_lie_in_what_is_written(tmp_path):
+    check_apart(tmp_path / "out", tmp_path / "in", tmp_path / "output")
+    for path in (tmp_path / "out", tmp_path / "out" / "deep" / "in"):
+        with pytest.raises(UserError, match=r"lies in .*out, which would be replaced"):
+            check_apart(tmp_path / "out", tmp_path / "in", path)
 
 
 def _umask():
@@ -109,7 +117,7 @@ def test_the_umask_is_never_set_because_it_belongs_to_all_threads(tmp_path, monk
     try:
         with monkeypatch.context() as patch:
             patch.setattr(os, "umask", lambda _: pytest.fail("the umask was set"))
-            for atomic, path in ((atomic_path, tmp_path / "x.txt"), (atomic_folder, tmp_path / "folder")):
+            for atomic, path in ((atomic_path, tmp_path / "x.txt"), (atomic_out, tmp_path / "folder")):
                 with atomic(path):
                     pass
         assert (tmp_path / "x.txt").stat().st_mode & 0o777 == 0o640
@@ -118,7 +126,7 @@ def test_the_umask_is_never_set_because_it_belongs_to_all_threads(tmp_path, monk
         os.umask(before)
 
 
-@pytest.mark.parametrize("atomic", [atomic_path, atomic_folder])
+@pytest.mark.parametrize("atomic", [atomic_path, atomic_out])
 def test_where_nothing_can_be_written(tmp_path, atomic):
     (tmp_path / "file").write_text("")
     with (
@@ -176,7 +184,7 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
 
 def test_a_file_in_the_place_of_a_folder_is_told_as_such(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    for write in (atomic_path, atomic_folder):
+    for write in (atomic_path, atomic_out):
         with (
             pytest.raises(UserError, match=r"cannot write .*: Not a directory"),
             write(tmp_path / "file" / "x"),

@@ -143,7 +143,7 @@ def test_an_interrupted_align_is_kept_unless_its_own_code_was_edited(whole, libr
     performance = read_manifest(whole / "raw").performances[0]
     for name in (performance.midi, performance.audio):
         shutil.copy(whole / "raw" / name, tmp_path / "raw")
-    with resumable_folder(tmp_path / "aligned") as work:
+    with resumable_folder(tmp_path / "aligned", "index.json") as work:
         align_performance(performance, tmp_path / "raw", work, FORMAT, CONFIG)
         before = states(work)
         with (library / file).open("a") as edited:
@@ -155,7 +155,7 @@ def test_an_interrupted_align_is_kept_unless_its_own_code_was_edited(whole, libr
 
 
 def test_a_record_holds_for_its_stamp_and_files_alone(tmp_path):
-    with resumable_folder(tmp_path / "out") as work:
+    with resumable_folder(tmp_path / "out", "index.json") as work:
         (work / "x").write_text("content")
         stamp = make_stamp(["midi"], {"limit": 1})
         record(work, "item", stamp, {"answer": 42}, ["x"])
@@ -172,17 +172,17 @@ def test_a_record_holds_for_its_stamp_and_files_alone(tmp_path):
 
 def test_interruption_keeps_the_work_and_wrong_input_does_not(tmp_path):
     for error, kept in ((KeyboardInterrupt, True), (OSError, True), (UserError, False)):
-        with pytest.raises(error), resumable_folder(tmp_path / "out") as work:
+        with pytest.raises(error), resumable_folder(tmp_path / "out", "index.json") as work:
             raise error("no")
         assert work.exists() == kept
         assert not (tmp_path / "out").exists()
 
 
 def test_two_processes_do_not_write_one_output(tmp_path):
-    with resumable_folder(tmp_path / "out") as work:
+    with resumable_folder(tmp_path / "out", "index.json") as work:
         with (
             pytest.raises(UserError, match="out is being written by another process"),
-            resumable_folder(tmp_path / "out"),
+            resumable_folder(tmp_path / "out", "index.json"),
         ):
             pass
         tidy(work, set())

@@ -28,7 +28,14 @@ from diffsynth.datasets.maestro.http_ranges import ChangedError, Patience, Remot
 from diffsynth.datasets.maestro.partial_files import Depot, fetch_member
 from diffsynth.datasets.maestro.plan import DownloadPlan, Release, archive_address, make_plan, survey
 from diffsynth.datasets.maestro.remote_zip import DamagedError, Member
-from diffsynth.datasets.manifest import Manifest, Performance, SetAside, read_manifest, write_manifest
+from diffsynth.datasets.manifest import (
+    MANIFEST,
+    Manifest,
+    Performance,
+    SetAside,
+    read_manifest,
+    write_manifest,
+)
 from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_folder, read_json, write_json
@@ -211,7 +218,7 @@ def _check(
 
 def _publish(manifest: Manifest, plan: DownloadPlan, release: Release, depot: Depot, out: Path) -> None:
     """Make the output of the depot's files, whole."""
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, MANIFEST) as folder:
         for member in plan.members:
             link(depot.file(member.name), folder / member.name)
         table = folder / plan.prefix / TABLE

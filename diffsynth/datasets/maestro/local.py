@@ -21,7 +21,7 @@ from diffsynth.datasets.maestro.dataset import (
     prefix_of,
 )
 from diffsynth.datasets.maestro.files import CHUNK, copy, describe_all, explained_if_full, require_space
-from diffsynth.datasets.manifest import Manifest, SetAside, write_manifest
+from diffsynth.datasets.manifest import MANIFEST, Manifest, SetAside, write_manifest
 from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_folder
@@ -59,7 +59,7 @@ def copy_maestro(root: Path, years: Years, out: Path, means: Means) -> Manifest:
         names = [prefix + path for row in rows for path in (row.midi, row.audio)]
         names += [prefix + name for name in (TABLE, *DOCUMENTS) if prefix + name in source.sizes]
         require_space(out.absolute().parent, sum(source.sizes[name] for name in names))
-        with explained_if_full(out), atomic_folder(out) as folder:
+        with explained_if_full(out), atomic_folder(out, MANIFEST) as folder:
             for name in tqdm(names, "copying", unit="file", disable=None if means.progress else True):
                 source.put(name, folder / name)
             (folder / prefix / TABLE).write_text(source.table, encoding="utf8", newline="")

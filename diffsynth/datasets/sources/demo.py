@@ -20,12 +20,12 @@ class Demo(Source):
 
     def bring(self, out: Path, means: Means) -> "Manifest":  # noqa: ARG002
         """Copy it, having checked every file."""
-        from diffsynth.datasets.manifest import read_manifest, verify
+        from diffsynth.datasets.manifest import MANIFEST, read_manifest, verify
         from diffsynth.runs.files import atomic_folder
 
         manifest = read_manifest(self.folder)
         verify(self.folder, manifest)
-        with atomic_folder(out) as folder:
+        with atomic_folder(out, MANIFEST) as folder:
             shutil.copytree(self.folder, folder, dirs_exist_ok=True)
             verify(folder, manifest)
         return manifest

@@ -26,7 +26,7 @@ class Folder(Source):
     def bring(self, out: Path, means: Means) -> "Manifest":
         """Copy the pairs that can be used; the others are set aside with the reason."""
         from diffsynth.datasets.folder import copy_pairs, find_pairs
-        from diffsynth.datasets.manifest import Manifest, require_some, write_manifest
+        from diffsynth.datasets.manifest import MANIFEST, Manifest, require_some, write_manifest
         from diffsynth.runs.files import atomic_folder
 
         if self.root is None:
@@ -35,7 +35,7 @@ class Folder(Source):
             )
         pairs, set_aside = find_pairs(Path(self.root), out.resolve(), means.progress, means.say)
         require_some(pairs, set_aside, self.root, "pair of MIDI and audio")
-        with atomic_folder(out) as folder:
+        with atomic_folder(out, MANIFEST) as folder:
             performances = copy_pairs(pairs, folder, self.validation, self.test, self.seed)
             manifest = Manifest(self.name, performances, set_aside)
             write_manifest(folder, manifest)

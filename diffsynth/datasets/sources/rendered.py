@@ -29,7 +29,7 @@ class Rendered(Source):
     def bring(self, out: Path, means: Means) -> "Manifest":
         """Render. Files that are not MIDI are set aside with the reason; other losses are reported."""
         from diffsynth.datasets.composer.corpus import generated_jobs
-        from diffsynth.datasets.manifest import Manifest, write_manifest
+        from diffsynth.datasets.manifest import MANIFEST, Manifest, write_manifest
         from diffsynth.datasets.rendered import Instrument, midi_jobs, render_all
         from diffsynth.datasets.soundfont import RENDER_RATE, check
         from diffsynth.runs.files import atomic_folder
@@ -43,7 +43,7 @@ class Rendered(Source):
         check(self.soundfont, self.program)
         # Stored at the rate at which it is played, so that it suits any audio.sample_rate.
         instrument = Instrument(self.soundfont, self.program, RENDER_RATE, self.gain)
-        with atomic_folder(out) as folder:
+        with atomic_folder(out, MANIFEST) as folder:
             performances = render_all(jobs, folder, instrument, means.workers, means.progress)
             manifest = Manifest(self.name, performances, set_aside)
             write_manifest(folder, manifest)
