@@ -16,6 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the products are small: th
 
 import numpy as np
 import onnxruntime
+from onnx_noise import Noise
 
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
@@ -52,7 +53,7 @@ class Host:
         of_key = self.key == np.arange(KEYS)[:, None]
         self.levels = np.concatenate([self.triangles, of_key]).astype(np.float32).T  # [p, k + 88]
         self.partials = [self._partials_of(key) for key in range(KEYS + len(SOURCES))]
-        self.noise_bank = Noise(self, arrays) if self.noise else None
+        self.noise = Noise(self, arrays)
         self.reset()
 
     def reset(self):
@@ -67,8 +68,7 @@ class Host:
             name: np.zeros(shape, np.float32) for name, shape in self.inputs.items() if "memory" in name
         }
         self.index, self.young = 0, []
-        if self.noise:
-            self.noise_bank.reset()
+        self.noise.reset()
 
     def process(self, events):
         """Audio of the next block, [block], from its events in order: (sample, kind, number, value)."""
@@ -88,7 +88,7 @@ class Host:
             pedals[f] = list(self.pedals.values())
         for modes in (self.held, self.last, self.released):
             modes[np.abs(modes) < self.silence] = 0
-        noise = self.noise_bank.levels(keys, pedals[:, 0] >= 64) if self.noise else None  # [f + 1, b]
+        noise = self.noise.levels(keys, pedals[:, 0] >= 64)  # [f + 1, b]
         logs = self._gains(end, velocities, pedals, noise)  # [f + 1, k] at the frame borders
         gains = np.exp(logs @ self.triangles)  # [f + 1, p]
         ramp = np.arange(self.frame) / self.frame
@@ -96,8 +96,7 @@ class Host:
         for f, offset, modes, amplitude in strikes:
             self._add(audio, gains, f, offset, modes, amplitude, 1)
         self._rise(audio, gains, strikes)
-        if self.noise:
-            audio += self.noise_bank.sound(noise, logs)
+        audio += self.noise.sound(noise, logs)
         return audio.reshape(-1).astype(np.float32)
 
     def _add(self, audio, gains, f, offset, modes, amplitude, factor):
@@ -233,8 +232,7 @@ class Host:
     def _gains(self, end, velocities, pedals, noise):
         """Log gains in bands at the frame borders, [f + 1, k], from the network."""
         levels = (0.5 * np.abs(end) ** 2).astype(np.float32) @ self.levels
-        if self.noise:
-            levels[:, : self.bands] += noise[1:] @ self.noise_bank.triangles.T
+        levels[:, : self.bands] += noise[1:] @ self.noise.triangles.T
         above = np.log10(levels / 10 ** (self.floor_db / 10) + 1) / self.audible_decades
         condition = np.concatenate([above, velocities, pedals / 127], axis=1)
         random = np.random.default_rng([self.seed, self.index])
@@ -247,55 +245,6 @@ class Host:
         gains = np.concatenate([self.last_gains, gains])
         self.last_gains = gains[-1:]
         return gains
-
-
-class Noise:
-    """What sounds between the partials: loops of noise, one for each band, whose levels follow events."""
-
-    def __init__(self, host, arrays):
-        self.__dict__.update({name[6:]: value for name, value in arrays.items() if name.startswith("noise_")})
-        self.frames, self.frame, self.seconds = host.frames, host.frame, host.frame / host.sample_rate
-        self.reference_velocity = host.reference_velocity
-        self.keep = np.exp(-2 * self.seconds / self.decay)[:, None]  # [i] per frame
-        self.triangles = np.zeros((host.bands, len(self.floor)))  # [k, b]
-        bands = np.arange(len(self.floor))
-        self.triangles[self.band, bands] = 1 - self.share
-        self.triangles[self.band + 1, bands] += self.share
-        self.reset()
-
-    def reset(self):
-        """As if nothing had been played."""
-        self.memory = np.zeros((len(self.decay), len(self.floor)))
-        self.last, self.down, self.position = self.floor, False, 0
-
-    def levels(self, keys, down):
-        """Levels at the frame borders, [f + 1, b], from (frame, number, velocity) and the pedal, [f]."""
-        counts = np.zeros((self.frames, 3, len(self.floor)))  # of strikes, keys let go, pedals
-        for f, number, velocity in keys:
-            if velocity == 0:
-                counts[f, 1] += 1
-            elif 0 <= number - LOWEST < KEYS:
-                counts[f, 0] += (velocity / self.reference_velocity) ** self.exponent[number - LOWEST]
-        levels = [self.last]
-        for f in range(self.frames):
-            counts[f, 2] = down[f] and not self.down
-            self.down = down[f]
-            self.memory = self.keep * self.memory + (1 - self.keep) * counts[f, self.drive] / self.seconds
-            weight = self.weight[0] + self.weight[1] * down[f]
-            levels.append(self.floor + (weight * self.memory).sum(axis=0))
-        self.last = levels[-1]
-        return np.array(levels)
-
-    def sound(self, levels, gains):
-        """Audio of a block, [f, frame], with log gains [f + 1, k]."""
-        amplitude = np.sqrt(levels) * np.exp(gains @ self.triangles)
-        at = self.position + np.arange(self.frames * self.frame)
-        loops = np.array([loop[at % length] for loop, length in zip(self.loop, self.length, strict=True)])
-        loops = loops.reshape(-1, self.frames, self.frame)
-        ramp = np.arange(self.frame) / self.frame
-        self.position += len(at)
-        sides = [np.einsum("fb,bfs->fs", side, loops) for side in (amplitude[:-1], amplitude[1:])]
-        return sides[0] * (1 - ramp) + sides[1] * ramp
 
 
 def decode(value):

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchaudio
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 from torch import Tensor
 
-from diffsynth.audio.mel_bands import centres_of, places_of, shares_of
+from diffsynth.audio.band_levels import BandLevels
+from diffsynth.audio.mel_bands import centres_of, places_of
 from diffsynth.fitting.takes import Take
-from diffsynth.piano.modal_bank import Bank, play_whole
-from diffsynth.piano.noise import DAMPED, DRIVES, Noise, remember
+from diffsynth.piano.modal_bank import Bank
+from diffsynth.piano.noise import DRIVES, UNDER_PEDAL, Noise, remember
 from diffsynth.piano.noise_bank import NoiseDrives
 from diffsynth.piano.piano import Piano
 
@@ -33,13 +33,14 @@ WINDOW = 0.064  # s, of the analysis
 FRAME = 0.008  # s
 PART = 256  # frames played at a time
 MOST = 20_000  # frames that are compared
+FAINT = 1e-12  # level (-120 dB) of a recording in which nothing is heard
 RANGE = 1e-8  # of the loudest level: what is softer is not heard
 START = 1e-10  # of the loudest level, of every kind of noise before the descent
 ROUNDS, RATE = 200, 0.15  # of the descent, and its first step in nepers of power
 CORNER = 1.0  # dB, below which differences count by their square
 LOUDER, SOFTER = 2.0, 1000.0  # limits of the factor of the modes, as power
 BETTER = 0.1  # dB by which the difference must fall; else nothing is changed
-SECOND, FOLD = 1, 5  # s held out, of so many
+SECOND, FOLD = 1.0, 5  # s held out, of so many
 Array = NDArray[Any]
 
 
@@ -80,14 +81,14 @@ def balance(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> P
 
 
 def _measure(piano: Piano, recordings: Sequence[Take], centre: NDArray[np.float64]) -> tuple[Levels, float]:
-    """Levels of some `MOST` frames of the recordings, and the loudest level."""
+    """Levels of about `MOST` frames of the recordings, and the loudest level."""
     rate = recordings[0].rate
     frame = round(FRAME * rate)
     total = sum(len(recording.audio) // frame for recording in recordings)
     step = -(-total // MOST)
     rows = [row for recording in recordings for row in _levels_of(piano, recording, centre, frame, step)]
     heard, modes, memories, second = (np.concatenate(column, axis=-1) for column in zip(*rows, strict=True))
-    loudest = float(heard.max())
+    loudest = float(heard.max(initial=FAINT))
     arrays = (heard / loudest, modes / loudest, memories.astype(np.float32), second % FOLD == 0)
     return Levels(*map(torch.from_numpy, arrays)), loudest
 
@@ -101,38 +102,26 @@ def _levels_of(
     """
     rate, length = recording.rate, len(recording.audio) // frame
     bank, drives = Bank(piano, rate, frame), NoiseDrives(piano, centre, frame / rate)
-    memory = np.zeros((len(DRIVES), len(centre)))
-    played = play_whole(piano, recording.events, rate, frame, len(recording.audio))
-    heard, modes = (band_levels(sound, centre, rate, frame) for sound in (recording.audio, played))
+    analyse = BandLevels(centre, rate, 2 * round(WINDOW * rate / 2), frame)
+    unity, memory = np.ones((PART + 1, bank.modes), dtype=np.float32), np.zeros((len(DRIVES), len(centre)))
     window = np.hanning(round(WINDOW * rate / frame) + 2)[1:-1] ** 2
     half = len(window) // 2
     for begin in range(0, length, PART):
         frames = min(PART, length - begin)
-        low, high = np.searchsorted(recording.events["position"], [begin * frame, (begin + frames) * frame])
-        part = recording.events[low:high].copy()
-        part["position"] -= begin * frame
-        driven, down = drives.follow(bank.process(part, frames))
+        part = slice(begin * frame, (begin + frames) * frame)
+        low, high = np.searchsorted(recording.events["position"], [part.start, part.stop])
+        events = recording.events[low:high].copy()
+        events["position"] -= part.start
+        excitation = bank.process(events, frames)
+        driven, down = drives.follow(excitation.strikes, excitation.key_ups, excitation.pedals)
         after, memory = remember(driven, memory, frame / rate)
-        plain = np.where(DAMPED[:, None, None], 0.0, after)
+        plain = np.where(UNDER_PEDAL[:, None, None], 0.0, after)
         known = _smoothed(np.concatenate([plain, after * down[:, None]]), window / window.sum())
-        kept = np.arange(half, frames - half, step)  # the others lack neighbours
-        second = (begin + kept) * frame // (SECOND * rate)
-        yield heard[begin + kept].T, modes[begin + kept].T, known[:, kept].transpose(0, 2, 1), second
-
-
-def band_levels(
-    audio: NDArray[np.float32], centre: NDArray[np.float64], rate: int, frame: int
-) -> NDArray[np.float32]:
-    """[l, b] mean square in each band, in windows of `WINDOW` centred on the end of each frame."""
-    size = 2 * round(WINDOW * rate / 2)
-    shares = torch.from_numpy(shares_of(np.arange(size // 2 + 1) * rate / size, centre)).float()
-    window = torch.hann_window(size)
-    padded = torch.nn.functional.pad(torch.from_numpy(audio), (size // 2 - frame, size))
-    power = torchaudio.functional.spectrogram(
-        padded, 0, window, size, frame, size, power=2.0, normalized=False, center=False
-    )
-    level = shares @ power[:, : len(audio) // frame] * (2 / (size * float(window.square().sum())))
-    return level.T.numpy()
+        played = bank.play(excitation, unity[: frames + 1])
+        heard, modes = (analyse(sound) for sound in (recording.audio[part], played))
+        kept = np.arange(half, frames - half, step)  # at the ends, windows reach beyond the part
+        second = (begin + kept) * FRAME // SECOND
+        yield heard[kept].T, modes[kept].T, known[:, kept].transpose(0, 2, 1), second
 
 
 def _smoothed(frames: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
 SLOWEST = 15.0  # 1/s, lowest release of a key with a damper; reverberation hides how fast the string falls
 DAMPED = 67  # keys from the lowest that have dampers on any piano
-RISE = 1500.0  # 1/s, of strings: with a step, or 5000, clicks are heard; 300 to 1500 sound alike
+RISE = 1500.0  # 1/s, of strings: 300 and 700 measure the same, a step clicks (docs/lab-notes.md, 18)
 SOFTEST = 3e-5  # lowest level at which a damper's effect can be measured: one step of 16 bits
 
 

@@ -1,4 +1,6 @@
-"""The bank of modes: plays a `Piano` frame by frame. Its cost does not depend on how many keys sound.
+"""The bank: plays the modes and the noise of a `Piano` frame by frame.
+
+Its cost does not depend on how many keys sound.
 
 Every mode has a complex amplitude a, which is multiplied by a constant z in every sample. So one frame of
 audio is Re(a @ z ** [0 .. frame - 1]), a product with a fixed table. Gains, and the faster decay of damped
@@ -12,7 +14,6 @@ of a key follows from its age; all else that its modes hold comes from older str
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -21,43 +22,13 @@ from numpy.typing import NDArray
 
 from diffsynth.midi.dampers import SOURCES, Action, Dampers
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, PEDALS, Events
+from diffsynth.piano.excitation import Excitation, Rising, Strike
 from diffsynth.piano.interference import Interference
+from diffsynth.piano.noise_bank import NoiseBank
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
-from diffsynth.piano.rise import Rises, Rising
-from diffsynth.piano.strike import Strike
+from diffsynth.piano.rise import Rises
 
 SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to 0, so that no denormal numbers remain
-
-
-@dataclass(frozen=True)
-class Excitation:
-    """Modes over one block of f frames; `play` makes audio of them and of gains.
-
-    Attributes:
-        border: [f + 1, p] amplitude of the modes at the frame borders, strikes before them included.
-        late: [f, p] amplitude at the start of each frame, reduced by what dampers take away during the frame.
-        pedals: [f, 3] positions of `diffsynth.midi.events.PEDALS` at the end of each frame, 0 to 127.
-        key_ups: [f] keys that are let go within each frame.
-        strikes: onsets within the block.
-        rising: what strikes lack that have not risen yet.
-    """
-
-    border: NDArray[np.complex64]
-    late: NDArray[np.complex64]
-    pedals: NDArray[np.float32]
-    key_ups: NDArray[np.int64]
-    strikes: list[Strike]
-    rising: list[Rising]
-
-    @property
-    def start(self) -> NDArray[np.complex64]:
-        """[f, p] amplitude of the modes at the start of each frame."""
-        return self.border[:-1]
-
-    @property
-    def end(self) -> NDArray[np.complex64]:
-        """[f, p] amplitude of the modes at the end of each frame."""
-        return self.border[1:]
 
 
 class Bank:
@@ -79,6 +50,7 @@ class Bank:
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
         self._exponents = piano.exponents
         self._rises = Rises(piano.rise, pole, rate, frame)
+        self._noise = NoiseBank(piano, rate, frame)
         self._free, self._damped = self._powers(0)
         self.dampers = Dampers(piano.sampled, piano.knocks)
         self.reset()
@@ -96,12 +68,20 @@ class Bank:
         self._struck = np.zeros(SOURCES, dtype=np.int64)  # last strike, samples from the block's start
         self._velocity = np.zeros(SOURCES)  # of the last strike
         self._rises.young = []
+        self._noise.reset()
+        self._begin = 0
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next block depends on, for `restore`."""
         strikes = np.stack([self._voices, self._struck, self._velocity])
-        own = {"amplitude": self.amplitude.copy(), "strikes": strikes, "young": list(self._rises.young)}
-        return own | self.dampers.state()
+        return {
+            "amplitude": self.amplitude.copy(),
+            "strikes": strikes,
+            "young": list(self._rises.young),
+            "noise": self._noise.state(),
+            "begin": self._begin,
+            **self.dampers.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state taken with `state`."""
@@ -109,6 +89,8 @@ class Bank:
         voices, struck, self._velocity = state["strikes"].copy()
         self._voices, self._struck = voices.astype(np.int64), struck.astype(np.int64)
         self._rises.young = list(state["young"])
+        self._noise.restore(state["noise"])
+        self._begin = state["begin"]
         self.dampers.restore(state)
 
     def process(self, events: Events, frames: int) -> Excitation:
@@ -140,14 +122,22 @@ class Bank:
         let_go = (events["kind"] == NOTE_OFF) | ((events["kind"] == NOTE_ON) & (events["value"] == 0))
         key_ups = np.bincount(position[let_go] // self.frame, minlength=frames)
         rising = self._rises.process(strikes, frames)
-        return Excitation(border, late, pedals, key_ups, strikes, rising)
+        noise = self._noise.process(strikes, key_ups, pedals)
+        begin, self._begin = self._begin, self._begin + frames * self.frame
+        return Excitation(border, late, pedals, key_ups, strikes, rising, noise, begin)
 
-    def play(self, excitation: Excitation, gain: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Audio of a block, [frames * frame], with a gain for every mode.
+    def play(
+        self,
+        excitation: Excitation,
+        gain: NDArray[np.float32],
+        noise_gain: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Audio of a block, [frames * frame].
 
         Args:
             excitation: what `process` returned.
-            gain: [f + 1, p], at the f + 1 frame borders; it moves linearly from one to the next.
+            gain: [f + 1, p], of the modes at the f + 1 frame borders; linear in between.
+            noise_gain: [f + 1, b], of the bands of noise; by default 1.
         """
         frames, modes = excitation.late.shape
         ramp = np.arange(self.frame, dtype=np.float32) / self.frame
@@ -160,7 +150,7 @@ class Bank:
             self._add(audio, gain, strike, 1.0)
         for part in excitation.rising:
             self._add(audio, gain, part, -self._rises.fade[: self.frame - part.offset])
-        return audio.reshape(-1)
+        return audio.reshape(-1) + self._noise.play(excitation.noise, excitation.begin, noise_gain)
 
     def _add(
         self,

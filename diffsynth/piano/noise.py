@@ -26,7 +26,7 @@ EVENTS = ("strike", "key up", "pedal")
 DRIVES = ("strike",) * 4 + ("key up",) * 2 + ("pedal",) * 2
 DECAYS = np.array([0.02, 0.1, 0.4, 1.5, 0.03, 0.2, 0.1, 0.4])
 """[i] what each memory follows, and the time in s in which its level falls by a factor of e squared."""
-DAMPED = DECAYS > 1.0
+UNDER_PEDAL = DECAYS > 1.0
 """[i] memories that are heard with the pedal down only: dampers end what lasts so long."""
 
 Real = NDArray[np.float64]
@@ -70,12 +70,12 @@ def _responses(frames: int, seconds: float) -> tuple[Real, Real]:
     return own, keep ** np.arange(1, frames + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noise:
     """Levels of noise in bands.
 
     Attributes:
-        centre: [b] Hz, rising.
+        centre: [b] Hz, rising; none if there is no noise.
         floor: [b] level that never ends.
         weight: [2, i, b] level for each unit of each memory; the second is added while the pedal is down.
     """
@@ -100,10 +100,14 @@ class Noise:
         except KeyError as error:
             raise UserError(f"not noise of a piano: {error}") from error
         bands = noise.centre.size
-        if noise.floor.shape != (bands,) or noise.weight.shape != (2, len(DRIVES), bands) or bands < 2:
+        if noise.floor.shape != (bands,) or noise.weight.shape != (2, len(DRIVES), bands) or bands == 1:
             raise UserError("not noise of a piano: its arrays do not fit together")
         if not all(np.isfinite(array).all() and (array >= 0).all() for array in vars(noise).values()):
             raise UserError("not noise of a piano: it holds values that are negative or not finite")
         if (np.diff(noise.centre) <= 0).any():
             raise UserError("not noise of a piano: its bands are not in order")
         return noise
+
+
+SILENCE = Noise(np.zeros(0), np.zeros(0), np.zeros((2, len(DRIVES), 0)))
+"""The noise of a piano that has none."""

@@ -4,20 +4,21 @@ Loops are made once, of numbers that every machine draws alike, so that a piano 
 They differ in length, so that the sum of all does not repeat.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.audio.mel_bands import places_of
+from diffsynth.midi.dampers import PEDAL_DOWN
 from diffsynth.midi.events import KEYS, PEDALS, SUSTAIN
-from diffsynth.piano.modal_bank import Excitation
+from diffsynth.piano.excitation import Strike
 from diffsynth.piano.noise import Noise, drive, remember
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano, colours
 
 LOOP = 2.0  # s, length of the longest loop
 SHORTER = 0.0031  # s by which every loop is shorter than the one before
-DOWN = 64  # position from which the sustain pedal counts as down
 LOWEST = 20.0  # Hz, below which nothing is heard
 SEED = 0x5EED  # of the loops
 
@@ -40,16 +41,24 @@ class NoiseDrives:
         self.exponents = 2 * (piano.exponent[:, None] + colours(centre, piano.colour))
         self.down = False
 
-    def follow(self, excitation: Excitation) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """[i, f, b] what drives the memories in the frames of a block, and [f] where the pedal is down."""
-        strikes = np.zeros((len(excitation.pedals), self.exponents.shape[1]))
-        for strike in excitation.strikes:
+    def follow(
+        self, strikes: Sequence[Strike], key_ups: NDArray[np.int64], pedals: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """[i, f, b] what drives the memories in the frames of a block, and [f] where the pedal is down.
+
+        Args:
+            strikes: see `Excitation`, as are the others.
+            key_ups: [f].
+            pedals: [f, 3].
+        """
+        powers = np.zeros((len(pedals), self.exponents.shape[1]))
+        for strike in strikes:
             if strike.key < KEYS:
-                strikes[strike.frame] += (strike.velocity / REFERENCE_VELOCITY) ** self.exponents[strike.key]
-        down = excitation.pedals[:, PEDALS.index(SUSTAIN)] >= DOWN
+                powers[strike.frame] += (strike.velocity / REFERENCE_VELOCITY) ** self.exponents[strike.key]
+        down = pedals[:, PEDALS.index(SUSTAIN)] >= PEDAL_DOWN
         falls = down & ~np.append(self.down, down[:-1])
         self.down = bool(down[-1])
-        counts = (strikes, excitation.key_ups, falls)
+        counts = (powers, key_ups, falls)
         return drive(*(count / self._seconds for count in counts)), down
 
 
@@ -57,18 +66,16 @@ class NoiseBank:
     """Noise of one piano at one sample rate, with its state.
 
     Args:
-        piano: one whose noise was measured.
-        noise: of that piano.
+        piano: its noise may have no bands; then nothing is computed.
         rate: samples per second.
         frame: samples in a frame.
     """
 
-    def __init__(self, piano: Piano, noise: Noise, rate: int, frame: int) -> None:
-        self.noise, self._frame, self._seconds = noise, frame, frame / rate
-        self._drives = NoiseDrives(piano, noise.centre, self._seconds)
-        self._lengths = loop_lengths(len(noise.centre), rate)
-        loops = make_loops(noise.centre, self._lengths, rate)
-        self._loops = [loop[:length] for loop, length in zip(loops, self._lengths, strict=True)]
+    def __init__(self, piano: Piano, rate: int, frame: int) -> None:
+        self.noise, self._frame, self._seconds = piano.noise, frame, frame / rate
+        self._drives = NoiseDrives(piano, piano.noise.centre, self._seconds)
+        self._loops = make_loops(piano.noise.centre, rate)
+        self._lengths = np.array([len(loop) for loop in self._loops])
         self.reset()
 
     def reset(self) -> None:
@@ -76,53 +83,59 @@ class NoiseBank:
         self._drives.down = False
         self._memory = np.zeros(self.noise.weight.shape[1:])
         self._last = self.noise.floor.copy()
-        self._position = 0
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next block depends on, for `restore`."""
-        counts = np.array([self._position, self._drives.down])
-        return {"memory": self._memory.copy(), "last": self._last.copy(), "counts": counts}
+        return {"memory": self._memory.copy(), "last": self._last.copy(), "down": self._drives.down}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state taken with `state`."""
         self._memory, self._last = state["memory"].copy(), state["last"].copy()
-        self._position, self._drives.down = int(state["counts"][0]), bool(state["counts"][1])
+        self._drives.down = state["down"]
 
-    def process(self, excitation: Excitation) -> NDArray[np.float64]:
-        """[f + 1, b] levels at the frame borders of the next block."""
-        drives, down = self._drives.follow(excitation)
+    def process(
+        self, strikes: Sequence[Strike], key_ups: NDArray[np.int64], pedals: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """[f + 1, b] levels at the frame borders of the next block; see `NoiseDrives.follow`."""
+        if not len(self._loops):
+            return np.zeros((len(pedals) + 1, 0))
+        drives, down = self._drives.follow(strikes, key_ups, pedals)
         memories, self._memory = remember(drives, self._memory, self._seconds)
-        levels = levels_of(self.noise, memories, down)
-        levels = np.concatenate([self._last[None], levels])
+        levels = np.concatenate([self._last[None], levels_of(self.noise, memories, down)])
         self._last = levels[-1]
         return levels
 
-    def play(self, levels: NDArray[np.float64], gain: NDArray[np.float32]) -> NDArray[np.float32]:
+    def play(
+        self, levels: NDArray[np.float64], begin: int, gain: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Audio of a block, [f * frame].
 
         Args:
             levels: what `process` returned.
-            gain: [f + 1, b], at the frame borders; amplitudes move linearly from one to the next.
+            begin: samples since silence, of the start of the block.
+            gain: [f + 1, b], at the frame borders; amplitudes move linearly from one to the next. By
+                default 1.
         """
         frames, bands = len(levels) - 1, levels.shape[1]
-        sound = self._next(frames * self._frame).reshape(bands, frames, self._frame)
-        amplitude = (np.sqrt(levels) * gain).astype(np.float32)
+        if not bands:
+            return np.zeros(frames * self._frame, dtype=np.float32)
+        sound = self._cut(begin, frames * self._frame).reshape(bands, frames, self._frame)
+        amplitude = (np.sqrt(levels) * (1.0 if gain is None else gain)).astype(np.float32)
         ramp = np.arange(self._frame, dtype=np.float32) / self._frame
         # [f, 2, b] times [f, b, frame]: the noise of a frame at its level of either border.
         sides = np.stack([amplitude[:-1], amplitude[1:]], axis=1) @ sound.transpose(1, 0, 2)
         audio = (sides[:, 0] * (1 - ramp) + sides[:, 1] * ramp).astype(np.float32)
         return audio.reshape(-1)
 
-    def _next(self, length: int) -> NDArray[np.float32]:
-        """[b, length] noise of every band at mean square 1, where the last block ended."""
+    def _cut(self, begin: int, length: int) -> NDArray[np.float32]:
+        """[b, length] noise of every band at mean square 1, from a sample on."""
         if len(self._loops[0]) < self._lengths[0] + length:  # goes on at its beginning
             sizes = (self._lengths + length).tolist()
             self._loops = [
                 np.resize(loop[:lasts], size)
                 for loop, lasts, size in zip(self._loops, self._lengths, sizes, strict=True)
             ]
-        begins = (self._position % self._lengths).tolist()
-        self._position += length
+        begins = (begin % self._lengths).tolist()
         return np.stack([loop[at : at + length] for loop, at in zip(self._loops, begins, strict=True)])
 
 
@@ -133,22 +146,19 @@ def levels_of(noise: Noise, memories: NDArray[np.float64], down: NDArray[np.bool
     return levels
 
 
-def loop_lengths(bands: int, rate: int) -> NDArray[np.int64]:
-    """[b] samples of the loop of every band."""
-    return np.round((LOOP - SHORTER * np.arange(bands)) * rate).astype(np.int64)
+def make_loops(centre: NDArray[np.float64], rate: int) -> list[NDArray[np.float32]]:
+    """[b] loops of Gaussian noise, one in every band, of mean square 1 and different lengths.
 
-
-def make_loops(centre: NDArray[np.float64], lengths: NDArray[np.int64], rate: int) -> NDArray[np.float32]:
-    """[b, longest] Gaussian noise in every band, of mean square 1; a loop ends where its length says.
-
-    Its power follows the share of the band in a frequency (`diffsynth.audio.mel_bands`).
+    The power follows the share of the band in a frequency (`diffsynth.audio.mel_bands`). Half precision is
+    enough for noise, and keeps exported voices small.
     """
-    loops = np.zeros((len(centre), lengths.max()), dtype=np.float32)
-    for band, length in enumerate(lengths):
+    loops = []
+    for band in range(len(centre)):
+        length = round((LOOP - SHORTER * band) * rate)
         frequency = np.asarray(np.fft.rfftfreq(length, 1 / rate), dtype=np.float64)
         power = np.maximum(0.0, 1.0 - np.abs(places_of(frequency, centre) - band))
         power[(frequency < LOWEST) | (frequency > centre[-1])] = 0.0
         spectrum = np.fft.rfft(np.random.default_rng([SEED, band]).standard_normal(length))
         loop = np.fft.irfft(spectrum * np.sqrt(power), length)
-        loops[band, :length] = loop / np.sqrt(np.mean(loop**2))
+        loops.append((loop / np.sqrt(np.mean(loop**2))).astype(np.float16).astype(np.float32))
     return loops

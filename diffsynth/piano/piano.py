@@ -27,7 +27,7 @@ from safetensors.numpy import load_file, save_file
 from diffsynth.errors import UserError
 from diffsynth.midi.dampers import SOURCES
 from diffsynth.midi.events import KEYS
-from diffsynth.piano.noise import Noise
+from diffsynth.piano.noise import SILENCE, Noise
 from diffsynth.runs.files import atomic_path
 
 REFERENCE_VELOCITY = 64
@@ -52,7 +52,7 @@ class Piano:
             strike add up (`diffsynth.piano.interference`); 0 for the exact sum.
         colour: [6] what modes at `COLOUR_AT` add to the exponent of their key, linear in octaves between.
         rise: 1/s, by which strikes rise (`diffsynth.piano.rise`); 0 if they begin with a step.
-        noise: what sounds between the partials, if it was measured.
+        noise: what sounds between the partials.
     """
 
     key: NDArray[np.int64]
@@ -65,7 +65,7 @@ class Piano:
     jitter: float = 0.0
     colour: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(COLOUR_AT)))
     rise: float = 0.0
-    noise: Noise | None = None
+    noise: Noise = SILENCE
 
     def gain(self, key: int, velocity: int) -> float:
         """Factor by which a strike of `key` at `velocity` differs from one at velocity 64, colour apart."""
@@ -92,8 +92,7 @@ class Piano:
     def tensors(self) -> dict[str, NDArray[np.float64]]:
         """The piano as float64 arrays that any safetensors file can hold (amplitude as two rows)."""
         arrays = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
-        noise = self.noise.tensors() if self.noise else {}
-        arrays |= {NOISE + name: array for name, array in noise.items()}
+        arrays |= {NOISE + name: array for name, array in self.noise.tensors().items()}
         arrays["amplitude"] = np.stack([self.amplitude.real, self.amplitude.imag])
         return {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in arrays.items()}
 
@@ -105,7 +104,7 @@ class Piano:
             UserError: an array is missing, does not fit the others, or holds values that no piano can have.
         """
         try:
-            # Older files lack these four.
+            # Older files lack these four, and noise.
             plain = dict.fromkeys(("sampled", "jitter", "rise"), np.zeros(()))
             given = {**plain, "colour": np.zeros(len(COLOUR_AT)), **tensors}
             arrays = {name: np.asarray(given[name]) for name in ARRAYS}
@@ -119,7 +118,7 @@ class Piano:
                 sampled=sampled,
                 jitter=jitter,
                 rise=rise,
-                noise=Noise.from_tensors(noise) if noise else None,
+                noise=Noise.from_tensors(noise) if noise else SILENCE,
                 **arrays,
             )
         except (KeyError, TypeError, ValueError) as error:

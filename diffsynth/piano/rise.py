@@ -6,31 +6,13 @@ faster by r; they are played with the opposite sign, frame by frame, until they 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.piano.strike import Strike
+from diffsynth.piano.excitation import Rising, Strike
 
 GONE = 8.0  # time constants, after which 3e-4 is left
-
-
-@dataclass(frozen=True)
-class Rising:
-    """What one frame lacks of a strike that still rises.
-
-    Attributes:
-        frame: within the block.
-        offset: samples after the start of the frame where it begins.
-        modes: of the key.
-        amplitude: [modes of the key] there.
-    """
-
-    frame: int
-    offset: int
-    modes: slice
-    amplitude: NDArray[np.complex64]
 
 
 class Rises:

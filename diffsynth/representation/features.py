@@ -19,7 +19,6 @@ from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, to_samples
 from diffsynth.piano.modal_bank import Bank
-from diffsynth.piano.noise_bank import NoiseBank
 from diffsynth.piano.piano import Piano
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField, Normaliser
@@ -61,7 +60,6 @@ def segment_features(
     # Events of a recording say when its strikes sound: how they add up is left to chance in playing only.
     piano = replace(piano, jitter=0.0)
     field, bank = GainField(piano, audio, features), Bank(piano, audio.sample_rate, audio.frame)
-    noise = NoiseBank(piano, piano.noise, audio.sample_rate, audio.frame) if piano.noise else None
     old = segment.events["time"] < -RINGS
     list(bank.dampers.actions(to_samples(segment.events[old], audio.sample_rate)))
     events = to_samples(segment.events[~old], audio.sample_rate)
@@ -78,12 +76,9 @@ def segment_features(
         part = events[low:high].copy()
         part["position"] -= start
         excitation = bank.process(part, CHUNK)
-        levels = noise.process(excitation) if noise else None
         if frame >= 0:
-            conditions.append(field.condition(excitation, levels))
+            conditions.append(field.condition(excitation))
             sounds.append(bank.play(excitation, unity))
-            if noise and levels is not None:
-                sounds[-1] += noise.play(levels, np.ones(levels.shape, dtype=np.float32))
     gains, weight = field.gains(
         segment.audio[: length * audio.frame], np.concatenate(sounds)[: length * audio.frame]
     )

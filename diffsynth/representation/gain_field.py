@@ -12,15 +12,14 @@ Levels are mean squares: a sinusoid of amplitude a has the level a^2 / 2 in its 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torchaudio
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from diffsynth.audio.band_levels import BandLevels
 from diffsynth.audio.format import AudioFormat
 from diffsynth.audio.mel_bands import centres_of, places_of, shares_of
 from diffsynth.midi.events import KEYS, PEDALS
-from diffsynth.piano.modal_bank import Excitation
+from diffsynth.piano.excitation import Excitation
 from diffsynth.piano.piano import Piano
 from diffsynth.representation.config import Features
 
@@ -69,38 +68,29 @@ class GainField:
         self.audio, self.features = audio, features
         self.centres = band_centres(features)
         self._floor = 10.0 ** (features.floor / 10)
-        bins = np.arange(features.window // 2 + 1) * audio.sample_rate / features.window
-        self._bin_weights = torch.from_numpy(shares_of(bins, self.centres)).float()
+        self._band_levels = BandLevels(self.centres, audio.sample_rate, features.window, audio.frame)
         # A mode lies in two neighbouring bands and belongs to one key, so the matrix is sparse.
         self.band, self.share = self._places(piano.frequency)
         shares = [shares_of(piano.frequency, self.centres), piano.key == np.arange(KEYS)[:, None]]
         self._shares_of_levels = csr_array(np.concatenate(shares), dtype=np.float32)
-        noise = piano.noise.centre if piano.noise else np.zeros(0)
-        self.noise_band, self.noise_share = self._places(noise)
-        self._shares_of_noise = shares_of(noise, self.centres)
+        self.noise_band, self.noise_share = self._places(piano.noise.centre)
+        self._shares_of_noise = shares_of(piano.noise.centre, self.centres)
 
     @staticmethod
     def width(features: Features) -> int:
         """Length c of the condition vector."""
         return features.bands + 2 * KEYS + len(PEDALS)
 
-    def condition(
-        self, excitation: Excitation, noise: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float32]:
+    def condition(self, excitation: Excitation) -> NDArray[np.float32]:
         """What the network sees of a block, [f, c].
 
         Per frame, as it ends: levels of the excitation in bands, noise included, and in keys (0 at the
         floor, 1 at 40 dB above it), velocities of the keys struck within it, pedal positions. It is made
         of the past and the present only.
-
-        Args:
-            excitation: modes of the block.
-            noise: [f + 1, b] levels of the piano's noise at the frame borders, if it has any.
         """
         power = 0.5 * (excitation.end.real**2 + excitation.end.imag**2)
         levels = np.stack([self._shares_of_levels @ frame for frame in power])
-        if noise is not None:
-            levels[:, : self.features.bands] += noise[1:] @ self._shares_of_noise.T
+        levels[:, : self.features.bands] += excitation.noise[1:] @ self._shares_of_noise.T
         strikes = np.zeros((len(power), KEYS), dtype=np.float32)
         for strike in excitation.strikes:
             if strike.key < KEYS:
@@ -144,19 +134,6 @@ class GainField:
     def _above_floor(self, level: NDArray[np.float32]) -> NDArray[np.float32]:
         """Level on a logarithmic scale: 0 at the floor, 1 at 40 dB above it."""
         return (np.log10(level / self._floor + 1) / AUDIBLE).astype(np.float32)
-
-    def _band_levels(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mean square in each band, [l, k], in windows centred on the end of each frame."""
-        size, frame = self.features.window, self.audio.frame
-        frames = len(samples) // frame
-        # The window of frame i is centred on sample (i + 1) * frame.
-        padded = torch.nn.functional.pad(torch.from_numpy(samples), (size // 2 - frame, size))
-        window = torch.hann_window(size)
-        power = torchaudio.functional.spectrogram(
-            padded, 0, window, size, frame, size, power=2.0, normalized=False, center=False
-        )
-        level = self._bin_weights @ power[:, :frames] * (2 / (size * float(window.square().sum())))
-        return level.T.numpy()
 
 
 def band_centres(features: Features) -> NDArray[np.float64]:

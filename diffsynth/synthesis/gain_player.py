@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from diffsynth.midi.events import Events
 from diffsynth.piano.modal_bank import Bank
-from diffsynth.piano.noise_bank import NoiseBank
 from diffsynth.representation.gain_field import GainField, Normaliser
 from diffsynth.synthesis.player import Player
 
@@ -26,9 +25,7 @@ class GainPlayer(Player):
 
     def __init__(self, field: GainField, bank: Bank, normaliser: Normaliser, frames: int) -> None:
         self._field, self._bank, self._normaliser = field, bank, normaliser
-        noise = bank.piano.noise
-        self._noise = NoiseBank(bank.piano, noise, bank.rate, bank.frame) if noise else None
-        self.rest = CREST * float(np.sqrt(noise.floor.sum())) if noise else 0.0
+        self.rest = CREST * float(np.sqrt(bank.piano.noise.floor.sum()))
         self.shape = frames, field.features.bands
         self.condition_shape = frames, field.width(field.features)
         self.reset()
@@ -36,33 +33,25 @@ class GainPlayer(Player):
     def reset(self) -> None:
         """Silence, all keys and pedals up."""
         self._bank.reset()
-        if self._noise:
-            self._noise.reset()
         self._gains = np.zeros((1, self.shape[1]), dtype=np.float32)
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next block depends on."""
-        noise = self._noise.state() if self._noise else {}
-        return {"bank": self._bank.state(), "noise": noise, "gains": self._gains.copy()}
+        return {"bank": self._bank.state(), "gains": self._gains.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state taken with `state`."""
         self._bank.restore(state["bank"])
-        if self._noise:
-            self._noise.restore(state["noise"])
         self._gains = state["gains"].copy()
 
     def condition(self, events: Events) -> NDArray[np.float32]:
         """What the network sees of the next block, [f, c]."""
         self._excitation = self._bank.process(events, self.shape[0])
-        self._levels = self._noise.process(self._excitation) if self._noise else None
-        return self._field.condition(self._excitation, self._levels)
+        return self._field.condition(self._excitation)
 
     def audio(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Audio [block] of the excitation with the gains that x [f, k] stands for."""
         gains = np.concatenate([self._gains, self._normaliser.inverse(x)])
         self._gains = gains[-1:]
-        audio = self._bank.play(self._excitation, self._field.mode_gains(gains))
-        if self._noise and self._levels is not None:
-            audio += self._noise.play(self._levels, self._field.noise_gains(gains))
-        return audio
+        field = self._field
+        return self._bank.play(self._excitation, field.mode_gains(gains), field.noise_gains(gains))

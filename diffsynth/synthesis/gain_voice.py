@@ -10,7 +10,7 @@ from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.piano.interference import BESIDE, NOTHING
 from diffsynth.piano.modal_bank import SILENCE, Bank
 from diffsynth.piano.noise import DECAYS, DRIVES, EVENTS
-from diffsynth.piano.noise_bank import NoiseDrives, loop_lengths, make_loops
+from diffsynth.piano.noise_bank import NoiseDrives, make_loops
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 from diffsynth.piano.rise import GONE
 from diffsynth.representation.config import Features
@@ -98,14 +98,12 @@ class GainVoice(Voice):
             "band": field.band.astype("<i2"),
             "share": field.share.astype("<f4"),
         }
-        return numbers | {"noise": bool(piano.noise)}, arrays | self._noise_for_hosts(field)
+        return numbers, arrays | self._noise_for_hosts(field)
 
     def _noise_for_hosts(self, field: GainField) -> Arrays:
         """Levels of the piano's noise, the loops that sound, and the bands of gains that they lie in."""
         noise, rate = self.piano.noise, self.config.audio.sample_rate
-        if noise is None:
-            return {}
-        lengths = loop_lengths(len(noise.centre), rate)
+        loops = make_loops(noise.centre, rate)
         drives = NoiseDrives(self.piano, noise.centre, self.config.audio.frame / rate)
         return {
             "noise_floor": noise.floor.astype("<f8"),
@@ -113,8 +111,8 @@ class GainVoice(Voice):
             "noise_exponent": drives.exponents.astype("<f8"),
             "noise_decay": DECAYS.astype("<f8"),
             "noise_drive": np.array([EVENTS.index(kind) for kind in DRIVES], dtype="<i2"),
-            "noise_length": lengths.astype("<i4"),
-            "noise_loop": make_loops(noise.centre, lengths, rate).astype("<f4"),
+            "noise_length": np.array([len(loop) for loop in loops], dtype="<i4"),
+            "noise_loop": np.concatenate([np.zeros(0), *loops]).astype("<f2"),
             "noise_band": field.noise_band.astype("<i2"),
             "noise_share": field.noise_share.astype("<f4"),
         }

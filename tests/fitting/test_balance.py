@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from support.noisy_piano import make_noise
 
-from diffsynth.fitting.balance import BANDS, balance, band_levels
+from diffsynth.audio.band_levels import BandLevels
+from diffsynth.fitting.balance import BANDS, balance
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
-from diffsynth.piano.modal_bank import Bank, play_whole
-from diffsynth.piano.noise_bank import NoiseBank
+from diffsynth.piano.modal_bank import play_whole
 
 RATE, SECONDS = 16000, 60
 
@@ -29,15 +29,8 @@ def events():
 
 def noise_of(piano, noise):
     """[time] of the noise alone."""
-    piano = replace(piano, noise=noise)
-    bank, played, parts = Bank(piano, RATE, 128), NoiseBank(piano, noise, RATE, 128), []
-    for begin in range(0, SECONDS * RATE, 4096):
-        part = events()
-        part = part[(part["position"] >= begin) & (part["position"] < begin + 4096)]
-        part["position"] -= begin
-        levels = played.process(bank.process(part, 32))
-        parts.append(played.play(levels, np.ones(levels.shape, dtype=np.float32)))
-    return np.concatenate(parts)[: SECONDS * RATE]
+    silent = replace(piano, noise=noise, amplitude=0 * piano.amplitude)
+    return play_whole(silent, events(), RATE, 128, SECONDS * RATE)
 
 
 @pytest.fixture(scope="module")
@@ -53,30 +46,20 @@ def test_noise_and_the_levels_of_modes_are_found_again(piano, modes):
     high = piano.frequency > 2000
     wrong = replace(piano, amplitude=np.where(high, 2.0, 1.0) * piano.amplitude)
     found = balance(wrong, [Take(modes + noise, events(), RATE)], 10500.0)
-    assert found.noise is not None
+    assert found.noise.centre.size == BANDS
     change = 20 * np.log10(np.abs(found.amplitude / wrong.amplitude))
     assert np.median(change[(piano.frequency > 2500) & (piano.frequency < 6000)]) == pytest.approx(
         -6, abs=1.5
     )
     assert np.median(change[(piano.frequency > 200) & (piano.frequency < 1500)]) == pytest.approx(0, abs=1)
+    analyse = BandLevels(true.centre, RATE, 1024, 128)
     # The floor by itself, before the first note, and all of it, over the whole.
     for part, within in ((slice(0, RATE), 2.0), (slice(0, SECONDS * RATE), 1.5)):
         wanted, given = (
-            band_levels(sound[part], true.centre, RATE, 128)[20:].mean(axis=0)[8:-1]
-            for sound in (noise, noise_of(piano, found.noise))
+            analyse(sound[part])[20:].mean(axis=0)[8:-1] for sound in (noise, noise_of(piano, found.noise))
         )
         assert np.abs(10 * np.log10(given / wanted)).mean() < within
 
 
 def test_a_piano_that_is_right_stays_as_it_is(piano, modes):
     assert balance(piano, [Take(modes, events(), RATE)], 10500.0) is piano
-
-
-def test_levels_of_a_tone_and_of_silence():
-    tone = 0.1 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
-    centre = make_noise(bands=BANDS, highest=7200.0).centre
-    levels = band_levels(tone.astype(np.float32), centre, RATE, 128)
-    assert levels.shape == (RATE // 128, BANDS)
-    np.testing.assert_allclose(levels[20:-20].sum(axis=1), 0.005, rtol=1e-3)
-    assert abs(centre[levels[60].argmax()] - 1000) < 60
-    assert not band_levels(np.zeros(RATE, dtype=np.float32), centre, RATE, 128).any()

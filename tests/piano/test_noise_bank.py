@@ -9,44 +9,43 @@ from support.noisy_piano import make_noise, with_noise
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, to_samples
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.noise import DECAYS, DRIVES
-from diffsynth.piano.noise_bank import NoiseBank, loop_lengths, make_loops
+from diffsynth.piano.noise_bank import make_loops
 
 RATE, FRAME = 24000, 128
 SECONDS = FRAME / RATE
 
 
-def bank_of(piano, **levels):
-    noisy = with_noise(piano, **levels)
-    return Bank(noisy, RATE, FRAME), NoiseBank(noisy, noisy.noise, RATE, FRAME)
-
-
 def levels_of(piano, events, frames, **levels):
     """[f + 1, b] at the frame borders of one block."""
-    bank, noise = bank_of(piano, **levels)
-    return noise.process(bank.process(np.array(events, dtype=SAMPLE_EVENT), frames))
+    bank = Bank(with_noise(piano, **levels), RATE, FRAME)
+    return bank.process(np.array(events, dtype=SAMPLE_EVENT), frames).noise
+
+
+def noise_alone(bank, excitation, gain=None):
+    """Audio of a block without its modes."""
+    return bank.play(excitation, np.zeros((len(excitation.noise), bank.modes), dtype=np.float32), gain)
 
 
 def test_every_loop_lies_in_its_band_and_has_a_power_of_one():
     noise = make_noise()
-    lengths = loop_lengths(len(noise.centre), RATE)
-    loops = make_loops(noise.centre, lengths, RATE)
-    assert len(set(lengths.tolist())) == len(lengths)
-    for band, (loop, length) in enumerate(zip(loops, lengths, strict=True)):
-        assert np.mean(loop[:length] ** 2) == pytest.approx(1, abs=1e-4)
-        power = np.abs(np.fft.rfft(loop[:length])) ** 2
-        frequency = np.fft.rfftfreq(length, 1 / RATE)
+    loops = make_loops(noise.centre, RATE)
+    assert len({len(loop) for loop in loops}) == len(loops)
+    for band, loop in enumerate(loops):
+        assert np.mean(loop**2) == pytest.approx(1, abs=1e-4)
+        power = np.abs(np.fft.rfft(loop)) ** 2
+        frequency = np.fft.rfftfreq(len(loop), 1 / RATE)
         low = noise.centre[band - 1] if band else 0
         inside = (frequency >= low) & (frequency <= noise.centre[min(band + 1, len(noise.centre) - 1)])
         assert power[inside].sum() > 0.999 * power.sum()
 
 
 def test_the_floor_sounds_at_its_level_for_ever(piano):
-    bank, noise = bank_of(piano, floor=1e-6)
+    bank = Bank(with_noise(piano, floor=1e-6), RATE, FRAME)
     blocks = []
     for _ in range(60):
-        levels = noise.process(bank.process(np.zeros(0, dtype=SAMPLE_EVENT), 32))
-        np.testing.assert_allclose(levels, 1e-6)
-        blocks.append(noise.play(levels, np.ones(levels.shape, dtype=np.float32)))
+        excitation = bank.process(np.zeros(0, dtype=SAMPLE_EVENT), 32)
+        np.testing.assert_allclose(excitation.noise, 1e-6)
+        blocks.append(noise_alone(bank, excitation))
     audio = np.concatenate(blocks)
     assert np.mean(audio**2) == pytest.approx(24e-6, rel=0.02)
     # Bands are narrower below: 24 of them share 10 kHz, the lowest is 100 Hz wide, the highest 1 kHz.
@@ -88,13 +87,12 @@ def test_the_pedal_opens_the_noise_of_strikes_and_keys_make_theirs(piano):
 @pytest.mark.parametrize("frames", [1, 3, 8])
 def test_blocks_of_any_size_sound_the_same(piano, frames):
     def play(size):
-        bank, noise = bank_of(piano)
+        bank = Bank(with_noise(piano), RATE, FRAME)
         events, audio = to_samples(music(), RATE), []
         for begin in range(0, 24 * 12 * FRAME, size * FRAME):
             part = events[(events["position"] >= begin) & (events["position"] < begin + size * FRAME)].copy()
             part["position"] -= begin
-            levels = noise.process(bank.process(part, size))
-            audio.append(noise.play(levels, np.ones(levels.shape, dtype=np.float32)))
+            audio.append(noise_alone(bank, bank.process(part, size)))
         return np.concatenate(audio)
 
     whole = play(24)
@@ -103,11 +101,11 @@ def test_blocks_of_any_size_sound_the_same(piano, frames):
 
 
 def test_gains_act_on_their_band(piano):
-    bank, noise = bank_of(piano, floor=1e-6)
-    levels = noise.process(bank.process(np.zeros(0, dtype=SAMPLE_EVENT), 400))
-    gain = np.zeros(levels.shape, dtype=np.float32)
+    bank = Bank(with_noise(piano, floor=1e-6), RATE, FRAME)
+    excitation = bank.process(np.zeros(0, dtype=SAMPLE_EVENT), 400)
+    gain = np.zeros(excitation.noise.shape, dtype=np.float32)
     gain[:, 12] = np.linspace(0, 2, len(gain))
-    audio = noise.play(levels, gain)
+    audio = noise_alone(bank, excitation, gain)
     halves = np.split(audio[: len(audio) // 2 * 2], 2)
     # Mean squares of ramps from 0 to 1 and from 1 to 2.
     assert np.mean(halves[0] ** 2) == pytest.approx(1e-6 / 3, rel=0.2)
@@ -115,12 +113,18 @@ def test_gains_act_on_their_band(piano):
 
 
 def test_a_state_that_is_restored_replays_identically(piano):
-    bank, noise = bank_of(piano)
+    bank = Bank(with_noise(piano), RATE, FRAME)
     events = np.array([(5, CONTROL, SUSTAIN, 127), (9, NOTE_ON, 60, 90)], dtype=SAMPLE_EVENT)
-    noise.process(bank.process(events, 8))
-    state, excitation = noise.state(), bank.process(events, 8)
-    unity = np.ones((9, 24), dtype=np.float32)
-    first = noise.play(noise.process(excitation), unity)
-    noise.reset()
-    noise.restore(state)
-    np.testing.assert_array_equal(noise.play(noise.process(excitation), unity), first)
+    bank.process(events, 8)
+    state = bank.state()
+    first = noise_alone(bank, bank.process(events, 8))
+    bank.reset()
+    bank.restore(state)
+    np.testing.assert_array_equal(noise_alone(bank, bank.process(events, 8)), first)
+
+
+def test_a_piano_without_noise_plays_its_modes_alone(piano):
+    bank = Bank(piano, RATE, FRAME)
+    excitation = bank.process(np.array([(5, NOTE_ON, 60, 90)], dtype=SAMPLE_EVENT), 8)
+    assert excitation.noise.shape == (9, 0)
+    assert not noise_alone(bank, excitation).any()

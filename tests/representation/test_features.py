@@ -12,7 +12,6 @@ from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA, make_events, to_samples
 from diffsynth.piano.modal_bank import play_whole
-from diffsynth.piano.noise_bank import NoiseBank
 from diffsynth.representation.config import Features
 from diffsynth.representation.features import (
     FeatureSet,
@@ -214,9 +213,7 @@ def test_a_damaged_or_missing_set_names_the_command_to_run(tmp_path):
 
 def test_noise_of_the_piano_is_part_of_the_excitation_and_of_the_condition(piano):
     noisy = with_noise(piano, floor=1e-6)
-    bank = NoiseBank(noisy, noisy.noise, RATE, FRAME)
-    levels = np.full((1126, 24), 1e-6)
-    recording = bank.play(np.roll(levels, 1), np.ones(levels.shape, dtype=np.float32))
+    recording = played(noisy, make_events([]), 6.0)
     segment = Segment("x", 0, 0.0, 5.9, np.roll(recording, 9999)[: int(5.9 * RATE)], make_events([]))
     with_it, without = (features_of(one, segment) for one in (noisy, piano))
     # The level of noise in a window is a matter of chance, but not in the mean.

@@ -34,7 +34,8 @@ KNOCKS = {
 
 @pytest.fixture(scope="module")
 def host_class():
-    """`Host` of the example, which is a script and not part of the package."""
+    """`Host` of the example, which is a script beside its other half and not part of the package."""
+    sys.path.append(str(HOST.parent))
     spec = importlib.util.spec_from_file_location("onnx_host", HOST)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -165,6 +166,7 @@ def test_the_example_runs_without_the_package(tmp_path, capsys):
     assert "lstm at 512 samples, 24000 Hz" in capsys.readouterr().out
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['diffsynth', 'torch', 'scipy', 'librosa']));"
+        f"sys.path.insert(0, {str(HOST.parent)!r});"  # as where a script is run by its name
         f"sys.argv = ['host', {str(path)!r}, 'out.wav']; import runpy;"
         f"runpy.run_path({str(HOST)!r}, run_name='__main__')"
     )

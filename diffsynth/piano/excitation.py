@@ -1,0 +1,70 @@
+"""What the bank plays in one block, before gains."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A strike of one key within a block."""
+
+    frame: int
+    offset: int  # samples after the start of the frame
+    key: int  # 0 to 87, or a movement of the pedal (`diffsynth.midi.dampers`)
+    velocity: int
+    modes: slice
+    amplitude: NDArray[np.complex64]  # [modes of the key], the change of their older sound included
+
+
+@dataclass(frozen=True)
+class Rising:
+    """What one frame lacks of a strike that still rises.
+
+    Attributes:
+        frame: within the block.
+        offset: samples after the start of the frame where it begins.
+        modes: of the key.
+        amplitude: [modes of the key] there.
+    """
+
+    frame: int
+    offset: int
+    modes: slice
+    amplitude: NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """Modes and noise over one block of f frames; `Bank.play` makes audio of them and of gains.
+
+    Attributes:
+        border: [f + 1, p] amplitude of the modes at the frame borders, strikes before them included.
+        late: [f, p] amplitude at the start of each frame, reduced by what dampers take away during the frame.
+        pedals: [f, 3] positions of `diffsynth.midi.events.PEDALS` at the end of each frame, 0 to 127.
+        key_ups: [f] keys that are let go within each frame.
+        strikes: onsets within the block.
+        rising: what strikes lack that have not risen yet.
+        noise: [f + 1, b] levels of the piano's noise at the frame borders.
+        begin: samples since silence, of the start of the block.
+    """
+
+    border: NDArray[np.complex64]
+    late: NDArray[np.complex64]
+    pedals: NDArray[np.float32]
+    key_ups: NDArray[np.int64]
+    strikes: list[Strike]
+    rising: list[Rising]
+    noise: NDArray[np.float64]
+    begin: int
+
+    @property
+    def start(self) -> NDArray[np.complex64]:
+        """[f, p] amplitude of the modes at the start of each frame."""
+        return self.border[:-1]
+
+    @property
+    def end(self) -> NDArray[np.complex64]:
+        """[f, p] amplitude of the modes at the end of each frame."""
+        return self.border[1:]

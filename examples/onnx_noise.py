@@ -1,0 +1,59 @@
+"""The noise of a piano, as a host plays it: a part of `onnx_host.py`.
+
+Names: f frames in a block, b bands of noise, i memories (docs/method.md, section 1).
+"""
+
+import numpy as np
+
+LOWEST, KEYS = 21, 88
+
+
+class Noise:
+    """What sounds between the partials: loops of noise, one for each band, whose levels follow events."""
+
+    def __init__(self, host, arrays):
+        self.__dict__.update({name[6:]: value for name, value in arrays.items() if name.startswith("noise_")})
+        ends = np.cumsum(self.length)
+        self.loops = [self.loop[end - size : end] for end, size in zip(ends, self.length, strict=True)]
+        self.frames, self.frame, self.seconds = host.frames, host.frame, host.frame / host.sample_rate
+        self.reference_velocity = host.reference_velocity
+        self.keep = np.exp(-2 * self.seconds / self.decay)[:, None]  # [i] per frame
+        self.triangles = np.zeros((host.bands, len(self.floor)))  # [k, b]
+        bands = np.arange(len(self.floor))
+        self.triangles[self.band, bands] = 1 - self.share
+        self.triangles[self.band + 1, bands] += self.share
+        self.reset()
+
+    def reset(self):
+        """As if nothing had been played."""
+        self.memory = np.zeros((len(self.decay), len(self.floor)))
+        self.last, self.down, self.position = self.floor, False, 0
+
+    def levels(self, keys, down):
+        """Levels at the frame borders, [f + 1, b], from (frame, number, velocity) and the pedal, [f]."""
+        counts = np.zeros((self.frames, 3, len(self.floor)))  # of strikes, keys let go, pedals
+        for f, number, velocity in keys:
+            if velocity == 0:
+                counts[f, 1] += 1
+            elif 0 <= number - LOWEST < KEYS:
+                counts[f, 0] += (velocity / self.reference_velocity) ** self.exponent[number - LOWEST]
+        levels = [self.last]
+        for f in range(self.frames):
+            counts[f, 2] = down[f] and not self.down
+            self.down = down[f]
+            self.memory = self.keep * self.memory + (1 - self.keep) * counts[f, self.drive] / self.seconds
+            weight = self.weight[0] + self.weight[1] * down[f]
+            levels.append(self.floor + (weight * self.memory).sum(axis=0))
+        self.last = levels[-1]
+        return np.array(levels)
+
+    def sound(self, levels, gains):
+        """Audio of a block, [f, frame], with log gains [f + 1, k]."""
+        amplitude = np.sqrt(levels) * np.exp(gains @ self.triangles)
+        at = self.position + np.arange(self.frames * self.frame)
+        loops = np.array([loop[at % len(loop)] for loop in self.loops], dtype=np.float32)
+        loops = loops.reshape(len(self.floor), self.frames, self.frame)
+        ramp = np.arange(self.frame) / self.frame
+        self.position += len(at)
+        sides = [np.einsum("fb,bfs->fs", side, loops) for side in (amplitude[:-1], amplitude[1:])]
+        return sides[0] * (1 - ramp) + sides[1] * ramp
