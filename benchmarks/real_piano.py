@@ -84,9 +84,7 @@ def main() -> None:
     save_piano(args.out / "piano.safetensors", piano)
     seconds = sum(len(take.audio) for take in takes) / args.rate
     kind = "sampled voices" if piano.sampled else "strings"
-    print(
-        f"fitted to {seconds / 60:.1f} min: {len(piano.key)} modes, {kind}, {piano.noise.centre.size} bands of noise"
-    )
+    print(f"fitted to {seconds / 60:.1f} min: {len(piano.key)} modes, {kind}", flush=True)
     for name in args.test:
         play(piano, args.folder / f"{name}.mid", args.out / f"{name}.wav", args.rate)
         print(args.out / f"{name}.wav")
