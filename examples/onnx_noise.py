@@ -18,6 +18,7 @@ class Noise:
         self.frames, self.frame, self.seconds = host.frames, host.frame, host.frame / host.sample_rate
         self.reference_velocity = host.reference_velocity
         self.keep = np.exp(-2 * self.seconds / self.decay)[:, None]  # [i] per frame
+        self.fall = float(np.exp(-2 * self.seconds / self.pedal_decay[0]))
         self.triangles = np.zeros((host.bands, len(self.floor)))  # [k, b]
         bands = np.arange(len(self.floor))
         self.triangles[self.band, bands] = 1 - self.share
@@ -27,7 +28,7 @@ class Noise:
     def reset(self):
         """As if nothing had been played."""
         self.memory = np.zeros((len(self.decay), len(self.floor)))
-        self.last, self.down, self.position = self.floor, False, 0
+        self.last, self.pedal, self.position = self.floor, 0.0, 0
 
     def levels(self, keys, down):
         """Levels at the frame borders, [f + 1, b], from (frame, number, velocity) and the pedal, [f]."""
@@ -39,10 +40,10 @@ class Noise:
                 counts[f, 0] += (velocity / self.reference_velocity) ** self.exponent[number - LOWEST]
         levels = [self.last]
         for f in range(self.frames):
-            counts[f, 2] = down[f] and not self.down
-            self.down = down[f]
+            counts[f, 2] = down[f] and self.pedal != 1
+            self.pedal = 1.0 if down[f] else self.fall * self.pedal
             self.memory = self.keep * self.memory + (1 - self.keep) * counts[f, self.drive] / self.seconds
-            weight = self.weight[0] + self.weight[1] * down[f]
+            weight = self.weight[0] + self.weight[1] * self.pedal
             levels.append(self.floor + (weight * self.memory).sum(axis=0))
         self.last = levels[-1]
         return np.array(levels)

@@ -51,7 +51,7 @@ class Levels:
     Attributes:
         heard: [b, n] levels of the recordings.
         modes: [b, n] levels of the modes.
-        memories: [2 i, b, n] memories, and again as far as the sustain pedal is down.
+        memories: [2 i, b, n] memories, and again as far as the sustain pedal holds them.
         held_out: [n] frames that are not fitted to.
     """
 
@@ -113,10 +113,10 @@ def _levels_of(
         events = recording.events[low:high].copy()
         events["position"] -= part.start
         excitation = bank.process(events, frames)
-        driven, down = drives.follow(excitation.strikes, excitation.key_ups, excitation.pedals)
+        driven, pedal = drives.follow(excitation.strikes, excitation.key_ups, excitation.pedals)
         after, memory = remember(driven, memory, frame / rate)
         plain = np.where(UNDER_PEDAL[:, None, None], 0.0, after)
-        known = _smoothed(np.concatenate([plain, after * down[:, None]]), window / window.sum())
+        known = _smoothed(np.concatenate([plain, after * pedal[:, None]]), window / window.sum())
         played = bank.play(excitation, unity[: frames + 1])
         heard, modes = (analyse(sound) for sound in (recording.audio[part], played))
         kept = np.arange(half, frames - half, step)  # at the ends, windows reach beyond the part

@@ -4,9 +4,10 @@ Noise is described by its levels in bands alone. The level of band b at the end 
 
     L_b = floor_b + sum_i (weight_ib + pedal * weight'_ib) m_ib,
 
-where `pedal` is 1 while the sustain pedal is down, and m_ib is a memory of events that fades by
-exp(-2 t / `DECAYS`), so that it also stands for the room's answer to knocks: of strikes (as powers, which
-grow with velocity as the modes of the band do), of keys that are let go, of the sustain pedal going down.
+where `pedal` is 1 while the sustain pedal is down and soon 0 when it has risen, and m_ib is a memory of
+events that fades by exp(-2 t / `DECAYS`), so that it also stands for the room's answer to knocks: of strikes
+(as powers, which grow with velocity as the modes of the band do), of keys that are let go, of the sustain
+pedal going down.
 Modes do not drive noise: levels alone cannot tell a tone from noise, and noise would take its place.
 `diffsynth.fitting.balance` measures it, `diffsynth.piano.noise_bank` plays it. docs/method.md, section 1.
 
@@ -27,7 +28,7 @@ DRIVES = ("strike",) * 4 + ("key up",) * 2 + ("pedal",) * 2
 DECAYS = np.array([0.02, 0.1, 0.4, 1.5, 0.03, 0.2, 0.1, 0.4])
 """[i] what each memory follows, and the time in s in which its level falls by a factor of e squared."""
 UNDER_PEDAL = DECAYS > 1.0
-"""[i] memories that are heard with the pedal down only: dampers end what lasts so long."""
+"""[i] memories that only the pedal holds: dampers end what lasts so long."""
 
 Real = NDArray[np.float64]
 
@@ -77,7 +78,7 @@ class Noise:
     Attributes:
         centre: [b] Hz, rising; none if there is no noise.
         floor: [b] level that never ends.
-        weight: [2, i, b] level for each unit of each memory; the second is added while the pedal is down.
+        weight: [2, i, b] level for each unit of each memory; the second as far as the pedal holds it.
     """
 
     centre: Real

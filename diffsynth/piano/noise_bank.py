@@ -19,6 +19,7 @@ from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano, colours
 
 LOOP = 2.0  # s, length of the longest loop
 SHORTER = 0.0031  # s by which every loop is shorter than the one before
+PEDAL_DECAY = 0.1  # s in which the level of what the pedal held falls by e squared
 LOWEST = 20.0  # Hz, below which nothing is heard
 SEED = 0x5EED  # of the loops
 
@@ -33,18 +34,19 @@ class NoiseDrives:
 
     Attributes:
         exponents: [88, b] of the velocity, by which the power of a strike of each key grows.
-        down: whether the sustain pedal is.
+        pedal: 1 while the sustain pedal is down; falls when it has risen.
     """
 
     def __init__(self, piano: Piano, centre: NDArray[np.float64], seconds: float) -> None:
         self._seconds = seconds
         self.exponents = 2 * (piano.exponent[:, None] + colours(centre, piano.colour))
-        self.down = False
+        self._fall = float(np.exp(-2 * seconds / PEDAL_DECAY))
+        self.pedal = 0.0
 
     def follow(
         self, strikes: Sequence[Strike], key_ups: NDArray[np.int64], pedals: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """[i, f, b] what drives the memories in the frames of a block, and [f] where the pedal is down.
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """[i, f, b] what drives the memories in the frames of a block, and `pedal` of each, [f].
 
         Args:
             strikes: see `Excitation`, as are the others.
@@ -56,10 +58,12 @@ class NoiseDrives:
             if strike.key < KEYS:
                 powers[strike.frame] += (strike.velocity / REFERENCE_VELOCITY) ** self.exponents[strike.key]
         down = pedals[:, PEDALS.index(SUSTAIN)] >= PEDAL_DOWN
-        falls = down & ~np.append(self.down, down[:-1])
-        self.down = bool(down[-1])
+        falls = down & ~np.append(self.pedal == 1.0, down[:-1])
+        pedal = np.empty(len(down))
+        for frame, is_down in enumerate(down.tolist()):
+            pedal[frame] = self.pedal = 1.0 if is_down else self._fall * self.pedal
         counts = (powers, key_ups, falls)
-        return drive(*(count / self._seconds for count in counts)), down
+        return drive(*(count / self._seconds for count in counts)), pedal
 
 
 class NoiseBank:
@@ -80,18 +84,18 @@ class NoiseBank:
 
     def reset(self) -> None:
         """As if nothing had been played."""
-        self._drives.down = False
+        self._drives.pedal = 0.0
         self._memory = np.zeros(self.noise.weight.shape[1:])
         self._last = self.noise.floor.copy()
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next block depends on, for `restore`."""
-        return {"memory": self._memory.copy(), "last": self._last.copy(), "down": self._drives.down}
+        return {"memory": self._memory.copy(), "last": self._last.copy(), "pedal": self._drives.pedal}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state taken with `state`."""
         self._memory, self._last = state["memory"].copy(), state["last"].copy()
-        self._drives.down = state["down"]
+        self._drives.pedal = state["pedal"]
 
     def process(
         self, strikes: Sequence[Strike], key_ups: NDArray[np.int64], pedals: NDArray[np.float32]
@@ -99,9 +103,9 @@ class NoiseBank:
         """[f + 1, b] levels at the frame borders of the next block; see `NoiseDrives.follow`."""
         if not len(self._loops):
             return np.zeros((len(pedals) + 1, 0))
-        drives, down = self._drives.follow(strikes, key_ups, pedals)
+        drives, pedal = self._drives.follow(strikes, key_ups, pedals)
         memories, self._memory = remember(drives, self._memory, self._seconds)
-        levels = np.concatenate([self._last[None], levels_of(self.noise, memories, down)])
+        levels = np.concatenate([self._last[None], levels_of(self.noise, memories, pedal)])
         self._last = levels[-1]
         return levels
 
@@ -139,9 +143,9 @@ class NoiseBank:
         return np.stack([loop[at : at + length] for loop, at in zip(self._loops, begins, strict=True)])
 
 
-def levels_of(noise: Noise, memories: NDArray[np.float64], down: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """[l, b] levels from memories [i, l, b] and where the sustain pedal is down, [l]."""
-    weight = noise.weight[0][:, None] + noise.weight[1][:, None] * down[:, None]
+def levels_of(noise: Noise, memories: NDArray[np.float64], pedal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[l, b] levels from memories [i, l, b] and what the pedal holds of them, [l]."""
+    weight = noise.weight[0][:, None] + noise.weight[1][:, None] * pedal[:, None]
     levels: NDArray[np.float64] = noise.floor + (weight * memories).sum(axis=0)
     return levels
 

@@ -10,7 +10,7 @@ from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.piano.interference import BESIDE, NOTHING
 from diffsynth.piano.modal_bank import SILENCE, Bank
 from diffsynth.piano.noise import DECAYS, DRIVES, EVENTS
-from diffsynth.piano.noise_bank import NoiseDrives, make_loops
+from diffsynth.piano.noise_bank import PEDAL_DECAY, NoiseDrives, make_loops
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 from diffsynth.piano.rise import GONE
 from diffsynth.representation.config import Features
@@ -109,6 +109,7 @@ class GainVoice(Voice):
             "noise_floor": noise.floor.astype("<f8"),
             "noise_weight": noise.weight.astype("<f8"),
             "noise_exponent": drives.exponents.astype("<f8"),
+            "noise_pedal_decay": np.array([PEDAL_DECAY]),
             "noise_decay": DECAYS.astype("<f8"),
             "noise_drive": np.array([EVENTS.index(kind) for kind in DRIVES], dtype="<i2"),
             "noise_length": np.array([len(loop) for loop in loops], dtype="<i4"),

@@ -77,6 +77,10 @@ def test_the_pedal_opens_the_noise_of_strikes_and_keys_make_theirs(piano):
     strike, up, down = (0, NOTE_ON, 60, 64), (300, NOTE_OFF, 60, 0), (0, CONTROL, SUSTAIN, 127)
     assert not levels_of(piano, [strike, up], 8, **quiet | {"pedalled": 1.0, "pedal": 1.0}).any()
     assert levels_of(piano, [down, strike], 8, **quiet | {"pedalled": 1.0})[1:].all()
+    held = levels_of(piano, [down, strike, (1280, CONTROL, SUSTAIN, 0)], 40, **quiet | {"pedalled": 1.0})
+    fall = np.diff(np.log(held[11:, 0]))  # faster than any memory by itself
+    assert (fall < -2 * SECONDS / 0.1).all()
+    assert held[12, 0] > 0.5 * held[10, 0]  # but not at once
     by_key = levels_of(piano, [strike, up], 8, **quiet | {"key_up": 1.0})
     assert not by_key[:3].any()  # until the frame in which the key comes up
     assert by_key[3:].all()

@@ -99,7 +99,7 @@ def test_a_model_trains_and_plays(used):
     folder, output = used
     assert (folder / "models" / "512" / "gru.safetensors").is_file()
     assert "models/512/gru.safetensors: 3 steps" in output
-    assert re.search(r"out\.wav: 1\.\d s at RTF", output)
+    assert re.search(r"out\.wav: [12]\.\d s at RTF", output)
 
 
 def test_a_source_brings_its_data(used):
