@@ -1,10 +1,14 @@
-"""The balance of modes and noise: levels in bands that make the whole as loud as the recordings are.
+"""The balance of modes and noise: levels that make the whole as loud as the recordings are.
 
 Where strikes do not repeat exactly, least squares on samples cannot tell how loud a mode is, and says nothing
 of what has no phase. Levels can: with the levels of the modes as they are played and the memories of events
-that drive noise (`diffsynth.piano.noise`), the level of every band is a sum of positive terms. Their factors
-are found by gradient descent on the absolute difference in dB, which counts soft sounds as much as loud
-ones. A factor for the modes of a band goes into their amplitudes, the rest is the piano's noise.
+that drive noise (`diffsynth.piano.noise`), the level of every bin of a spectrum is a sum of positive terms.
+Their factors are found by gradient descent on the absolute difference in dB, which counts soft sounds as much
+as loud ones. A factor for the modes of a band goes into their amplitudes, the rest is the piano's noise.
+
+The window is long enough to tell partials from what lies between them: by levels of whole bands, noise would
+stand in for partials that are too soft. The level of noise in a bin varies, and its median, which absolute
+differences lead to, is `BELOW` its mean (as of an exponential distribution).
 
 Every fifth second is held out: what does not bring the levels there nearer is left out.
 """
@@ -20,7 +24,7 @@ from scipy.ndimage import convolve1d
 from torch import Tensor
 
 from diffsynth.audio.band_levels import BandLevels
-from diffsynth.audio.mel_bands import centres_of, places_of
+from diffsynth.audio.mel_bands import centres_of, places_of, shares_of
 from diffsynth.fitting.takes import Take
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.noise import DRIVES, UNDER_PEDAL, Noise, remember
@@ -29,36 +33,59 @@ from diffsynth.piano.piano import Piano
 
 BANDS = 64
 LOWEST = 40.0  # Hz, centre of the first band
-WINDOW = 0.064  # s, of the analysis
+WINDOW = 0.128  # s, of the analysis
 FRAME = 0.008  # s
 PART = 256  # frames played at a time
-MOST = 20_000  # frames that are compared
+MOST = 12_000  # frames that are compared
 FAINT = 1e-12  # level (-120 dB) of a recording in which nothing is heard
 RANGE = 1e-8  # of the loudest level: what is softer is not heard
 START = 1e-10  # of the loudest level, of every kind of noise before the descent
-ROUNDS, RATE = 200, 0.15  # of the descent, and its first step in nepers of power
+ROUNDS, RATE = 120, 0.2  # of the descent, and its first step in nepers of power
+LOUD = 1e-4  # of the loudest level in a band: where modes are compared with what is heard
+CLEAR = 4.0  # times the noise: the same
+ENOUGH = 30  # cells of a band that must be compared
+BELOW = -10 * np.log10(np.log(2))  # dB
 CORNER = 1.0  # dB, below which differences count by their square
 LOUDER, SOFTER = 2.0, 1000.0  # limits of the factor of the modes, as power
-BETTER = 0.1  # dB by which the difference must fall; else nothing is changed
+BETTER = 0.1  # dB by which noise must bring the levels nearer; else nothing is changed
+LEVELLED = 0.01  # the same of the levels of the modes, which are heard in few cells
 SECOND, FOLD = 1.0, 5  # s held out, of so many
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Levels:
-    """What is heard and what is known in n frames, levels relative to the loudest.
+    """What is heard and what is known of f frequencies in n frames, levels relative to the loudest.
 
     Attributes:
-        heard: [b, n] levels of the recordings.
-        modes: [b, n] levels of the modes.
+        heard: [f, n] levels of the recordings.
+        modes: [f, n] levels of the modes.
         memories: [2 i, b, n] memories, and again as far as the sustain pedal holds them.
         held_out: [n] frames that are not fitted to.
+        shares: [f, b] of the bands in each frequency.
+        spread: [f, b] level at each frequency of noise of level 1 in each band.
     """
 
     heard: Tensor
     modes: Tensor
     memories: Tensor
     held_out: Tensor
+    shares: Tensor
+    spread: Tensor
+
+    def of(self, frames: Tensor) -> "Levels":
+        """Some of the frames, [n]."""
+        heard, modes, held_out = self.heard[:, frames], self.modes[:, frames], self.held_out[frames]
+        return replace(self, heard=heard, modes=modes, memories=self.memories[..., frames], held_out=held_out)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Logarithms of factors of power: of modes [b], the floor [b] and the weights of memories [2 i, b]."""
+
+    modes: Tensor
+    floor: Tensor
+    weight: Tensor
 
 
 def balance(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> Piano:
@@ -68,46 +95,62 @@ def balance(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> P
     levels, loudest = _measure(piano, recordings, centre)
     if levels.held_out.all() or not levels.held_out.any():
         return piano  # too short to tell
-    before = _difference(levels.modes, levels, levels.held_out)
-    factor, floor, weight = _descend(levels)
-    after = _difference(_sum(levels, factor, floor, weight), levels, levels.held_out)
-    if after > before - BETTER:
+    fitted, held_out = levels.of(~levels.held_out), levels.of(levels.held_out)
+    silence, start = (torch.full((2 * len(DRIVES) + 1, BANDS), x) for x in (-torch.inf, float(np.log(START))))
+    as_they_are = torch.zeros(BANDS)
+    found = _descend(fitted, Factors(as_they_are, start[0], start[1:]))
+    error = _error(held_out, found)
+    if error > _error(held_out, Factors(as_they_are, silence[0], silence[1:])) - BETTER:
         return piano
+    levelled = _descend(fitted, _level(fitted, found))
+    if _error(held_out, levelled) < error - LEVELLED:
+        found = levelled
     place = places_of(piano.frequency, centre)
-    amplitude = piano.amplitude * np.exp(np.interp(place, np.arange(BANDS), 0.5 * factor.numpy()))
-    of_floor, of_memories = (loudest * x.exp().numpy().astype(np.float64) for x in (floor, weight))
-    noise = Noise(centre, of_floor, of_memories.reshape(2, len(DRIVES), BANDS))
+    amplitude = piano.amplitude * np.exp(np.interp(place, np.arange(BANDS), 0.5 * found.modes.numpy()))
+    floor, weight = (loudest * x.exp().numpy().astype(np.float64) for x in (found.floor, found.weight))
+    noise = Noise(centre, floor, weight.reshape(2, len(DRIVES), BANDS))
     return replace(piano, amplitude=amplitude, noise=noise)
 
 
 def _measure(piano: Piano, recordings: Sequence[Take], centre: NDArray[np.float64]) -> tuple[Levels, float]:
     """Levels of about `MOST` frames of the recordings, and the loudest level."""
     rate = recordings[0].rate
-    frame = round(FRAME * rate)
+    frame, size = round(FRAME * rate), 2 * round(WINDOW * rate / 2)
+    bins = np.arange(size // 2 + 1) * rate / size
+    bins = bins[(bins > LOWEST / 2) & (bins <= centre[-1])]
+    shares = shares_of(bins, centre).T
     total = sum(len(recording.audio) // frame for recording in recordings)
     step = -(-total // MOST)
-    rows = [row for recording in recordings for row in _levels_of(piano, recording, centre, frame, step)]
+    rows = [row for take in recordings for row in _levels_of(piano, take, centre, bins, size, frame, step)]
     heard, modes, memories, second = (np.concatenate(column, axis=-1) for column in zip(*rows, strict=True))
     loudest = float(heard.max(initial=FAINT))
-    arrays = (heard / loudest, modes / loudest, memories.astype(np.float32), second % FOLD == 0)
-    return Levels(*map(torch.from_numpy, arrays)), loudest
+    arrays = (heard / loudest, modes / loudest, memories, second % FOLD == 0)
+    maps = (shares.astype(np.float32), (shares / shares.sum(axis=0)).astype(np.float32))
+    return Levels(*map(torch.from_numpy, (*arrays, *maps))), loudest
 
 
 def _levels_of(
-    piano: Piano, recording: Take, centre: NDArray[np.float64], frame: int, step: int
+    piano: Piano,
+    recording: Take,
+    centre: NDArray[np.float64],
+    bins: NDArray[np.float64],
+    size: int,
+    frame: int,
+    step: int,
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """Levels heard [b, n], of modes [b, n], memories [2 i, b, n] and seconds [n] of parts of a recording.
+    """Levels heard [f, n], of modes [f, n], memories [2 i, b, n] and seconds [n] of parts of a recording.
 
-    Of every `step`th frame.
+    Of every `step`th frame, in windows of `size` samples, at the frequencies `bins` in Hz.
     """
-    rate, length = recording.rate, len(recording.audio) // frame
+    rate, length = recording.rate, len(recording.audio) // (step * frame) * step
     bank, drives = Bank(piano, rate, frame), NoiseDrives(piano, centre, frame / rate)
-    analyse = BandLevels(centre, rate, 2 * round(WINDOW * rate / 2), frame)
-    unity, memory = np.ones((PART + 1, bank.modes), dtype=np.float32), np.zeros((len(DRIVES), len(centre)))
-    window = np.hanning(round(WINDOW * rate / frame) + 2)[1:-1] ** 2
+    analyse = BandLevels(bins, rate, size, step * frame)
+    most = step * max(1, PART // step)
+    unity, memory = np.ones((most + 1, bank.modes), dtype=np.float32), np.zeros((len(DRIVES), len(centre)))
+    window = np.hanning(size // frame + 2)[1:-1] ** 2
     half = len(window) // 2
-    for begin in range(0, length, PART):
-        frames = min(PART, length - begin)
+    for begin in range(0, length, most):
+        frames = min(most, length - begin)
         part = slice(begin * frame, (begin + frames) * frame)
         low, high = np.searchsorted(recording.events["position"], [part.start, part.stop])
         events = recording.events[low:high].copy()
@@ -118,10 +161,11 @@ def _levels_of(
         plain = np.where(UNDER_PEDAL[:, None, None], 0.0, after)
         known = _smoothed(np.concatenate([plain, after * pedal[:, None]]), window / window.sum())
         played = bank.play(excitation, unity[: frames + 1])
-        heard, modes = (analyse(sound) for sound in (recording.audio[part], played))
-        kept = np.arange(half, frames - half, step)  # at the ends, windows reach beyond the part
-        second = (begin + kept) * FRAME // SECOND
-        yield heard[kept].T, modes[kept].T, known[:, kept].transpose(0, 2, 1), second
+        ends = np.arange(step - 1, frames, step)
+        kept = (ends >= half) & (ends < frames - half)  # windows beyond the part would lack a side
+        heard, modes = (analyse(sound)[kept] for sound in (recording.audio[part], played))
+        second = (begin + ends[kept]) * FRAME // SECOND
+        yield heard.T, modes.T, known[:, ends[kept]].transpose(0, 2, 1), second
 
 
 def _smoothed(frames: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -132,40 +176,58 @@ def _smoothed(frames: NDArray[np.float64], window: NDArray[np.float64]) -> NDArr
     return averaged
 
 
-def _sum(levels: Levels, factor: Tensor, floor: Tensor, weight: Tensor) -> Tensor:
-    """[b, n] levels of modes and noise, from logarithms of their factors: [b], [b] and [2 i, b]."""
-    noise = (weight.exp()[:, :, None] * levels.memories).sum(dim=0)
-    return levels.modes * factor.exp()[:, None] + floor.exp()[:, None] + noise
+def _noise(levels: Levels, factors: Factors) -> Tensor:
+    """[f, n] levels of the noise."""
+    memories = (factors.weight.exp()[:, :, None] * levels.memories).sum(dim=0)
+    return levels.spread @ (factors.floor.exp()[:, None] + memories)
 
 
-def _difference(level: Tensor, levels: Levels, frames: Tensor) -> float:
-    """Mean absolute difference of the levels in some frames, in dB."""
-    return float(_decibels(level, levels.heard)[:, frames].abs().mean())
+def _difference(levels: Levels, factors: Factors) -> Tensor:
+    """[f, n] levels of modes and noise with some factors, less those heard, in dB."""
+    noise = _noise(levels, factors)
+    level = levels.modes * (levels.shares @ factors.modes).exp()[:, None] + noise
+    return _decibels(level, levels.heard) - BELOW * noise / (level + RANGE)
+
+
+def _error(levels: Levels, factors: Factors) -> float:
+    return float(_difference(levels, factors).abs().mean())
 
 
 def _decibels(level: Tensor, heard: Tensor) -> Tensor:
     return 10 * torch.log10((level + RANGE) / (heard + RANGE))
 
 
-def _descend(levels: Levels) -> tuple[Tensor, Tensor, Tensor]:
-    """Logarithms of the factor of the modes [b], the floor [b] and the weights [2 i, b] (-inf: not heard)."""
-    kept = ~levels.held_out
-    part = Levels(levels.heard[:, kept], levels.modes[:, kept], levels.memories[..., kept], kept[kept])
-    bands = len(part.heard)
-    factor = torch.zeros(bands, requires_grad=True)
-    floor = torch.full((bands,), float(np.log(START)), requires_grad=True)
-    weight = torch.full((2 * len(DRIVES), bands), float(np.log(START)), requires_grad=True)
-    optimiser = torch.optim.Adam([factor, floor, weight], lr=RATE)
+def _descend(levels: Levels, factors: Factors) -> Factors:
+    """Factors of noise with which the whole is as loud as what is heard; -inf where it is not heard."""
+    floor, weight = (x.clone().requires_grad_() for x in (factors.floor, factors.weight))
+    optimiser = torch.optim.Adam([floor, weight], lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ROUNDS, RATE / 10)
     for _ in range(ROUNDS):
         optimiser.zero_grad()
-        difference = _decibels(_sum(part, factor, floor, weight), part.heard)
+        difference = _difference(levels, Factors(factors.modes, floor, weight))
         # Without a corner at 0, where rounding would decide which way to go.
         torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=CORNER).backward()
         optimiser.step()
         schedule.step()
-        with torch.no_grad():
-            factor.clamp_(-np.log(SOFTER), np.log(LOUDER))
     with torch.no_grad():
-        heard = weight.exp() * part.memories.amax(dim=-1) > RANGE
-    return factor.detach(), floor.detach(), weight.detach().where(heard, -torch.inf)
+        heard = weight.exp() * levels.memories.amax(dim=-1) > RANGE
+    return Factors(factors.modes, floor.detach(), weight.detach().where(heard, -torch.inf))
+
+
+def _level(levels: Levels, factors: Factors) -> Factors:
+    """With the factors that the modes of each band lack in the median, where they are loud."""
+    # Both sounds decide, or cells would be chosen in which one of them is loud by chance.
+    both, noise = torch.sqrt(levels.modes * levels.heard), _noise(levels, factors)
+    wanted = torch.log((levels.heard + FAINT) / (levels.modes + FAINT))
+    band = levels.shares.argmax(dim=1)
+    medians = {}
+    for b in range(BANDS):
+        own = band == b
+        loud = (both[own] > LOUD * both[own].max()) & (both[own] > CLEAR * noise[own])
+        if loud.sum() > ENOUGH:
+            medians[b] = float(wanted[own][loud].median())
+    if not medians:
+        return factors
+    everywhere = np.interp(np.arange(BANDS), list(medians), list(medians.values()))
+    modes = torch.from_numpy(everywhere.clip(-np.log(SOFTER), np.log(LOUDER))).float()
+    return replace(factors, modes=modes)

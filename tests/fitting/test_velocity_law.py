@@ -37,6 +37,18 @@ def test_the_law_is_found(piano, colour):
     np.testing.assert_allclose(law.exponents(0, frequency), 1.5 + colours(frequency, colour), atol=0.35)
 
 
+def test_strikes_that_noise_hides_do_not_make_the_exponent_smaller(piano):
+    # Strikes vary around the law: of those that noise nearly hides, the loud ones are seen.
+    take, length = record(replace(piano, colour=COLOUR), strikes=1200), round(0.3 * RATE)
+    vary = np.random.default_rng(4).normal(0, 0.6, len(take.audio) // length + 1)
+    white = np.random.default_rng(2).standard_normal(len(take.audio))
+    level = 3e-2 * np.abs(take.audio).max()
+    audio = take.audio * np.repeat(np.exp(vary), length)[: len(take.audio)] + level * white
+    law = measure_law([replace(take, audio=audio.astype(np.float32))], otherwise=2.0)
+    frequency = np.array([250.0, 500.0, 1000.0, 2000.0, 4000.0])
+    np.testing.assert_allclose(law.exponents(0, frequency), 1.5 + colours(frequency, COLOUR), atol=0.35)
+
+
 def test_where_nothing_stands_alone_the_given_exponent_is_taken(piano):
     take = record(piano, strikes=4)
     law = measure_law([replace(take, events=take.events[:2])], otherwise=1.7)
