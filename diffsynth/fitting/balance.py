@@ -3,8 +3,9 @@
 Where strikes do not repeat exactly, least squares on samples cannot tell how loud a mode is, and says nothing
 of what has no phase. Levels can: with the levels of the modes as they are played and the memories of events
 that drive noise (`diffsynth.piano.noise`), the level of every bin of a spectrum is a sum of positive terms.
-Their factors are found by gradient descent on the absolute difference in dB, which counts soft sounds as much
-as loud ones. A factor for the modes of a band goes into their amplitudes, the rest is the piano's noise.
+The factors of the noise are found by gradient descent on the absolute difference in dB, which counts soft
+sounds as much as loud ones. Then the modes of a band take the factor that they lack in the median, where they
+stand out of the noise, and the noise is found anew.
 
 The window is long enough to tell partials from what lies between them: by levels of whole bands, noise would
 stand in for partials that are too soft. The level of noise in a bin varies, and its median, which absolute
