@@ -88,7 +88,8 @@ def test_amplitudes_are_coherent_again(scattered):
 
     def left(one):
         """Share of the energy that a piano fitted to it leaves."""
-        with patch.object(fit, "correct_times", list):
+        as_it_is = patch.object(fit, "balance", lambda piano, *_: piano)
+        with patch.object(fit, "correct_times", list), as_it_is:
             piano = fit.fit_piano([one], Fit(minutes=1, partials=24, max_frequency=7000, passes=2, jitter=0))
         (rest,) = remainder(piano, [one], find_strokes([one], piano))
         return float(rest @ rest) / float(one.audio @ one.audio)
