@@ -21,8 +21,9 @@ import numpy as np
 from diffsynth.alignment.performances import align_all
 from diffsynth.audio.files import write_audio
 from diffsynth.audio.format import AudioFormat
-from diffsynth.datasets.folder import copy_pairs, find_pairs
+from diffsynth.datasets.folder import Pair, copy_pairs, find_pairs
 from diffsynth.datasets.manifest import Manifest, write_manifest
+from diffsynth.errors import UserError
 from diffsynth.fitting.excerpts import read_takes
 from diffsynth.fitting.fit import fit_piano
 from diffsynth.fitting.takes import Take
@@ -37,14 +38,12 @@ TAIL = 5.0  # s after the last event
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 
-def takes_of(folder: Path, held_back: list[str], rate: int, minutes: float, share: float) -> list[Take]:
-    """Aligned performances of all pieces of a folder but those held back."""
-    pairs, _ = find_pairs(folder)
-    train = [pair for pair in pairs if pair.title not in held_back]
+def takes_of(pairs: list[Pair], rate: int, minutes: float, share: float) -> list[Take]:
+    """Aligned performances of some pieces."""
     with tempfile.TemporaryDirectory() as place:
         raw, aligned = Path(place) / "raw", Path(place) / "aligned"
         raw.mkdir()
-        performances = [replace(p, split="train") for p in copy_pairs(train, raw, 0.0, 0.0, 0)]
+        performances = [replace(p, split="train") for p in copy_pairs(pairs, raw, 0.0, 0.0, 0)]
         write_manifest(raw, Manifest("folder", performances, []))
         align_all(raw, aligned, AudioFormat(rate, FRAME), load_params(PARAMS).align, workers=2)
         takes = read_takes(aligned, minutes)
@@ -62,6 +61,7 @@ def play(piano: Piano, midi: Path, out: Path, rate: int) -> None:
     events = read_midi(midi)
     length = int((float(events["time"][-1]) + TAIL) * rate)
     audio = play_whole(piano, to_samples(events, rate), rate, FRAME, length)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_audio(out, 0.9 * audio / max(np.abs(audio).max(), 1e-9), rate)
 
 
@@ -77,16 +77,24 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--share", type=float, default=1.0)
     args = parser.parse_args()
-    takes = takes_of(args.folder, args.test, args.rate, args.minutes, args.share)
-    config = replace(load_params(PARAMS).fit, max_frequency=0.475 * args.rate)
-    piano = fit_piano(takes, config)
+    try:
+        pairs, _ = find_pairs(args.folder)
+        held_back = {pair.title: pair for pair in pairs if pair.title in args.test}
+        if missing := sorted(set(args.test) - set(held_back)):
+            raise UserError(f"not in {args.folder}: {', '.join(missing)}")
+        train = [pair for pair in pairs if pair.title not in args.test]
+        takes = takes_of(train, args.rate, args.minutes, args.share)
+        config = replace(load_params(PARAMS).fit, max_frequency=0.475 * args.rate)
+        piano = fit_piano(takes, config)
+    except UserError as error:
+        parser.error(str(error))
     args.out.mkdir(parents=True, exist_ok=True)
     save_piano(args.out / "piano.safetensors", piano)
     seconds = sum(len(take.audio) for take in takes) / args.rate
     kind = "sampled voices" if piano.sampled else "strings"
     print(f"fitted to {seconds / 60:.1f} min: {len(piano.key)} modes, {kind}", flush=True)
-    for name in args.test:
-        play(piano, args.folder / f"{name}.mid", args.out / f"{name}.wav", args.rate)
+    for name, pair in held_back.items():
+        play(piano, pair.midi, args.out / f"{name}.wav", args.rate)
         print(args.out / f"{name}.wav")
 
 
