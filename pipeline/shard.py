@@ -18,7 +18,7 @@ def shard(
     workers: Workers = WORKERS,
 ) -> None:
     """Cut the aligned performances into samples for training."""
-    from diffsynth.shards.segments import write_shards
+    from diffsynth.shards.writing import write_shards
 
     params = load_params(params_file)
     require(aligned / "index.json", "align")

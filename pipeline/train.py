@@ -1,6 +1,6 @@
 """`diffsynth train`: one model at one block size."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,17 +80,13 @@ def _size(model: str, **options: int | None) -> dict[str, Any]:
     return {f"{model}.{sizes[option]}": value for option, value in given.items()}
 
 
-def _check_dataset(inputs: "Inputs", files: Iterable[Path], wanted: str) -> None:
+def _check_dataset(inputs: "Inputs", files: Collection[Path], wanted: str) -> None:
     """Refuse data that is not of the wanted dataset: the files that are trained on, not the raw ones."""
-    from diffsynth.representation.features import features_dataset
-    from diffsynth.shards.segments import read_index
+    from diffsynth.shards.folders import index_file, read_index
 
-    names = {
-        inputs.shards: lambda path: read_index(path.parent)["dataset"],
-        inputs.features: features_dataset,
-    }
-    for path in files:
-        found = names[path.parent](path) if path.parent in names else wanted
+    for folder in (inputs.features, inputs.shards):
+        path = index_file(folder)
+        found = read_index(folder).get("dataset") if path in files else wanted
         if found != wanted:
             raise UserError(
                 f"{path} was made of the dataset {found or '(unknown)'}; set dataset.name to {wanted} in "

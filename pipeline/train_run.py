@@ -15,6 +15,7 @@ from tqdm import tqdm
 from diffsynth.runs.files import atomic_path, sha256
 from diffsynth.runs.resuming import code_files
 from diffsynth.runs.tracking import Run
+from diffsynth.shards.places import Place
 from diffsynth.shards.segments import read_shards
 from diffsynth.synthesis.registry import VOICES
 from diffsynth.synthesis.voice import VoiceConfig
@@ -51,7 +52,7 @@ def run_training(
     task = TASKS[config.network.voice].read(config, params.train, inputs)
     sources = list(task.files(inputs))
     if epochs is not None:
-        steps = task.train.steps(epochs, params.train.batch_size)
+        steps = task.train.steps(epochs)
         params = params.replaced(train=replace(params.train, steps=steps))
     trainer = _trainer(params, task, inputs.shards)
     stamp = run_stamp(_decisive(config, params), [*sources, *code_files([*CODE, f"models/{model}"])])
@@ -98,7 +99,7 @@ def _resume(trainer: Trainer, path: Path, stamp: str) -> str | None:
     return run_id
 
 
-def _trainer(params: Params, task: Task, shards: Path) -> Trainer:
+def _trainer(params: Params, task: Task, shards: Place) -> Trainer:
     """A trainer at its first step; it validates by streaming the beginning of the validation split."""
     first = next(iter(read_shards(shards, "validation")))
     excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
@@ -154,7 +155,7 @@ def _signals() -> Iterator[list[int]]:
 def _card(params: Params, sources: list[Path], trainer: Trainer) -> dict[str, Any]:
     """The origin of the weights. It must be the same for two identical runs."""
     return {
-        "data": {path.name: sha256(path) for path in sources},
+        "data": {f"{path.parent.name}/{path.name}": sha256(path) for path in sources},
         "train": asdict(params.train),
         "diffusion": asdict(params.diffusion),
         "validation": trainer.progress.history[-1],

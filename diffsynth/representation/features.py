@@ -1,52 +1,24 @@
-"""What networks are trained on: conditions, gains and weights of all segments of a split.
+"""What networks are trained on: the condition, the gains and their weights in every frame of a segment.
 
 Frames do not depend on block size or model, so one set serves every training run. Arrays are in half
-precision: gains and levels need three digits, and hours of data must fit in memory.
+precision, because gains and levels need three digits. `feature_shards` keeps them.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from diffsynth.audio.format import AudioFormat
-from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, to_samples
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
 from diffsynth.representation.config import Features
-from diffsynth.representation.gain_field import GainField, Normaliser
-from diffsynth.runs.files import atomic_path
-from diffsynth.runs.parallel import parallel_map
+from diffsynth.representation.gain_field import GainField
 from diffsynth.shards.history import RINGS
 from diffsynth.shards.segments import Segment
 
 CHUNK = 32  # frames played at a time: large enough for fast products, small enough for the cache
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """Features of s segments of l frames.
-
-    Attributes:
-        cond: [s, l, c] half precision.
-        gains: [s, l, k] log gains in nepers, half precision.
-        weight: [s, l, k] 0 where nothing is heard, half precision.
-    """
-
-    cond: torch.Tensor
-    gains: torch.Tensor
-    weight: torch.Tensor
-
-    def normaliser(self) -> Normaliser:
-        """Moments of the gains."""
-        return Normaliser.measure(self.gains.float().numpy(), self.weight.float().numpy())
 
 
 def segment_features(
@@ -86,60 +58,3 @@ def segment_features(
     weight[round(segment.seconds * audio.sample_rate) // audio.frame :] = 0
     condition = np.concatenate(conditions)[:length]
     return condition.astype(np.float16), gains.astype(np.float16), weight.astype(np.float16)
-
-
-def build_features(
-    segments: Iterable[Segment],
-    piano: Piano,
-    audio: AudioFormat,
-    features: Features,
-    workers: int = 1,
-    progress: bool = True,
-) -> FeatureSet:
-    """Features of all segments, in order, computed by so many processes.
-
-    Raises:
-        UserError: there is no segment.
-    """
-    job = partial(segment_features, piano=piano, audio=audio, features=features)
-    rows = list(parallel_map(job, list(segments), workers, "features", progress))
-    if not rows:
-        raise UserError("there is nothing to compute features of: each split needs a performance")
-    cond, gains, weight = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
-    return FeatureSet(cond, gains, weight)
-
-
-def save_features(path: str | Path, features: FeatureSet, dataset: str | None = None) -> None:
-    """Write a feature set as safetensors, atomically, with the name of its dataset if that is known."""
-    header = None if dataset is None else {"dataset": dataset}
-    with atomic_path(path) as temporary:
-        save_file(
-            {name: value.contiguous() for name, value in vars(features).items()}, str(temporary), header
-        )
-
-
-def features_dataset(path: str | Path) -> str | None:
-    """The dataset that a feature set was made of; None if it does not say.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return (file.metadata() or {}).get("dataset")
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a feature set: {error}; run `diffsynth features` again") from error
-
-
-def load_features(path: str | Path) -> FeatureSet:
-    """Read a feature set.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist; run `diffsynth features` first")
-    try:
-        return FeatureSet(**load_file(str(path)))
-    except (SafetensorError, TypeError) as error:
-        raise UserError(f"{path} is not a feature set: {error}; run `diffsynth features` again") from error

@@ -9,6 +9,7 @@ docs/method.md, section 2.
 Levels are mean squares: a sinusoid of amplitude a has the level a^2 / 2 in its band.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,15 +38,6 @@ class Normaliser:
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
 
-    @staticmethod
-    def measure(gains: NDArray[np.float32], weight: NDArray[np.float32]) -> "Normaliser":
-        """Weighted moments of `gains` [..., k]; the scale never falls below a floor."""
-        total = weight.reshape(-1, weight.shape[-1]).sum(axis=0, dtype=np.float64) + 1e-3
-        flat, w = gains.reshape(-1, gains.shape[-1]), weight.reshape(-1, gains.shape[-1])
-        mean = (flat * w).sum(axis=0, dtype=np.float64) / total
-        variance = ((flat - mean) ** 2 * w).sum(axis=0, dtype=np.float64) / total
-        return Normaliser(mean.astype(np.float32), np.sqrt(variance).clip(MIN_SCALE).astype(np.float32))
-
     def forward(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
         """Gains in nepers to data of about unit variance."""
         return (gains - self.mean) / self.scale
@@ -53,6 +45,46 @@ class Normaliser:
     def inverse(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Data back to gains in nepers, limited to what gains may be."""
         return np.clip(x * self.scale + self.mean, -MAX_GAIN, MAX_GAIN)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted sums over frames, [k] each, that add up: what a normaliser is measured by.
+
+    Attributes:
+        weight: of all values.
+        gains: of the gains, in nepers.
+        squares: of their squares.
+        distance: of the absolute values.
+    """
+
+    weight: NDArray[np.float64]
+    gains: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    distance: NDArray[np.float64]
+
+    @staticmethod
+    def of(gains: NDArray[np.floating], weight: NDArray[np.floating]) -> "Moments":
+        """Of `gains` and their weights, [..., k]."""
+        axes = tuple(range(gains.ndim - 1))
+        x, w = gains.astype(np.float64), weight.astype(np.float64)
+        return Moments(*(part.sum(axis=axes) for part in (w, w * x, w * x * x, w * np.abs(x))))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    @property
+    def mean_db(self) -> float:
+        """Mean absolute gain in dB."""
+        return 20 / math.log(10) * float(self.distance.sum() / self.weight.sum())
+
+    def normaliser(self) -> Normaliser:
+        """Mean and standard deviation; the scale never falls below a floor."""
+        total = self.weight + 1e-3
+        mean = self.gains / total
+        variance = (self.squares - 2 * mean * self.gains + mean**2 * self.weight) / total
+        scale = np.sqrt(variance.clip(0)).clip(MIN_SCALE)
+        return Normaliser(mean.astype(np.float32), scale.astype(np.float32))
 
 
 class GainField:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from diffsynth.config import Count, NotNegative, Within
+from diffsynth.config import Count, NotNegative, Positive, Within
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Cutting performances into samples of fixed length."""
+    """Cutting performances into samples of fixed length, and samples into files."""
 
     segment: Annotated[float, Within(0, 600, above=True)]  # it is in memory as a whole
     context: NotNegative
-    samples_per_shard: Count
+    megabytes: Positive
+    fewest: Count

@@ -1,17 +1,22 @@
-"""Training data as the trainer sees it: batches at random, and what an error means to the ear."""
+"""Training data as the trainer sees it: the batch of every step, and what an error means to the ear."""
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import State
-from diffsynth.representation.features import FeatureSet
+from diffsynth.representation.feature_shards import FeatureFolder
 from diffsynth.representation.gain_field import Normaliser
 from diffsynth.training.config import Train
+from diffsynth.training.order import Example, Order
+from diffsynth.training.random_streams import generator
 
 NEPER = 20 / math.log(10)  # dB
 
@@ -39,74 +44,135 @@ class Batch:
 
 
 class Examples(ABC):
-    """One split of the data, in the form that one model and block size needs."""
+    """One split of the data, in the form that one model and block size needs.
+
+    A batch is a pure function of the seed and the step. It depends neither on what was drawn before nor on
+    who draws it: workers of a loader take steps in turn, ranks take rows of every step.
+    """
 
     @abstractmethod
-    def draw(self, count: int, generator: torch.Generator) -> Batch:
-        """`count` random sequences; only the generator decides which."""
+    def draw(self, step: int, rows: slice = slice(None)) -> Batch:
+        """The batch of a step, from 0 on, or some of its rows.
+
+        Raises:
+            UserError: a shard is missing or damaged.
+        """
+
+    @abstractmethod
+    def fixed(self, count: int) -> Batch:
+        """So many sequences, or all if there are fewer, spread over the split, always the same."""
 
     @abstractmethod
     def error_db(self, found: Tensor, batch: Batch) -> float:
         """How far data that was sampled, [b, t, f, k], is from that of the batch; less is better."""
 
     @abstractmethod
-    def steps(self, epochs: int, batch_size: int) -> int:
-        """Optimiser steps that see as much as `epochs` passes over the data."""
+    def steps(self, epochs: int) -> int:
+        """Optimiser steps that see all of the data `epochs` times."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Frames of a segment that a sequence begins at, and those of which it learns, [low, high)."""
+
+    shard: int
+    segment: int
+    start: int
+    low: int
+    high: int
 
 
 class GainExamples(Examples):
     """Sequences of whole blocks, as long as fit into `train.sequence` frames.
 
+    The sequences of a segment lie side by side: in an epoch every frame carries loss in exactly one, but for
+    the first `train.warmup` of a segment. Where they meet differs from epoch to epoch.
+
     Args:
-        data: features of all segments.
+        data: features of the split.
         normaliser: of the gains, measured on the training data.
         frames: in a block, f.
-        train: `sequence`, and `warmup`: the first frames of a sequence, which carry no loss.
+        train: `sequence`, `batch_size`, `seed`, and `warmup`: the first frames of a sequence, which carry
+            no loss.
 
     Raises:
         UserError: no sequence can be cut like that.
     """
 
-    def __init__(self, data: FeatureSet, normaliser: Normaliser, frames: int, train: Train) -> None:
+    def __init__(self, data: FeatureFolder, normaliser: Normaliser, frames: int, train: Train) -> None:
         _check(train, data, frames)
-        self._data, self._frames, self._warmup = data, frames, train.warmup
-        self._sequence, self._length = train.sequence, train.sequence // frames * frames
+        self._data, self._frames, self._train = data, frames, train
+        self._length = train.sequence // frames * frames
+        self._stride = self._length - train.warmup
+        self._ends = [np.cumsum([self._crops(n) for n in shard]) for shard in data.recorded]
+        self._order = Order([int(ends[-1]) for ends in self._ends], train.seed)
+        if not len(self._order):
+            raise UserError(f"no recording is longer than train.warmup, {train.warmup} frames")
         self._mean = torch.from_numpy(normaliser.mean)
         self._scale = torch.from_numpy(normaliser.scale)
 
-    def draw(self, count: int, generator: torch.Generator) -> Batch:
+    def draw(self, step: int, rows: slice = slice(None)) -> Batch:
         """Cond [b, t, f, c], x and weight [b, t, f, k]; no loss on the first frames."""
-        data, length = self._data, self._length
-        segments = torch.randint(len(data.cond), (count,), generator=generator)
-        starts = torch.randint(data.cond.shape[1] - length + 1, (count,), generator=generator)
+        first, count = step * self._train.batch_size, self._train.batch_size
+        examples = [self._order.example(first + row) for row in range(count)[rows]]
+        return self._batch([self._crop(example, self._jitter(example)) for example in examples])
 
-        def cut(values: Tensor) -> Tensor:
-            rows = [
-                values[s, i : i + length] for s, i in zip(segments.tolist(), starts.tolist(), strict=True)
-            ]
-            return torch.stack(rows).float()
-
-        cond, gains, weight = cut(data.cond), cut(data.gains), cut(data.weight)
-        weight[:, : self._warmup] = 0
-        x = (gains - self._mean) / self._scale
-        shape = (-1, self._frames)
-        return Batch(cond.unflatten(1, shape), None, x.unflatten(1, shape), weight.unflatten(1, shape))
+    def fixed(self, count: int) -> Batch:
+        """As `draw`."""
+        return self._batch([self._crop(example, 0.5) for example in self._order.spread(count)])
 
     def error_db(self, found: Tensor, batch: Batch) -> float:
         """Weighted mean distance of the gains."""
-        error = (found - batch.x).abs() * self._scale
+        error = (found - batch.x).abs() * self._scale.to(found.device)
         return float((error * batch.weight).sum() / batch.weight.sum().clamp_min(1e-9)) * NEPER
 
-    def steps(self, epochs: int, batch_size: int) -> int:
-        """Steps that see as many frames as the segments hold, `epochs` times."""
-        segments, frames = self._data.cond.shape[:2]
-        return max(1, math.ceil(epochs * segments * frames / (batch_size * self._sequence)))
+    def steps(self, epochs: int) -> int:
+        """Steps that see every frame of the recordings `epochs` times."""
+        return math.ceil(epochs * len(self._order) / self._train.batch_size)
+
+    def _crops(self, recorded: int) -> int:
+        """Sequences that a segment with so many frames of recording is divided into."""
+        return max(0, -(-(recorded - self._train.warmup) // self._stride))
+
+    def _place(self, example: Example) -> tuple[int, int]:
+        """The segment of an example in its shard, and its number in the segment."""
+        ends = self._ends[example.shard]
+        segment = int(np.searchsorted(ends, example.item, side="right"))
+        return segment, example.item - (int(ends[segment - 1]) if segment else 0)
+
+    def _jitter(self, example: Example) -> float:
+        """Where the sequences of a segment lie in an epoch, 0 to 1."""
+        segment, _ = self._place(example)
+        return generator("crops", self._train.seed, example.epoch, example.shard, segment).random()
+
+    def _crop(self, example: Example, jitter: float) -> Crop:
+        segment, number = self._place(example)
+        warmup, recorded = self._train.warmup, self._data.recorded[example.shard][segment]
+        spare = self._crops(recorded) * self._stride - (recorded - warmup)
+        begin = number * self._stride - int(jitter * (spare + 1))
+        start = min(max(begin, 0), self._data.frames - self._length)
+        high = min(begin + self._length, recorded)
+        return Crop(example.shard, segment, start, max(begin, 0) + warmup, high)
+
+    def _batch(self, crops: Sequence[Crop]) -> Batch:
+        columns = zip(*(self._read(crop) for crop in crops), strict=True)
+        cond, gains, weight = (torch.from_numpy(np.stack(column)).float() for column in columns)
+        x, shape = (gains - self._mean) / self._scale, (-1, self._frames)
+        return Batch(cond.unflatten(1, shape), None, x.unflatten(1, shape), weight.unflatten(1, shape))
+
+    def _read(self, crop: Crop) -> tuple[NDArray[np.float16], ...]:
+        part = slice(crop.start, crop.start + self._length)
+        cond, gains, weight = self._data.read(crop.shard, crop.segment, part)
+        weight = weight.copy()
+        weight[: crop.low - crop.start] = 0
+        weight[crop.high - crop.start :] = 0
+        return cond, gains, weight
 
 
-def _check(train: Train, data: FeatureSet, frames: int) -> None:
+def _check(train: Train, data: FeatureFolder, frames: int) -> None:
     if train.sequence < 1:
         raise UserError("train.sequence must be at least 1")
-    if train.sequence > data.cond.shape[1]:
-        raise UserError(f"train.sequence is longer than a segment, which has {data.cond.shape[1]} frames")
+    if train.sequence > data.frames:
+        raise UserError(f"train.sequence is longer than a segment, which has {data.frames} frames")
     if train.sequence // frames * frames <= train.warmup:
         raise UserError(f"train.sequence, in whole blocks of {frames} frames, must exceed train.warmup")

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.representation.stft_frames import Frames, FrameScale
-from diffsynth.shards.segments import read_shards
+from diffsynth.shards.folders import index_file
 from diffsynth.synthesis.frame_voice import FrameVoice
 from diffsynth.synthesis.voice import Voice
 from diffsynth.training.config import Train
@@ -23,18 +23,18 @@ class FrameTask(Task):
     @staticmethod
     def files(inputs: Inputs) -> dict[Path, str]:
         """The shards."""
-        return {inputs.shards / "index.json": "shard"}
+        return {index_file(inputs.shards): "shard"}
 
     @classmethod
-    def read(cls, config: Any, train: Train, inputs: Inputs) -> Self:  # noqa: ARG003
+    def read(cls, config: Any, train: Train, inputs: Inputs) -> Self:
         """See `Task`."""
         block, rate = config.block, config.audio.sample_rate
         data, validation = (
-            RecordedBlocks(read_shards(inputs.shards, split), block, rate)
-            for split in ("train", "validation")
+            RecordedBlocks(inputs.shards, split, block, rate) for split in ("train", "validation")
         )
         scale = FrameScale.measure(data.batches(Frames(block)), block)
-        return cls(config, FrameExamples(data, scale), FrameExamples(validation, scale), scale)
+        train_on, validate_on = (FrameExamples(part, scale, train) for part in (data, validation))
+        return cls(config, train_on, validate_on, scale)
 
     def voice(self, denoiser: Denoiser) -> Voice:
         """See `Task`."""

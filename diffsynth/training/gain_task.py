@@ -6,8 +6,9 @@ from typing import Any, Self
 
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.piano.piano import Piano, load_piano
-from diffsynth.representation.features import load_features
+from diffsynth.representation.feature_shards import FeatureFolder
 from diffsynth.representation.gain_field import Normaliser
+from diffsynth.shards.folders import index_file
 from diffsynth.synthesis.gain_voice import GainVoice
 from diffsynth.synthesis.voice import Voice
 from diffsynth.training.batches import GainExamples
@@ -24,22 +25,22 @@ class GainTask(Task):
 
     @staticmethod
     def files(inputs: Inputs) -> dict[Path, str]:
-        """Both feature sets, the piano, and the shards, whose beginning is streamed at validation."""
+        """The features, the piano, and the shards, whose beginning is streamed at validation."""
         return {
-            inputs.features / "train.safetensors": "features",
-            inputs.features / "validation.safetensors": "features",
+            index_file(inputs.features): "features",
             inputs.piano: "fit",
-            inputs.shards / "index.json": "shard",
+            index_file(inputs.shards): "shard",
         }
 
     @classmethod
     def read(cls, config: Any, train: Train, inputs: Inputs) -> Self:
         """See `Task`."""
-        data, validation, piano, _ = cls.files(inputs)
-        sets = load_features(data), load_features(validation)
-        normaliser = sets[0].normaliser()
-        train_on, validate_on = (GainExamples(part, normaliser, config.frames, train) for part in sets)
-        return cls(config, train_on, validate_on, load_piano(piano), normaliser)
+        data, validation = (FeatureFolder(inputs.features, split) for split in ("train", "validation"))
+        normaliser = data.moments().normaliser()
+        train_on, validate_on = (
+            GainExamples(part, normaliser, config.frames, train) for part in (data, validation)
+        )
+        return cls(config, train_on, validate_on, load_piano(inputs.piano), normaliser)
 
     def voice(self, denoiser: Denoiser) -> Voice:
         """See `Task`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from diffsynth.models.parts.denoiser import Denoiser
+from diffsynth.shards.places import Place
 from diffsynth.synthesis.voice import Voice
 from diffsynth.training.batches import Examples
 from diffsynth.training.config import Train
@@ -16,10 +17,10 @@ from diffsynth.training.config import Train
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where earlier stages have left what training reads."""
+    """Where earlier stages have left what training reads; shards and features may lie at a URL."""
 
-    shards: Path
-    features: Path
+    shards: Place
+    features: Place
     piano: Path
 
 
@@ -40,7 +41,10 @@ class Task(ABC):
     @staticmethod
     @abstractmethod
     def files(inputs: Inputs) -> dict[Path, str]:
-        """The files that decide what is learned, and the command that makes each."""
+        """The files that decide what is learned, and the command that makes each.
+
+        An index stands for its shards, of which it holds the checksums.
+        """
 
     @classmethod
     @abstractmethod

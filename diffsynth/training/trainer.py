@@ -131,7 +131,7 @@ class Trainer:
         the size of a mini-batch decides how much memory a step takes, and nothing else.
         """
         generator = torch.Generator().manual_seed(batch_seed(self.config.seed, step))
-        batch = self._data.draw(self.config.batch_size, generator)
+        batch = self._data.draw(step)
         sigma = torch.rand(batch.x.shape[:2], generator=generator)
         noise = torch.randn(batch.x.shape, generator=generator)
         total = total_weight(batch.x, batch.weight)
@@ -178,7 +178,7 @@ class Trainer:
     def _errors(self) -> dict[str, float]:
         """Loss at fixed noise levels and the error of one-step sampling in dB, on fixed sequences."""
         generator = torch.Generator().manual_seed(weights_seed(self.config.seed))
-        batch = self._validation.draw(VALIDATION, generator)
+        batch = self._validation.fixed(VALIDATION)
         noise = torch.randn(batch.x.shape, generator=generator)
         denoise = self._denoise(batch)
         row = {}

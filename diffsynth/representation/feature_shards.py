@@ -1,0 +1,214 @@
+"""Features as webdataset shards: computed shard by shard, read a few frames at a time.
+
+A sample is a segment; its members are `.cond.npy`, `.gains.npy`, `.weight.npy` (half precision, a row for
+each frame) and `.json`, the segment's own. Every shard of recordings becomes one or more shards here, so
+that nothing but one segment is in memory, however many hours there are. The index holds the moments of
+the gains in every shard. docs/shards.md describes all of it.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial, reduce
+from itertools import islice
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffsynth.audio.format import AudioFormat
+from diffsynth.errors import UserError
+from diffsynth.piano.piano import Piano, load_piano
+from diffsynth.representation.config import Features
+from diffsynth.representation.features import segment_features
+from diffsynth.representation.gain_field import GainField, Moments
+from diffsynth.runs.files import atomic_path, sha256, write_json
+from diffsynth.runs.parallel import parallel_map
+from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.shards.folders import INDEX, ShardFolder
+from diffsynth.shards.pieces import clip, even_parts
+from diffsynth.shards.places import Place
+from diffsynth.shards.segments import JSON, Segment, key_of, read_segment, segment_facts
+from diffsynth.shards.tars import npy, write_tar
+
+CODE = ("representation", "shards", "piano", "audio", "midi")  # parts of the library that decide features
+SPLITS = ("train", "validation")  # the test split is played, not trained on
+BYTES = 200e6  # of a shard at most: about 25 minutes
+NAMES = ("cond", "gains", "weight")
+
+Arrays = tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float16]]
+"""Condition [l, c], gains [l, k] and weights [l, k]."""
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """A shard to write: samples [first, last) of a shard of recordings, by its number."""
+
+    name: str
+    split: str
+    shard: int
+    first: int
+    last: int
+
+
+class FeatureFolder:
+    """One split of a folder of features.
+
+    Args:
+        folder: path or URL.
+        split: name of the split.
+
+    Attributes:
+        frames: in a segment.
+
+    Raises:
+        UserError: there is no index, or no such split.
+    """
+
+    def __init__(self, folder: Place, split: str) -> None:
+        self._shards, self._split = ShardFolder(folder, split, "features"), split
+        self.frames: int = self._shards.index["frames"]
+
+    @cached_property
+    def recorded(self) -> list[list[int]]:
+        """Frames of every segment of every shard that lie within the recording; the others have no weight."""
+        frame = self._shards.index["frame"]
+        numbers = range(len(self._shards.shards))
+        return [[length // frame for length in self._shards.lengths(number)] for number in numbers]
+
+    def moments(self) -> Moments:
+        """Of the gains of the whole split.
+
+        Raises:
+            UserError: there is no segment.
+        """
+        part = self._shards.index["splits"][self._split]
+        if not part["shards"]:
+            raise UserError(f"{self._shards.folder} holds no segment to learn from")
+        return read_moments(part)
+
+    def read(self, shard: int, row: int, part: slice) -> Arrays:
+        """Frames of a segment, of which only these are read.
+
+        Raises:
+            UserError: the shard is missing or damaged.
+        """
+        tar = self._shards.open(shard)
+        cond, gains, weight = (tar.array(row, f"{name}.npy", part) for name in NAMES)
+        return cond, gains, weight
+
+
+def write_features(
+    shards: Place, piano_file: Path, out: Path, audio: AudioFormat, features: Features, workers: int = 1
+) -> dict[str, Any]:
+    """Compute the features of the splits that are learned from and validated by; returns the index.
+
+    The result does not depend on `workers`, the number of processes.
+
+    Raises:
+        UserError: a shard is missing or damaged, or a split is empty.
+    """
+    splits = {split: ShardFolder(shards, split) for split in SPLITS}
+    first = splits["train"].index
+    frames = round(first["segment"] * first["sample_rate"]) // audio.frame
+    index = feature_index(first["dataset"], audio, features, first["segment"])
+    plans = {split: _plans(folder, split, frames, features) for split, folder in splits.items()}
+    if not all(plans.values()):
+        raise UserError("there is nothing to compute features of: each split needs a performance")
+    everything = [plan for split in SPLITS for plan in plans[split]]
+    job = partial(_write_shard, shards=shards, piano_file=piano_file, audio=audio, features=features)
+    with resumable_folder(out, INDEX) as folder:
+        written = iter(list(parallel_map(partial(job, folder=folder), everything, workers, "features")))
+        for split in SPLITS:
+            entries = list(islice(written, len(plans[split])))
+            index["splits"][split] = {"samples": sum(e["samples"] for e in entries), "shards": entries}
+        write_json(folder / INDEX, index)
+        tidy(folder, {INDEX, *(plan.name for plan in everything)})
+    return index
+
+
+def feature_index(
+    dataset: str | None, audio: AudioFormat, features: Features, segment: float
+) -> dict[str, Any]:
+    """The index of a folder of features, without its splits."""
+    return {
+        "dataset": dataset,
+        "segment": segment,
+        "sample_rate": audio.sample_rate,
+        "frame": audio.frame,
+        "frames": round(segment * audio.sample_rate) // audio.frame,
+        "cond": GainField.width(features),
+        "bands": features.bands,
+        "splits": {},
+    }
+
+
+def write_feature_shard(
+    path: Path, samples: Iterable[tuple[Segment, Arrays]], rate: int
+) -> tuple[int, Moments]:
+    """Write one shard; returns the number of samples, and the moments of their gains."""
+    parts: list[Moments] = []
+
+    def members() -> Iterator[tuple[str, dict[str, bytes]]]:
+        for segment, arrays in samples:
+            parts.append(Moments.of(*arrays[1:]))
+            content = {f"{name}.npy": npy(array) for name, array in zip(NAMES, arrays, strict=True)}
+            yield key_of(segment.name, segment.index), {**content, JSON: segment_facts(segment, rate)}
+
+    count = write_tar(path, members())
+    return count, reduce(add, parts)
+
+
+def _plans(folder: ShardFolder, split: str, frames: int, features: Features) -> list[FeaturePlan]:
+    """The shards of a split: each one of recordings in as many even parts as keep them small enough."""
+    size = 2 * frames * (GainField.width(features) + 2 * features.bands)
+    plans: list[FeaturePlan] = []
+    for number, entry in enumerate(folder.shards):
+        count = entry["samples"]
+        for first, last in even_parts(count, math.ceil(count * size / BYTES)):
+            plans.append(FeaturePlan(f"{split}-{len(plans):06d}.tar", split, number, first, last))
+    return plans
+
+
+def _write_shard(
+    plan: FeaturePlan, shards: Place, piano_file: Path, audio: AudioFormat, features: Features, folder: Path
+) -> dict[str, Any]:
+    """Write one shard, unless an interrupted run has; returns its part of the index."""
+    source = ShardFolder(shards, plan.split)
+    known_by = source.shards[plan.shard]["sha256"], sha256(piano_file)
+    stamp = make_stamp(CODE, known_by, plan.first, plan.last, asdict(audio), asdict(features))
+    known = recall(folder, plan.name, stamp)
+    if known is not None:
+        return dict(known)
+    with atomic_path(folder / plan.name) as path:
+        samples = _computed(source, plan, load_piano(piano_file), audio, features)
+        count, moments = write_feature_shard(path, samples, audio.sample_rate)
+        result = {"name": plan.name, "sha256": sha256(path), "bytes": path.stat().st_size, "samples": count}
+    length = round(source.index["segment"] * audio.sample_rate)
+    pieces = clip(source.pieces(plan.shard), plan.first, plan.last, length)
+    result |= {"pieces": [asdict(piece) for piece in pieces], "moments": _plain(moments)}
+    record(folder, plan.name, stamp, result, [plan.name])
+    return result
+
+
+def _computed(
+    source: ShardFolder, plan: FeaturePlan, piano: Piano, audio: AudioFormat, features: Features
+) -> Iterator[tuple[Segment, Arrays]]:
+    """Segments of a plan with their features, one after another."""
+    tar = source.open(plan.shard)
+    for row in range(plan.first, plan.last):
+        segment = read_segment(tar, row)
+        yield segment, segment_features(segment, piano, audio, features)
+
+
+def _plain(moments: Moments) -> dict[str, list[float]]:
+    """Moments as JSON, to the last bit."""
+    return {name: value.tolist() for name, value in vars(moments).items()}
+
+
+def read_moments(part: dict[str, Any]) -> Moments:
+    """Moments of all gains of a split, by its part of an index."""
+    plain = [entry["moments"] for entry in part["shards"]]
+    return reduce(add, [Moments(**{name: np.array(value) for name, value in row.items()}) for row in plain])
