@@ -147,7 +147,7 @@ def torch_as_it_was():
 
 
 SMALL = {
-    "shard": {"segment": 4.0, "context": 2.0, "samples_per_shard": 2},
+    "shard": {"segment": 4.0, "context": 2.0, "megabytes": 0.1, "fewest": 3},
     "fit": {"partials": 12},
     "features": {"bands": 20},
     "train": {

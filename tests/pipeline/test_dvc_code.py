@@ -19,7 +19,8 @@ from support.pipeline_stages import (
 from diffsynth.alignment import performances
 from diffsynth.audio.format import BLOCKS
 from diffsynth.models.registry import MODELS
-from diffsynth.shards import segments
+from diffsynth.representation import feature_shards
+from diffsynth.shards import writing
 from pipeline.app import COMMANDS
 
 # They record runs, name places and check what they read, and cannot change a result: see dvc.yaml.
@@ -126,7 +127,10 @@ def test_stages_that_look_at_recordings_take_few_folders(stages):
         assert len([place for place in declared_code(stage) if place.startswith("diffsynth/")]) <= most
 
 
-@pytest.mark.parametrize(("stage", "code"), [("align", performances.CODE), ("shard", segments.CODE)])
+@pytest.mark.parametrize(
+    ("stage", "code"),
+    [("align", performances.CODE), ("shard", writing.CODE), ("features", feature_shards.CODE)],
+)
 def test_an_interrupted_stage_goes_on_as_long_as_its_own_code_is_the_same(stages, stage, code):
     declared = {name for name in declared_code(stages[stage]) if name.startswith("diffsynth/")}
     assert {f"diffsynth/{name}" for name in code} == declared

@@ -17,10 +17,10 @@ from diffsynth.runs import resuming
 from diffsynth.runs.files import sha256
 from diffsynth.runs.resuming import RECORDS, make_stamp, recall, record, resumable_folder, tidy
 from diffsynth.shards.config import Shard
-from diffsynth.shards.segments import write_shards
+from diffsynth.shards.writing import write_shards
 
 ROOT = Path(__file__).parents[2]
-SHARD = Shard(segment=2.0, context=2.0, samples_per_shard=2)
+SHARD = Shard(segment=2.0, context=2.0, megabytes=0.05, fewest=3)
 # Runs a stage whose process is killed, with no chance to clean up, after so many items.
 KILLED = """
 import os, signal, sys
@@ -58,7 +58,7 @@ def kill(name, folder, items):
         }
         folders = [folder / "raw", folder / "aligned"]
     else:
-        values = {"module": "shards.segments", "function": "write_shards", "options": f"[{SHARD!r}]"}
+        values = {"module": "shards.writing", "function": "write_shards", "options": f"[{SHARD!r}]"}
         folders = [folder / "aligned", folder / "shards"]
     script = KILLED.format(items=items, **values)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

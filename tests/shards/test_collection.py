@@ -17,7 +17,7 @@ from diffsynth.datasets.source import Means
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events
 from diffsynth.midi.files import write_midi
 from diffsynth.runs.files import read_json
-from diffsynth.shards.segments import write_shards
+from diffsynth.shards.writing import write_shards
 from pipeline.params import load_params
 
 FORMAT = AudioFormat(sample_rate=RATE, frame=128)

@@ -68,7 +68,7 @@ def test_history_brings_keys_and_pedals_into_the_state_of_the_whole_past(events,
 @given(events=STREAMS, context=st.integers(0, 24), rings=st.integers(0, 60))
 @settings(max_examples=150, deadline=None)
 def test_every_segment_has_the_history_of_the_whole_past(events, context, rings):
-    config = Shard(segment=0.5, context=context / 8, samples_per_shard=1)
+    config = Shard(segment=0.5, context=context / 8, megabytes=1, fewest=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.history, "__defaults__", (rings / 8,))
         for part in cut_segments("x", np.zeros(80, np.float32), events, 8, config):
@@ -105,7 +105,7 @@ def never_released(seconds):
 
 
 def test_a_pedal_that_is_never_released_brings_no_more_events_than_a_minute_holds():
-    config = Shard(segment=8.0, context=8.0, samples_per_shard=1)
+    config = Shard(segment=8.0, context=8.0, megabytes=1, fewest=1)
     parts = list(cut_segments("x", np.zeros(36000, np.float32), never_released(3600), 10, config))
     # A minute of history and the segment hold six events a second; and what the dampers need.
     most = 6 * (RINGS + 8) + 2 * KEYS + len(PEDALS)
@@ -141,7 +141,7 @@ def test_a_segment_sounds_as_after_all_of_its_past():
     events, piano = make_events(rows), make_piano()
     length = 128 * RATE
     whole = play_whole(piano, to_samples(events, RATE), RATE, 256, length)
-    config = Shard(segment=8.0, context=8.0, samples_per_shard=1)
+    config = Shard(segment=8.0, context=8.0, megabytes=1, fewest=1)
     *_, last = cut_segments("x", whole, events, RATE, config)
     assert last.start == 120.0
     bank, sounding = Bank(piano, RATE, 256), last.events[last.events["time"] >= -RINGS]
@@ -167,7 +167,7 @@ def test_dampers_of_strikes_that_are_not_heard_any_more_still_count():
     """A key held from long ago: the sostenuto pedal catches it, and what is struck then stays."""
     rows = [(0.0, NOTE_ON, 28, 100), (100.0, CONTROL, SOSTENUTO, 127), (101.0, NOTE_OFF, 28, 0)]
     events = make_events([*rows, (102.0, NOTE_ON, 28, 80), (102.5, NOTE_OFF, 28, 0)])
-    config = Shard(segment=8.0, context=8.0, samples_per_shard=1)
+    config = Shard(segment=8.0, context=8.0, megabytes=1, fewest=1)
     piano, length = make_piano(), 112 * RATE
     whole = play_whole(piano, to_samples(events, RATE), RATE, 256, length)
     *_, last = cut_segments("x", whole, events, RATE, config)

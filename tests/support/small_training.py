@@ -5,10 +5,10 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from support.feature_folders import Arrays
 
 from diffsynth.models.lstm import Lstm
 from diffsynth.models.s6 import S6
-from diffsynth.representation.features import FeatureSet
 from diffsynth.representation.gain_field import Normaliser
 from diffsynth.training.batches import GainExamples
 from diffsynth.training.config import Diffusion, Train
@@ -40,12 +40,12 @@ def feature_set(segments=5, frames=48, seed=0):
     sign = torch.randn(segments, frames // 8, generator=generator).sign().repeat_interleave(8, 1)
     cond[..., 0] = sign
     gains = sign[..., None] * torch.linspace(0.5, 1.5, BANDS)
-    return FeatureSet(cond.half(), gains.half(), torch.ones_like(gains).half())
+    return Arrays(cond.half().numpy(), gains.half().numpy(), torch.ones_like(gains).half().numpy())
 
 
 def examples(data=None, train=TRAIN):
     normaliser = Normaliser(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return GainExamples(feature_set() if data is None else data, normaliser, FRAMES, train)
+    return GainExamples((data or feature_set()).opened(), normaliser, FRAMES, train)
 
 
 def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, **options):
