@@ -11,7 +11,7 @@ import soundfile
 from diffsynth.audio.files import read_audio
 from diffsynth.midi.events import to_notes
 from diffsynth.piano.piano import load_piano
-from diffsynth.representation.features import load_features, save_features
+from diffsynth.representation.feature_shards import FeatureFolder
 from diffsynth.runs.files import read_json, sha256, write_json
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice, read_card
@@ -39,10 +39,17 @@ def test_the_fit_has_a_voice_for_every_key_and_tunes_those_it_heard(project):
 def test_features_are_those_of_the_shards(project):
     index = read_json(project.data / "shards" / "index.json")["splits"]
     for split in ("train", "validation"):
-        features = load_features(project.data / "features" / f"{split}.safetensors")
-        assert features.gains.shape == (index[split]["samples"], 750, 20)
-        assert (features.weight.float().sum((1, 2)) > 0).all()
-    assert features.gains.float().abs().max() <= 2.301  # 20 dB, in half precision
+        features = FeatureFolder(project.data / "features", split)
+        rows = [(shard, row) for shard, counts in enumerate(features.recorded) for row in range(len(counts))]
+        assert len(rows) == index[split]["samples"]
+        for shard, row in rows:
+            cond, gains, weight = features.read(shard, row, slice(None))
+            assert cond.shape == (750, 20 + 2 * 88 + 3)
+            assert gains.shape == weight.shape == (750, 20)
+            heard = features.recorded[shard][row]
+            assert weight[:heard].any()
+            assert not weight[heard:].any()
+            assert np.abs(gains).max() <= 2.301  # 20 dB, in half precision
 
 
 def test_training_writes_a_voice_that_says_where_it_comes_from(project, trained):
@@ -51,13 +58,11 @@ def test_training_writes_a_voice_that_says_where_it_comes_from(project, trained)
         voice, card = load_voice(path), read_card(path)
         assert (voice.config.model, voice.config.block, voice.config.frames) == (model, 1024, 8)
         assert voice.config.network.units == 12
-        normaliser = load_features(project.data / "features" / "train.safetensors").normaliser()
+        normaliser = FeatureFolder(project.data / "features", "train").moments().normaliser()
         np.testing.assert_array_equal(voice.normaliser.scale, normaliser.scale)
         assert card["data"] == {
-            "train.safetensors": sha256(project.data / "features" / "train.safetensors"),
-            "validation.safetensors": sha256(project.data / "features" / "validation.safetensors"),
-            "piano.safetensors": sha256(project.data / "fit" / "piano.safetensors"),
-            "index.json": sha256(project.data / "shards" / "index.json"),
+            name: sha256(project.data / name)
+            for name in ("features/index.json", "fit/piano.safetensors", "shards/index.json")
         }
         assert card["train"]["steps"] == 8
         with (trained / "results" / "train" / "1024" / model / "loss.csv").open() as file:
@@ -121,8 +126,9 @@ def test_the_options_of_the_published_starter_work(project, tmp_path):
     network, train = load_voice(path).config.network, read_card(path)["train"]
     assert (network.units, network.cond_units, network.layers) == (10, 6, 1)
     assert (train["batch_size"], train["mini_batch_size"], train["learning_rate"]) == (6, 3, 0.01)
-    # 5 segments of 750 frames, 6 sequences of 64 frames a step: 9.8.
-    assert train["steps"] == 10
+    # 4 segments of 750 frames and one of 375; 48 frames of a sequence carry loss:
+    # 4 times 16, and 8 sequences, 6 a step.
+    assert train["steps"] == 12
     assert project.run("train", "--model", "lstm", "--only-inference", *folders, folder=tmp_path) == 0
     assert (tmp_path / "results" / "renders" / "512" / "lstm" / "music_12.wav").is_file()
 
@@ -147,23 +153,23 @@ def test_the_dataset_is_that_of_the_files_trained_on(project, refuse, tmp_path, 
     assert project.run("train", *VARIANT, "--steps", 1, "--datasets", "demo", folder=tmp_path) == 0
     capsys.readouterr()
     found = refuse("train", *VARIANT, "--datasets", "maestro")
-    assert found == message.format("features/train.safetensors", "demo", "maestro")
+    assert found == message.format("features/index.json", "demo", "maestro")
     index = read_json(data / "shards" / "index.json")
     write_json(data / "shards" / "index.json", {**index, "dataset": "folder"})
     found = refuse("train", *VARIANT, "--datasets", "demo")
     assert found == message.format("shards/index.json", "folder", "demo")
-    save_features(data / "features" / "train.safetensors", load_features(data / "features/train.safetensors"))
+    index = read_json(data / "features" / "index.json")
+    write_json(data / "features" / "index.json", {**index, "dataset": None})
     found = refuse("train", *VARIANT, "--datasets", "demo")
-    assert found == message.format("features/train.safetensors", "(unknown)", "demo")
+    assert found == message.format("features/index.json", "(unknown)", "demo")
 
 
 def test_training_without_what_comes_before_names_it(project, refuse, tmp_path):
     shutil.copytree(project.data, tmp_path / "data")
     for path, command in (
-        ("features/validation.safetensors", "features"),
         ("fit/piano.safetensors", "fit"),
         ("shards/index.json", "shard"),
-        ("features/train.safetensors", "features"),
+        ("features/index.json", "features"),
     ):
         moved = tmp_path / "data" / path
         content = moved.read_bytes()
@@ -224,7 +230,11 @@ def test_features_of_damaged_shards_are_refused(project, refuse, tmp_path):
     path = tmp_path / "data" / "shards" / "train-000001.tar"
     path.write_bytes(path.read_bytes()[:-2000])
     error = refuse("features", "--fit", project.data / "fit" / "piano.safetensors")
-    assert error == "data/shards/train-000001.tar is missing or damaged; run `diffsynth shard` again"
+    entry = read_json(tmp_path / "data" / "shards" / "index.json")["splits"]["train"]["shards"][1]
+    assert error == (
+        f"data/shards/train-000001.tar is damaged, its SHA-256 is {sha256(path)} "
+        f"({entry['samples']} samples, SHA-256 {entry['sha256']}); run `diffsynth shard` again"
+    )
 
 
 def test_infer_without_its_input_names_it(project, trained, refuse, tmp_path):

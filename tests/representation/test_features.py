@@ -5,23 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from support.feature_folders import Arrays
 from support.noisy_piano import with_noise
 
+from diffsynth.audio.files import write_audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA, make_events, to_samples
 from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.piano import save_piano
 from diffsynth.representation.config import Features
-from diffsynth.representation.features import (
-    FeatureSet,
-    build_features,
-    load_features,
-    save_features,
-    segment_features,
-)
+from diffsynth.representation.feature_shards import FeatureFolder, write_features
+from diffsynth.representation.features import segment_features
+from diffsynth.runs.files import write_json
 from diffsynth.shards.config import Shard
-from diffsynth.shards.segments import Segment, cut_segments
+from diffsynth.shards.segments import Segment, cut_segments, read_shards
+from diffsynth.shards.writing import write_shards
 
 RATE, FRAME = 24000, 128
 AUDIO = AudioFormat(RATE, FRAME)
@@ -57,7 +56,7 @@ def test_features_do_not_depend_on_where_a_performance_is_cut(piano):
     whole = features_of(piano, Segment("x", 0, 0.0, 6.0, audio, events))
     assert whole[0].shape == (1125, BANDS + 2 * KEYS + 3)
     # 1.6 s are 300 frames, no multiple of what is played at a time; 0.5 s of context leave notes behind.
-    segments = list(cut_segments("x", audio, events, RATE, Shard(1.6, 0.5, 1)))
+    segments = list(cut_segments("x", audio, events, RATE, Shard(1.6, 0.5, 1.0, 1)))
     assert [len(segment.audio) for segment in segments] == [38400] * 4
     for segment in segments:
         place = slice(300 * segment.index, min(300 * (segment.index + 1), 1125))
@@ -137,78 +136,76 @@ def test_padding_has_no_weight(piano, seconds, frames):
     assert (weight[:frames].max(axis=1) > 0.5).all()
 
 
-def test_any_number_of_processes_computes_the_same(piano, monkeypatch):
+def test_any_number_of_processes_computes_the_same(piano, tmp_path, monkeypatch):
     # Sums depend on the number of threads, so both sides get one.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        check_processes(piano)
+        check_processes(piano, tmp_path)
     finally:
         torch.set_num_threads(threads)
 
 
-def check_processes(piano):
+def check_processes(piano, folder):
     events = performance(3.0)
-    segments = list(cut_segments("x", played(piano, events, 3.0, 1.5), events, RATE, Shard(1.0, 1.0, 1)))
-    one, two = (
-        build_features(segments, piano, AUDIO, FEATURES, workers, progress=False) for workers in (1, 2)
-    )
-    assert one.gains.shape == (3, 187, BANDS)
-    for i, segment in enumerate(segments):
-        for values, expected in zip(vars(one).values(), features_of(piano, segment), strict=True):
-            np.testing.assert_array_equal(values[i].float().numpy(), expected)
-    for name, value in vars(one).items():
-        assert value.dtype == torch.float16
-        assert torch.equal(getattr(two, name), value)
-
-
-def test_without_segments_there_are_no_features(piano):
-    with pytest.raises(UserError, match="nothing to compute features of"):
-        build_features([], piano, AUDIO, FEATURES, progress=False)
+    audio = played(piano, events, 3.0, 1.5).astype(np.float32)
+    rows = []
+    for name, split in (("a", "train"), ("v", "validation")):
+        write_audio(folder / "aligned" / f"{name}.flac", audio, RATE)
+        np.save(folder / "aligned" / f"{name}.npy", events)
+        rows.append({"name": name, "split": split, "status": "ok"})
+    index = {"dataset": "demo", "sample_rate": RATE, "performances": rows}
+    write_json(folder / "aligned" / "index.json", index)
+    write_shards(folder / "aligned", folder / "shards", Shard(1.0, 1.0, 1.0, 2))
+    save_piano(folder / "piano.safetensors", piano)
+    inputs = folder / "shards", folder / "piano.safetensors"
+    made = [write_features(*inputs, folder / f"of-{n}", AUDIO, FEATURES, n) for n in (1, 2)]
+    assert made[0] == made[1]
+    assert made[0]["dataset"] == "demo"
+    for name in ("index.json", "train-000000.tar", "train-000001.tar"):
+        assert (folder / "of-1" / name).read_bytes() == (folder / "of-2" / name).read_bytes()
+    segments = list(read_shards(folder / "shards", "train"))
+    found = FeatureFolder(folder / "of-1", "train")
+    assert found.recorded == [[187], [187, 187]]
+    for segment, place in zip(segments, [(0, 0), (1, 0), (1, 1)], strict=True):
+        for values, expected in zip(
+            found.read(*place, slice(None)), features_of(piano, segment), strict=True
+        ):
+            assert values.dtype == np.float16
+            np.testing.assert_array_equal(values, expected)
+        part = found.read(*place, slice(20, 52))[1]
+        np.testing.assert_array_equal(part, features_of(piano, segment)[1][20:52])
 
 
 def some_features():
-    generator = torch.Generator().manual_seed(0)
-    cond, gains = (torch.randn(2, 3, width, generator=generator).half() for width in (5, 4))
-    return FeatureSet(cond, gains, torch.ones(2, 3, 4).half())
-
-
-def test_features_come_back_as_they_were(tmp_path):
-    path, features = tmp_path / "features" / "train.safetensors", some_features()
-    save_features(path, features)
-    again = load_features(path)
-    for name, value in vars(features).items():
-        assert torch.equal(getattr(again, name), value)
-    before = path.read_bytes()
-    save_features(path, features)
-    assert path.read_bytes() == before
+    rng = np.random.default_rng(0)
+    cond, gains = (rng.standard_normal((4, 3, width)).astype(np.float16) for width in (5, 4))
+    return Arrays(cond, gains, np.ones((4, 3, 4), np.float16))
 
 
 def test_the_normaliser_has_the_moments_of_what_counts():
     features = some_features()
-    features.weight[0] = 0
-    normaliser = features.normaliser()
-    counted = features.gains[1].float().numpy()
+    features.weight[[0, 3]] = 0
+    normaliser = features.opened().moments().normaliser()
+    counted = features.gains[1:3].reshape(-1, 4).astype(np.float64)
     np.testing.assert_allclose(normaliser.mean, counted.mean(axis=0), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(normaliser.scale, counted.std(axis=0), rtol=1e-3)
 
 
-def test_a_damaged_or_missing_set_names_the_command_to_run(tmp_path):
-    path = tmp_path / "train.safetensors"
+def test_a_damaged_or_missing_shard_is_named_with_what_it_held(tmp_path):
     with pytest.raises(UserError, match="does not exist; run `diffsynth features` first"):
-        load_features(path)
-    save_features(path, some_features())
-    whole = path.read_bytes()
-    for content in (whole[:-1], whole[:20], b"", b"text"):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=r"is not a feature set: .*; run `diffsynth features` again"):
-            load_features(path)
-    for tensors in ({"cond": torch.ones(1)}, {**vars(some_features()), "more": torch.ones(1)}):
-        save_file(tensors, str(path))
-        with pytest.raises(UserError, match=r"is not a feature set: .*; run `diffsynth features` again"):
-            load_features(path)
+        FeatureFolder(tmp_path, "train")
+    some_features().write(tmp_path)
+    shard = tmp_path / "train-000001.tar"
+    whole = shard.read_bytes()
+    for content in (whole[:-1], whole[:20], b"", whole[:3000] + b"x" + whole[3001:]):
+        shard.write_bytes(content)
+        folder = FeatureFolder(tmp_path, "train")
+        folder.read(0, 0, slice(None))
+        with pytest.raises(UserError, match=r"000001\.tar is damaged, .* \(2 samples, .*; run `diff"):
+            folder.read(1, 0, slice(None))
 
 
 def test_noise_of_the_piano_is_part_of_the_excitation_and_of_the_condition(piano):

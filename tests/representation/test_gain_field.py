@@ -15,6 +15,7 @@ from diffsynth.representation.gain_field import (
     MAX_GAIN,
     MIN_SCALE,
     GainField,
+    Moments,
     Normaliser,
     band_centres,
 )
@@ -189,17 +190,21 @@ def test_condition_knows_no_future_and_no_block_size(rows, border):
 def test_normaliser_moments_by_hand():
     gains = np.array([[[1.0, 5.0], [3.0, 5.0]], [[7.0, 5.0], [100.0, 5.0]]], np.float32)
     weight = np.array([[[1.0, 1.0], [1.0, 1.0]], [[2.0, 1.0], [0.0, 1.0]]], np.float32)
-    found = Normaliser.measure(gains, weight)
+    found = Moments.of(gains, weight).normaliser()
     # Weighted: (1 + 3 + 2 * 7) / 4 = 4.5; ((3.5)^2 + (1.5)^2 + 2 (2.5)^2) / 4 = 6.75.
     np.testing.assert_allclose(found.mean, [4.5, 5.0], rtol=1e-3)
     np.testing.assert_allclose(found.scale, [np.sqrt(6.75), MIN_SCALE], rtol=1e-3)
+    parts = [Moments.of(gains[i], weight[i]) for i in (0, 1)]
+    np.testing.assert_allclose((parts[0] + parts[1]).normaliser().scale, found.scale, rtol=1e-7)
+    # |gains| weighted: 1 + 3 + 14 in one band, 4 times 5 in the other, over a weight of 8.
+    assert (parts[0] + parts[1]).mean_db == pytest.approx(20 / np.log(10) * 38 / 8)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-2.25, 2.25, width=32), st.floats(0, 1, width=32)), min_size=1))
 def test_a_normaliser_never_has_a_scale_below_its_floor(rows):
     gains, weight = np.array(rows, np.float32).T[..., None]
-    found = Normaliser.measure(gains, weight)
+    found = Moments.of(gains, weight).normaliser()
     assert found.scale >= np.float32(MIN_SCALE)
     assert np.isfinite(found.mean)
     data = found.forward(gains)
@@ -208,7 +213,7 @@ def test_a_normaliser_never_has_a_scale_below_its_floor(rows):
 
 
 def test_a_band_never_heard_is_left_alone():
-    found = Normaliser.measure(np.full((9, 1), 2.0, np.float32), np.zeros((9, 1), np.float32))
+    found = Moments.of(np.full((9, 1), 2.0, np.float32), np.zeros((9, 1), np.float32)).normaliser()
     assert (found.mean.item(), found.scale.item()) == (0.0, np.float32(MIN_SCALE))
 
 

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from safetensors import safe_open
 
 from diffsynth.runs import resuming
+from diffsynth.runs.files import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 VARIANT = ["--model", "lstm", "--block", 1024]
@@ -101,12 +102,12 @@ def test_ctrl_c_is_one_line_and_leaves_a_checkpoint(project, tmp_path):
 
 
 def other_data(project, folder):
-    """A copy of the data, with one gain changed."""
+    """A copy of the data, whose index names another shard."""
     shutil.copytree(project.data, folder / "data")
-    path = folder / "data" / "features" / "train.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    path = folder / "data" / "features" / "index.json"
+    index = read_json(path)
+    index["splits"]["train"]["shards"][0]["sha256"] = "0" * 64
+    write_json(path, index)
     return folder / "data"
 
 

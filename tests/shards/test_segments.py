@@ -13,7 +13,6 @@ from diffsynth.audio.files import write_audio
 from diffsynth.errors import UserError
 from diffsynth.midi.events import (
     CONTROL,
-    EVENT,
     NOTE_OFF,
     NOTE_ON,
     PEDALS,
@@ -22,10 +21,12 @@ from diffsynth.midi.events import (
 )
 from diffsynth.runs.files import read_json, sha256, write_json
 from diffsynth.shards.config import Shard
-from diffsynth.shards.segments import cut_segments, read_shards, write_shards
+from diffsynth.shards.pieces import Piece, clip, even_parts, lengths, whole
+from diffsynth.shards.segments import cut_segments, key_of, read_shards
+from diffsynth.shards.writing import plan_shards, write_shards
 
 RATE = 1000
-CONFIG = Shard(segment=2.0, context=1.0, samples_per_shard=2)
+CONFIG = Shard(segment=2.0, context=1.0, megabytes=1.0, fewest=3)
 NOTE_ROWS = st.tuples(
     st.integers(0, 80).map(lambda tick: tick / 8),
     st.sampled_from([NOTE_OFF, NOTE_ON]),
@@ -124,7 +125,7 @@ def test_the_index_counts_and_identifies_the_shards(built):
     index = read_json(built / "shards" / "index.json")
     assert (index["dataset"], index["segment"], index["sample_rate"]) == ("demo", 2.0, RATE)
     counts = {split: [s["samples"] for s in part["shards"]] for split, part in index["splits"].items()}
-    assert counts == {"train": [2, 2, 1], "validation": [1], "test": [1]}
+    assert counts == {"train": [1, 2, 2], "validation": [1], "test": [1]}
     assert {split: part["samples"] for split, part in index["splits"].items()} == {
         "train": 5,
         "validation": 1,
@@ -137,12 +138,12 @@ def test_the_index_counts_and_identifies_the_shards(built):
 
 def test_members_have_a_fixed_order_and_plain_formats(built):
     with tarfile.open(built / "shards" / "train-000000.tar") as tar:
-        assert tar.getnames() == [
-            f"a-0000{index}.{kind}" for index in (0, 1) for kind in ("events.npy", "flac", "json")
-        ]
+        assert tar.getnames() == [f"a-00000.{kind}" for kind in ("events.npy", "flac", "json")]
         assert {(m.mtime, m.uname, m.gname) for m in tar} == {(0, "diffsynth", "diffsynth")}
         read = {name: io.BytesIO(tar.extractfile(name).read()) for name in tar.getnames()[:3]}
-    assert np.load(read["a-00000.events.npy"], allow_pickle=False).dtype == EVENT
+    events = np.load(read["a-00000.events.npy"], allow_pickle=False)
+    assert events.dtype == np.float64
+    assert events.tolist() == [list(map(float, row)) for row in PERFORMANCES["a"][2]]
     assert soundfile.info(read["a-00000.flac"]).subtype == "PCM_16"
     facts = json.load(read["a-00000.json"])
     assert facts == {"name": "a", "segment": 0, "start": 0.0, "seconds": 2.0, "sample_rate": RATE}
@@ -170,7 +171,7 @@ def test_rebuilding_leaves_no_stale_shard(built, tmp_path):
 @settings(max_examples=50, deadline=None)
 def test_every_event_is_in_one_segment_also_if_that_is_no_whole_number_of_samples(events, length, segment):
     rate = 10
-    parts = list(cut_segments("x", np.zeros(length, np.float32), events, rate, Shard(segment, 0.0, 1)))
+    parts = list(cut_segments("x", np.zeros(length, np.float32), events, rate, Shard(segment, 0.0, 1.0, 1)))
     assert sum(part.seconds for part in parts) == pytest.approx(length / rate)
     own = [(part.start + row[0], *row[1:]) for part in parts for row in part.events.tolist() if row[0] >= 0]
     end = len(parts) * round(segment * rate) / rate
@@ -184,7 +185,8 @@ def test_a_truncated_shard_is_named_before_anything_is_read(damaged, keep):
     shard = damaged / "train-000000.tar"
     shard.write_bytes(shard.read_bytes()[:keep])
     with pytest.raises(
-        UserError, match=r"train-000000\.tar is missing or damaged; run `diffsynth shard` again"
+        UserError,
+        match=r"train-000000\.tar is damaged, its SHA-256 is \w{64} \(1 samples, SHA-256 \w{64}\); run",
     ):
         next(read_shards(damaged, "train"))
 
@@ -194,7 +196,7 @@ def test_a_flipped_bit_is_noticed(damaged):
     content = bytearray(shard.read_bytes())
     content[2000] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(UserError, match=r"validation-000000\.tar is missing or damaged"):
+    with pytest.raises(UserError, match=r"validation-000000\.tar is damaged"):
         list(read_shards(damaged, "validation"))
     assert len(list(read_shards(damaged, "train"))) == 5
 
@@ -217,7 +219,7 @@ def test_a_sample_that_lacks_a_member_is_noticed_even_if_the_checksum_fits(damag
 
 def test_what_is_missing_is_named(damaged, tmp_path):
     (damaged / "test-000000.tar").unlink()
-    with pytest.raises(UserError, match=r"test-000000\.tar is missing"):
+    with pytest.raises(UserError, match=r"test-000000\.tar is missing \(1 samples, SHA-256 "):
         list(read_shards(damaged, "test"))
     with pytest.raises(UserError, match="unknown split 'holdout': choose one of train, validation, test"):
         list(read_shards(damaged, "holdout"))
@@ -230,5 +232,56 @@ def test_what_is_missing_is_named(damaged, tmp_path):
 
 def test_a_segment_without_a_sample_is_refused(built, tmp_path):
     with pytest.raises(UserError, match=r"shard\.segment"):
-        write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 2))
+        write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 1.0, 2))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_index_says_what_lies_where(built):
+    index = read_json(built / "shards" / "index.json")
+    shards = index["splits"]["train"]["shards"]
+    assert [[tuple(piece.values()) for piece in shard["pieces"]] for shard in shards] == [
+        [("a", 0, 1, 2000)],
+        [("a", 1, 1, 2000), ("b", 0, 1, 2000)],
+        [("b", 1, 2, 3500)],
+    ]
+    assert [s["bytes"] for s in shards] == [(built / "shards" / s["name"]).stat().st_size for s in shards]
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.integers(1, 9), st.integers(1, 8))
+def test_parts_of_pieces_are_the_segments_in_order(samples, length, parts):
+    pieces = [whole(f"p{i}", n, length) for i, n in enumerate(samples)]
+    expected = [
+        (f"p{i}", k, min(length, n - k * length))
+        for i, n in enumerate(samples)
+        for k in range(-(-n // length))
+    ]
+    found, runs = [], even_parts(len(expected), parts)
+    for first, last in runs:
+        part = clip(pieces, first, last, length)
+        rows = [(p.name, p.first + i) for p in part for i in range(p.count)]
+        found += [(*row, n) for row, n in zip(rows, lengths(part, length), strict=True)]
+    assert found == expected
+    sizes = [last - first for first, last in runs]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_small_splits_have_as_many_shards_as_asked_and_large_ones_as_their_size_needs():
+    config, pieces = Shard(1.0, 0.0, megabytes=200, fewest=4), [whole("x", 5000, 10)]
+    assert len(plan_shards("train", pieces, 1e6, config, 10)) == 4
+    assert len(plan_shards("train", pieces, 1.3e9, config, 10)) == 7
+    assert [p.pieces for p in plan_shards("test", [whole("x", 15, 10)], 1e3, config, 10)] == [
+        [Piece("x", 0, 1, 10)],
+        [Piece("x", 1, 1, 5)],
+    ]
+
+
+def test_keys_hold_no_dot_where_webdataset_would_end_them():
+    from webdataset.tariterators import base_plus_ext
+
+    names = ["a", "1. Flügel/Op. 9 No. 1", "a.b", "a%2Eb", "__x__/y"]
+    keys = [key_of(name, 7) for name in names]
+    assert keys[:2] == ["a-00007", "1. Flügel/Op%2E 9 No%2E 1-00007"]
+    assert len(set(keys)) == len(names)
+    for key in keys:
+        assert base_plus_ext(f"{key}.events.npy") == (key, "events.npy")
+        assert not key.startswith("__")

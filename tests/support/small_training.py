@@ -5,7 +5,6 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from support.feature_folders import Arrays
 
 from diffsynth.models.lstm import Lstm
 from diffsynth.models.s6 import S6
@@ -13,6 +12,7 @@ from diffsynth.representation.gain_field import Normaliser
 from diffsynth.training.batches import GainExamples
 from diffsynth.training.config import Diffusion, Train
 from diffsynth.training.trainer import Trainer
+from support.feature_folders import Arrays
 
 BANDS, COND, FRAMES = 6, 4, 4
 TRAIN = Train(
