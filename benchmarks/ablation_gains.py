@@ -9,8 +9,9 @@ first command does. Segments are spread evenly over the training split.
 
 import argparse
 import os
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.runs.parallel
@@ -19,8 +20,12 @@ import torch
 from ablation import ROWS, Job, compare
 
 from diffsynth.piano.piano import load_piano
-from diffsynth.representation.features import FeatureSet, build_features
-from diffsynth.shards.segments import Segment, read_shards
+from diffsynth.representation.feature_shards import FeatureFolder, write_features
+from diffsynth.runs.files import sha256, write_json
+from diffsynth.shards.folders import INDEX, read_index
+from diffsynth.shards.pieces import Piece
+from diffsynth.shards.segments import key_of, read_shards, segment_members
+from diffsynth.shards.tars import write_tar
 from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
 from diffsynth.synthesis.weights import save_voice
 from diffsynth.training.batches import GainExamples
@@ -31,25 +36,35 @@ MODEL, BLOCK = "lstm", 512
 VALIDATION = 0.1  # seconds of validation for each of training
 
 
-def spread(shards: Path, split: str, seconds: float) -> list[Segment]:
-    """So many seconds of a split, evenly spread."""
-    length = [segment.seconds for segment in read_shards(shards, split)]
-    count = len(length)
-    wanted = min(count, max(1, round(seconds / max(length))))
-    chosen = {i * count // wanted for i in range(wanted)}
-    return [segment for i, segment in enumerate(read_shards(shards, split)) if i in chosen]
+def spread(shards: Path, out: Path, shares: dict[str, float]) -> None:
+    """Write so many seconds of every split, evenly spread, as shards to `out`."""
+    index = read_index(shards)
+    out.mkdir()
+    splits, rate = {}, index["sample_rate"]
+    for split, seconds in shares.items():
+        count = index["splits"][split]["samples"]
+        wanted = min(count, max(1, round(seconds / index["segment"])))
+        chosen = {i * count // wanted for i in range(wanted)}
+        segments = [s for i, s in enumerate(read_shards(shards, split)) if i in chosen]
+        path = out / f"{split}-000000.tar"
+        samples = write_tar(path, ((key_of(s.name, s.index), segment_members(s, rate)) for s in segments))
+        pieces = [asdict(Piece(s.name, s.index, 1, round(s.seconds * rate))) for s in segments]
+        entry = {"name": path.name, "sha256": sha256(path), "samples": samples, "pieces": pieces}
+        splits[split] = {"samples": samples, "shards": [entry]}
+    write_json(out / INDEX, {**index, "splits": splits})
 
 
-def train(piano_file: Path, splits: list[list[Segment]], params: Params, steps: int) -> GainVoice:
+def train(piano_file: Path, shards: Path, params: Params, steps: int, workers: int) -> GainVoice:
     """A voice on a piano, after so many steps."""
-    piano = load_piano(piano_file)
-    data, validation = (build_features(part, piano, params.audio, params.features) for part in splits)
+    piano, features = load_piano(piano_file), shards.with_name("features")
+    write_features(shards, piano_file, features, params.audio, params.features, workers)
+    data, validation = (FeatureFolder(features, split) for split in ("train", "validation"))
     config = GainConfig(MODEL, BLOCK, params.audio, params.lstm, params.features)
     schedule = replace(params.train, steps=steps, validate_every=steps)
-    normaliser = data.normaliser()
+    normaliser = data.moments().normaliser()
 
-    def examples(features: FeatureSet) -> GainExamples:
-        return GainExamples(features, normaliser, config.frames, schedule)
+    def examples(part: FeatureFolder) -> GainExamples:
+        return GainExamples(part, normaliser, config.frames, schedule)
 
     torch.manual_seed(schedule.seed)
     trainer = Trainer(config.new_denoiser(), examples(data), examples(validation), schedule, params.diffusion)
@@ -63,12 +78,14 @@ def variants(given: argparse.Namespace, params: Params) -> Iterator[Job]:
     """All jobs but for the files that they play."""
     seconds = 60 * given.minutes
     shares = {"train": seconds, "validation": VALIDATION * seconds}
-    splits = [spread(given.shards, split, share) for split, share in shares.items()]
+    chosen = given.pianos / "shards"
+    shutil.rmtree(chosen, ignore_errors=True)
+    spread(given.shards, chosen, shares)
     for row in given.rows:
         label, piano = list(ROWS)[row], given.pianos / f"{row}.safetensors"
         yield Job(Path(), label, piano=piano)
         path = given.pianos / f"{row}-{MODEL}.safetensors"
-        save_voice(path, train(piano, splits, params, given.steps), {})
+        save_voice(path, train(piano, chosen, params, given.steps, given.workers), {})
         yield Job(Path(), f"{label}, and gains", voice=path)
 
 

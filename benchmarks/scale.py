@@ -4,7 +4,7 @@
 
 The demo's performances are taken again and again, each time under another name; the work is the same as for
 other music, and the bytes are too. Every stage runs as the pipeline runs it. Memory is that of all its
-processes together, proportional set size, sampled ten times a second.
+processes together, proportional set size, sampled three times a second.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def measure(stage: str, folder: Path, hours: float, options: list[str]) -> Cost:
     child = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     while child.poll() is None:
         peak = max(peak, memory(psutil.Process(child.pid)))
-        time.sleep(0.1)
+        time.sleep(0.3)
     if child.returncode:
         raise SystemExit(f"{stage} failed")
     made = {"align": "aligned", "shard": "shards", "fit": "fit", "features": "features"}.get(stage)
