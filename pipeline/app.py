@@ -24,6 +24,7 @@ COMMANDS = {
     "shard": "Cut the aligned performances into samples for training.",
     "fit": "Fit the modal excitation to the aligned performances.",
     "features": "Compute what the models learn: band gains relative to the excitation.",
+    "bounds": "Render and measure what models lie between: nothing learned, all gains right.",
     "train": "Train one model at one block size.",
     "infer": "Render the test performances block by block, and time it.",
     "evaluate": "Measure the renders against the recordings.",

@@ -1,7 +1,8 @@
 """`diffsynth compare`: one table and the published curves over all models and block sizes."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from diffsynth.runs.files import atomic_path
 from pipeline import paths
 from pipeline.params import Params, load_params
 from pipeline.stage import PARAMS, ParamsFile, command_for, stage
+
+if TYPE_CHECKING:
+    from diffsynth.comparison.tables import Scores
 
 
 def compare(
@@ -23,7 +27,8 @@ def compare(
     reports = _reports(params, metrics, timings)
     from diffsynth.comparison import tables
 
-    scores = [tables.read_scores(*files) for files in reports]
+    above, below = (_bounds(metrics, names) for names in (tables.ABOVE, tables.BELOW))
+    scores = [*above, *(tables.read_scores(*files) for files in reports), *below]
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})
         table = tables.to_markdown(scores)
@@ -40,8 +45,20 @@ def compare(
         for name in (*texts, *figures):
             run.artifact(output / name)
         for of in scores:  # MLflow then draws the curves as well, with the block as step
-            run.metrics({f"{key}/{of.model}": value for key, value in of.values.items()}, of.block)
+            for block in params.blocks if of.block is None else [of.block]:
+                run.metrics({f"{key}/{of.model}": value for key, value in of.values.items()}, block)
     typer.echo(table, nl=False)
+
+
+def _bounds(metrics: Path, names: Sequence[str]) -> list["Scores"]:
+    """What the stage `bounds` has measured under these names; what is missing is named on stderr."""
+    from diffsynth.comparison.tables import read_bound
+
+    files = {name: metrics / "bounds" / f"{name}.json" for name in names}
+    for name, file in files.items():
+        if not file.is_file():
+            typer.echo(f"diffsynth: not measured by `diffsynth bounds` and left out: {name}", err=True)
+    return [read_bound(file) for file in files.values() if file.is_file()]
 
 
 def _reports(params: Params, metrics: Path, timings: Path) -> list[list[Path]]:

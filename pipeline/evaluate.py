@@ -51,6 +51,7 @@ def _evaluate_renders(
 ) -> None:
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
+    from diffsynth.evaluation.registry import absent
 
     require(renders, "infer", model, block)
     require(aligned / "index.json", "align")
@@ -61,6 +62,7 @@ def _evaluate_renders(
         run.artifact(figures)
     means = ", ".join(f"{name} {value:.3g}" for name, value in result["metrics"].items())
     typer.echo(f"evaluate {model}-{block}: {means} -> {report}")
+    say_absent(absent())
 
 
 def _evaluate_files(
@@ -76,7 +78,7 @@ def _evaluate_files(
         check_writable(figure)
     from diffsynth.evaluation.evaluating import round_values
     from diffsynth.evaluation.figures import save_figure, spectrogram_figure
-    from diffsynth.evaluation.registry import evaluate_pair
+    from diffsynth.evaluation.registry import absent, evaluate_pair
 
     recorded, recorded_rate = read_audio(target)
     predicted, predicted_rate = read_audio(prediction)
@@ -89,3 +91,10 @@ def _evaluate_files(
         save_figure(figure, spectrogram_figure(recorded, predicted, rate, title, scores))
     lines = [f"{name:<22}{value:>10.4g}" for name, value in scores.items()]
     typer.echo(json.dumps(scores, indent=2) if as_json else "\n".join(lines))
+    say_absent(absent())
+
+
+def say_absent(note: str) -> None:
+    """A note on stderr about metrics that cannot be computed here, if there are any."""
+    if note:
+        typer.echo(f"diffsynth: {note}", err=True)

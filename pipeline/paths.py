@@ -20,6 +20,9 @@ RENDERS = Path("results/renders")
 TIMINGS = Path("results/timings")
 METRICS = Path("results/metrics")
 FIGURES = Path("results/figures")
+BOUNDS = Path("results/renders/bounds")
+BOUND_METRICS = Path("results/metrics/bounds")
+BOUND_FIGURES = Path("results/figures/bounds")
 COMPARE = Path("results/compare")
 OUTPUTS = (RAW, ALIGNED, SHARDS, FIT, FEATURES, MODELS, RENDERS, METRICS)  # inputs of later stages
 

@@ -1,7 +1,8 @@
 """Models and block sizes side by side: a table, and curves over the block size as published.
 
 One score is one model at one block size; its values are those of a file that `evaluate` writes,
-{"model", "block", "metrics": {...}, ...}, and of the timings that `infer` writes.
+{"model", "block", "metrics": {...}, ...}, and of the timings that `infer` writes. What models lie between
+(`bounds`) has no block size and no timings: its cells are empty, and its curves are level.
 """
 
 import csv
@@ -18,9 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from diffsynth.errors import UserError
-from diffsynth.evaluation.registry import METRICS, Measure
+from diffsynth.evaluation.registry import METRICS, Measure, Metric
 from diffsynth.runs.files import read_json
 
+ABOVE, BELOW = ("excitation",), ("ideal_gains", "recording")  # rows around the models
+DRAWN = {"excitation": "--", "ideal_gains": ":"}  # the recording itself is the end of every axis
 TIMINGS = {
     "rtf": Measure("RTF", "Real-time factor", "", False),
     "p50_ms": Measure("p50 ms", "Median time per block", "ms", False),
@@ -40,10 +43,10 @@ def measures() -> dict[str, Measure]:
 
 @dataclass(frozen=True)
 class Scores:
-    """What was measured of `model` at `block` samples, by key of the measure."""
+    """What was measured of `model` at `block` samples (None: it has none), by key of the measure."""
 
     model: str
-    block: int
+    block: int | None
     values: dict[str, float]
 
 
@@ -56,10 +59,33 @@ def read_scores(report: str | Path, timings: str | Path) -> Scores:
     with _named(report, "evaluate"):
         content = read_json(report)
         model, block = str(content["model"]), int(content["block"])
-        values = {key: float(content["metrics"][key]) for key in quality()}
+        values = _values(content["metrics"])
     with _named(timings, "infer"):
         content = read_json(timings)
         return Scores(model, block, values | {key: float(content[key]) for key in TIMINGS})
+
+
+def read_bound(report: str | Path) -> Scores:
+    """One score without a block size from a file of `bounds`.
+
+    Raises:
+        UserError: the file is missing, or a measure in it is missing or not a number.
+    """
+    with _named(report, "bounds"):
+        content = read_json(report)
+        return Scores(str(content["model"]), None, _values(content["metrics"]))
+
+
+def _values(metrics: dict[str, Any]) -> dict[str, float]:
+    """Numbers of a report by key; those that need an optional package may be missing."""
+    asked = (key for key, metric in METRICS.items() if metric.compared)
+    return {key: float(metrics[key]) for key in asked if key in metrics or METRICS[key].package is None}
+
+
+def columns_of(scores: Iterable[Scores]) -> dict[str, Measure]:
+    """The measures that some score holds, by key."""
+    held = {key for score in scores for key in score.values}
+    return {key: measure for key, measure in measures().items() if key in held}
 
 
 @contextmanager
@@ -72,32 +98,49 @@ def _named(path: str | Path, command: str) -> Iterator[None]:
         raise UserError(f"{path} is not a report of `diffsynth {command}`: {reason}") from error
 
 
-def to_csv(scores: Iterable[Scores]) -> str:
+def to_csv(scores: Sequence[Scores]) -> str:
     """The table, one row per score, in full precision."""
-    keys = list(measures())
-    rows = ([c.model, c.block, *(c.values[key] for key in keys)] for c in scores)
+    keys = list(columns_of(scores))
+    rows = ([c.model, c.block, *(c.values.get(key) for key in keys)] for c in scores)
     return _csv(["model", "block", *keys], rows)
 
 
 def to_curves(scores: Sequence[Scores]) -> str:
     """The same numbers as CSV with one number per row, which plots of DVC need."""
-    rows = ([m.name, c.model, c.block, c.values[key]] for key, m in measures().items() for c in scores)
+    blocks = sorted({c.block for c in scores if c.block is not None})
+    rows = (
+        [measure.name, c.model, block, c.values[key]]
+        for key, measure in columns_of(scores).items()
+        for c in scores
+        if key in c.values
+        for block in (blocks if c.block is None else [c.block])
+    )
     return _csv(["measure", "model", "block", "value"], rows)
 
 
-def to_markdown(scores: Iterable[Scores]) -> str:
-    """The table for people, three decimals, columns aligned."""
-    columns = measures()
+def to_markdown(scores: Sequence[Scores]) -> str:
+    """The table for people, three decimals, columns aligned; it leaves some measures out (`in_table`)."""
+    columns = {
+        key: measure
+        for key, measure in columns_of(scores).items()
+        if not isinstance(measure, Metric) or measure.in_table
+    }
     rows = [["model", "block", *(m.heading for m in columns.values())]]
-    rows += [[c.model, str(c.block), *(_number(c.values[key]) for key in columns)] for c in scores]
+    rows += [[c.model, _cell(c.block), *(_number(c.values.get(key)) for key in columns)] for c in scores]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # The model is text and stands on the left; numbers stand on the right.
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     return "".join(_markdown_row(row, widths) for row in (rows[0], rule, *rows[1:]))
 
 
-def _number(value: float) -> str:
-    """Three decimals, or two digits and an exponent where those would be zeros."""
+def _cell(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _number(value: float | None) -> str:
+    """Three decimals, or two digits and an exponent where those would be zeros; nothing for None."""
+    if value is None:
+        return ""
     return f"{value:.1e}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
 
 
@@ -113,9 +156,12 @@ def plot_rtf(scores: Sequence[Scores]) -> Figure:
 
 
 def plot_quality(scores: Sequence[Scores]) -> Figure:
-    """Each quality measure against block size, one panel per measure, one line per model."""
-    columns = 3
-    shown = quality()
+    """Each quality measure against block size, one panel per measure, one line per model.
+
+    Straight lines are what nothing learned and right gains get.
+    """
+    columns = 4
+    shown = {key: measure for key, measure in columns_of(scores).items() if key in quality()}
     rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
@@ -129,11 +175,17 @@ def plot_quality(scores: Sequence[Scores]) -> Figure:
 
 
 def _curves(axes: Axes, scores: Sequence[Scores], key: str, measure: Measure) -> None:
-    for model in dict.fromkeys(c.model for c in scores):
-        points = sorted((c.block, c.values[key]) for c in scores if c.model == model)
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=model)
+    found = [(c.model, c.block, c.values[key]) for c in scores if key in c.values]
+    points = [(model, block, value) for model, block, value in found if block is not None]
+    for model in dict.fromkeys(model for model, _, _ in points):
+        own = sorted((block, value) for name, block, value in points if name == model)
+        axes.plot(*zip(*own, strict=True), marker="o", markersize=4, label=model)
+    for model, block, value in found:
+        if block is None and model in DRAWN:
+            label = model.replace("_", " ")
+            axes.axhline(value, color="0.5", linestyle=DRAWN[model], linewidth=1, label=label)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sorted({c.block for c in scores})))
+    axes.xaxis.set_major_locator(FixedLocator(sorted({block for _, block, _ in points})))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set(title=measure.label, xlabel="block size in samples")

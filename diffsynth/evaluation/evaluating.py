@@ -15,6 +15,7 @@ from diffsynth.runs.files import atomic_folder, read_json, write_json
 
 SCORES = "performances.json"  # of every performance, among the figures
 SPLIT = "test"
+RECORDING = "recording"  # evaluated against itself: what a perfect render scores
 DIGITS = 5  # significant; beyond them sums differ with the number of threads
 
 
@@ -22,7 +23,7 @@ def evaluate_renders(
     aligned: Path,
     renders: Path,
     model: str,
-    block: int,
+    block: int | None,
     config: Evaluate,
     report: Path,
     figures: Path,
@@ -39,7 +40,7 @@ def evaluate_renders(
         renders: folder of the predictions of one model at one block size, NAME.wav. One that ends
             before its target is silent from there on.
         model: which model rendered them.
-        block: its block size in samples.
+        block: its block size in samples; None for what is no model, which the stage `bounds` renders.
         config: settings of the metrics.
         report: JSON file to write.
         figures: folder to write NAME.png and performances.json to; replaced as a whole.
@@ -47,34 +48,56 @@ def evaluate_renders(
     Raises:
         UserError: an earlier stage has not run, or has left files that do not fit each other.
     """
-    infer = f"infer --model {model} --block {block}"
+    made_by = "bounds" if block is None else f"infer --model {model} --block {block}"
+    label = model if block is None else f"{model}-{block}"
     rate, names = _test_split(aligned / "index.json")
     performances: dict[str, dict[str, float]] = {}
     with atomic_folder(figures, SCORES) as folder:
-        for name in tqdm(names, desc=f"evaluate {model}-{block}", unit="piece", disable=None):
+        for name in tqdm(names, desc=f"evaluate {label}", unit="piece", disable=None):
             target = _audio(aligned / f"{name}.flac", rate, "align")
-            prediction = _audio(renders / f"{name}.wav", rate, infer)
+            prediction = _audio(renders / f"{name}.wav", rate, made_by)
             prediction = np.pad(prediction, (0, max(0, len(target) - len(prediction))))
             scores = evaluate_pair(target, prediction, rate, config)
-            title = f"{name}, {model} at blocks of {block} samples"
-            figure = spectrogram_figure(target, prediction[: len(target)], rate, title, scores)
+            figure = spectrogram_figure(
+                target, prediction[: len(target)], rate, _title(name, model, block), scores
+            )
             save_figure(folder / f"{name}.png", figure)
             performances[name] = scores
         rounded = {name: round_values(scores) for name, scores in performances.items()}
         write_json(folder / SCORES, rounded)
-    result = {
-        "model": model,
-        "block": block,
-        "sample_rate": rate,
-        "metrics": round_values(_mean(list(performances.values()))),
-    }
-    write_json(report, result)
-    return result
+    return _write_report(report, model, block, rate, list(performances.values()))
+
+
+def evaluate_recording(aligned: Path, config: Evaluate, report: Path) -> dict[str, Any]:
+    """Measure every recording of the test split against itself; returns what is written to `report`.
+
+    See `evaluate_renders`.
+    """
+    rate, names = _test_split(aligned / "index.json")
+    rows = []
+    for name in tqdm(names, desc=f"evaluate {RECORDING}", unit="piece", disable=None):
+        target = _audio(aligned / f"{name}.flac", rate, "align")
+        rows.append(evaluate_pair(target, target, rate, config))
+    return _write_report(report, RECORDING, None, rate, rows)
 
 
 def round_values(values: dict[str, float]) -> dict[str, float]:
     """The same values with five significant digits."""
     return {name: float(f"{value:.{DIGITS}g}") for name, value in values.items()}
+
+
+def _write_report(
+    report: Path, model: str, block: int | None, rate: int, rows: list[dict[str, float]]
+) -> dict[str, Any]:
+    """The means of what was measured of performances, with what they belong to."""
+    variant = {"model": model} if block is None else {"model": model, "block": block}
+    result = {**variant, "sample_rate": rate, "metrics": round_values(_mean(rows))}
+    write_json(report, result)
+    return result
+
+
+def _title(name: str, model: str, block: int | None) -> str:
+    return f"{name}, {model}" if block is None else f"{name}, {model} at blocks of {block} samples"
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:

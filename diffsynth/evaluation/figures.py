@@ -25,6 +25,9 @@ HEADLINE = {
     "polyphony_accuracy": "polyphony",
     "spectral_convergence": "spectral convergence",
     "log_spectral_distance": "log-spectral distance",
+    "log_mel_db": "log-mel (dB)",
+    "quiet_floor_db": "quiet (dB)",
+    "jumps_per_minute": "jumps a minute",
 }
 
 

@@ -1,5 +1,8 @@
 """The published metrics, between a target and a prediction of it.
 
+Others, which tell more of real recordings, have modules of their own beside this one (`log_mel`, `quiet`,
+`jumps`, `perceptual`). docs/metrics.md lists all of them.
+
 Both are mono float32 at one rate, cut to their common length, the prediction scaled to the RMS of
 the target, with no shift in time. "Full scale" is a sine of amplitude 1.
 

@@ -49,12 +49,13 @@ class Pair:
         """Target minus prediction, [time], in double precision."""
         return np.subtract(self.target, self.prediction, dtype=np.float64)
 
-    def spectra(self, size: int) -> tuple[Array, Array]:
-        """Magnitudes of both, [bins, frames], at a hop of a quarter of `size`."""
-        if size // 4 == HOP:
+    def spectra(self, size: int, hop: int | None = None) -> tuple[Array, Array]:
+        """Magnitudes of both, [bins, frames], at a hop of a quarter of `size` if none is given."""
+        hop = hop or size // 4
+        if (size, hop) == (FFT, HOP):
             return self.frames
         target, prediction = self._padded
-        return magnitudes(target, size, size // 4), magnitudes(prediction, size, size // 4)
+        return magnitudes(target, size, hop), magnitudes(prediction, size, hop)
 
     @cached_property
     def frames(self) -> tuple[Array, Array]:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
+from diffsynth.evaluation import jumps
 from diffsynth.evaluation.config import Evaluate
+from diffsynth.evaluation.log_mel import log_mel_distance
 from diffsynth.evaluation.metrics import (
     Array,
     chroma,
@@ -17,6 +20,11 @@ from diffsynth.evaluation.metrics import (
     spectral_convergence,
 )
 from diffsynth.evaluation.pair import Pair
+from diffsynth.evaluation.perceptual import zimtohrli
+from diffsynth.evaluation.quiet import quiet_floor
+
+ARROWS = {True: "↑", False: "↓", None: "→ 0"}
+EXTRA = "perceptual"  # of the distribution; it brings what optional metrics need
 
 
 @dataclass(frozen=True)
@@ -27,13 +35,13 @@ class Measure:
         heading: short name, of a column.
         title: long name.
         unit: of the number; empty if it has none.
-        higher_is_better: which way is better.
+        higher_is_better: which way is better; None if the best is 0, from both sides.
     """
 
     heading: str
     title: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
 
     @property
     def name(self) -> str:
@@ -43,7 +51,7 @@ class Measure:
     @property
     def label(self) -> str:
         """Long name with an arrow in the direction that is better."""
-        return f"{self.name} {'↑' if self.higher_is_better else '↓'}"
+        return f"{self.name} {ARROWS[self.higher_is_better]}"
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,19 @@ class Metric(Measure):
     Attributes:
         compute: the number.
         compared: whether `compare` shows it.
+        in_table: whether also in the table for people, which has to fit a page.
+        package: what has to be installed for it, if that is optional.
     """
 
     compute: Callable[[Pair], float]
     compared: bool = True
+    in_table: bool = True
+    package: str | None = None
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be computed here."""
+        return self.package is None or find_spec(self.package) is not None
 
 
 def _convergence(pair: Pair) -> float:
@@ -73,28 +90,48 @@ def _polyphony(pair: Pair) -> float:
     return polyphony_accuracy(target, prediction)
 
 
+def _log_mel(pair: Pair) -> float:
+    return log_mel_distance(*pair.frames, pair.rate)
+
+
+def _jumps(pair: Pair) -> float:
+    return jumps.jumps_per_minute(*pair.spectra(jumps.FFT, jumps.HOP), pair.rate)
+
+
 def _level(pair: Pair) -> float:
     return level_difference(pair.target, pair.raw, pair.rate)
 
 
 METRICS: dict[str, Metric] = {
     "onset_f1": Metric("onset F1", "Onset F1", "", True, lambda pair: pair.onsets[2]),
-    "onset_precision": Metric("precision", "Onset precision", "", True, lambda pair: pair.onsets[0]),
-    "onset_recall": Metric("recall", "Onset recall", "", True, lambda pair: pair.onsets[1]),
+    "onset_precision": Metric(
+        "precision", "Onset precision", "", True, lambda pair: pair.onsets[0], in_table=False
+    ),
+    "onset_recall": Metric("recall", "Onset recall", "", True, lambda pair: pair.onsets[1], in_table=False),
     "pitch_accuracy": Metric("pitch", "Pitch accuracy", "", True, _pitch),
     "polyphony_accuracy": Metric("polyphony", "Polyphony accuracy", "", True, _polyphony),
-    "l1": Metric("L1", "L1 distance", "", False, lambda pair: float(np.abs(pair.difference).mean())),
-    "l2": Metric("L2", "L2 distance", "", False, lambda pair: float(np.square(pair.difference).mean())),
+    "l1": Metric(
+        "L1", "L1 distance", "", False, lambda pair: float(np.abs(pair.difference).mean()), in_table=False
+    ),
+    "l2": Metric(
+        "L2", "L2 distance", "", False, lambda pair: float(np.square(pair.difference).mean()), in_table=False
+    ),
     "spectral_convergence": Metric("SC", "Spectral convergence", "", False, _convergence),
     "log_spectral_distance": Metric(
         "LSD", "Log-spectral distance", "", False, lambda pair: log_spectral_distance(*pair.frames)
     ),
+    "log_mel_db": Metric("log-mel", "Log-mel distance", "dB", False, _log_mel),
+    "quiet_floor_db": Metric(
+        "quiet", "Quiet floor", "dB", None, lambda pair: quiet_floor(pair.target, pair.prediction)
+    ),
+    "jumps_per_minute": Metric("jumps", "Broadband jumps", "1/min", False, _jumps),
+    "zimtohrli": Metric("Zimtohrli", "Zimtohrli distance", "", False, zimtohrli, package="zimtohrli"),
     "level_difference_db": Metric("level", "Level difference", "dB", False, _level, compared=False),
 }
 
 
 def evaluate_pair(target: Array, prediction: Array, rate: int, config: Evaluate) -> dict[str, float]:
-    """Every metric of the table.
+    """Every metric of the table but for those whose package is not installed.
 
     Args:
         target: samples, [time].
@@ -106,4 +143,12 @@ def evaluate_pair(target: Array, prediction: Array, rate: int, config: Evaluate)
         UserError: one of the two holds no samples.
     """
     pair = Pair(target, prediction, rate, config)
-    return {name: metric.compute(pair) for name, metric in METRICS.items()}
+    return {name: metric.compute(pair) for name, metric in METRICS.items() if metric.available}
+
+
+def absent() -> str:
+    """A line about metrics that cannot be computed here; empty if all can."""
+    titles = [metric.title for metric in METRICS.values() if not metric.available]
+    if not titles:
+        return ""
+    return f"not measured: {', '.join(titles)} (pip install 'diffsynth-piano[{EXTRA}]')"

@@ -6,6 +6,18 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from mlflow import MlflowClient
+from support.scores import (
+    BLOCKS,
+    BOUNDS,
+    METRICS,
+    TIMINGS,
+    VARIANTS,
+    all_scores,
+    lines_of,
+    read,
+    report,
+    values,
+)
 
 from diffsynth.comparison.tables import (
     TIMINGS as SPEED,
@@ -16,7 +28,6 @@ from diffsynth.comparison.tables import (
     plot_quality,
     plot_rtf,
     quality,
-    read_scores,
     to_csv,
     to_curves,
     to_markdown,
@@ -26,50 +37,6 @@ from pipeline.app import run
 from pipeline.params import load_params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-METRICS = [
-    "onset_f1",
-    "onset_precision",
-    "onset_recall",
-    "pitch_accuracy",
-    "polyphony_accuracy",
-    "l1",
-    "l2",
-    "spectral_convergence",
-    "log_spectral_distance",
-]
-TIMINGS = ["rtf", "p50_ms", "p99_ms"]
-VARIANTS = [(model, block) for model in ("lstm", "s6") for block in (512, 1024, 2048, 4096)]
-
-
-def values(model, block):
-    """Numbers that differ in every score and measure: tenths of a row number and hundredths of a column."""
-    row = VARIANTS.index((model, block))
-    return {name: round(row / 10 + column / 1000, 6) for column, name in enumerate(METRICS + TIMINGS, 1)}
-
-
-def report(model, block):
-    numbers = values(model, block)
-    return {
-        "model": model,
-        "block": block,
-        "sample_rate": 24000,
-        "metrics": {name: numbers[name] for name in METRICS},
-    }
-
-
-def write(folder, model, block, content):
-    path = folder / str(block) / f"{model}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-@pytest.fixture
-def reports(tmp_path):
-    for model, block in VARIANTS:
-        write(tmp_path / "metrics", model, block, report(model, block))
-        numbers = values(model, block)
-        write(tmp_path / "timings", model, block, {name: numbers[name] for name in TIMINGS})
-    return tmp_path / "metrics"
 
 
 @pytest.fixture
@@ -88,11 +55,6 @@ def compare(reports, *more):
         str(reports.parent / "out"),
     ]
     return run(["compare", "--params", str(PARAMS), *folders, *more])
-
-
-def read(reports, model, block):
-    variant = Path(str(block)) / f"{model}.json"
-    return read_scores(reports / variant, reports.parent / "timings" / variant)
 
 
 def test_a_report_is_read(reports):
@@ -147,7 +109,7 @@ def test_the_csv_table_keeps_every_number(scores):
 def test_the_curves_hold_one_number_a_row(scores):
     rows = list(csv.DictReader(to_curves(scores).splitlines()))
     assert len(rows) == len(VARIANTS) * len(measures())
-    assert {"measure": "Real-time factor", "model": "s6", "block": "1024", "value": "0.51"} in rows
+    assert {"measure": "Real-time factor", "model": "s6", "block": "1024", "value": "0.514"} in rows
     assert rows[0] == {"measure": "Onset F1", "model": "s6", "block": "4096", "value": "0.701"}
 
 
@@ -160,10 +122,6 @@ def test_the_markdown_table_is_exact_and_aligned():
     columns = [[i for i, c in enumerate(line) if c == "|"] for line in lines]
     assert columns == [columns[0]] * 4
     assert lines[1].startswith("| :---- | ----: |")
-
-
-def lines_of(axes):
-    return {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
 
 
 def curve(model, key):
@@ -200,12 +158,13 @@ def test_arrows_say_which_way_is_better():
     assert SPEED["rtf"].label.endswith("↓")
     higher = {key for key, m in quality().items() if m.label.endswith("↑")}
     assert higher == set(METRICS[:5])
+    assert quality()["quiet_floor_db"].label == "Quiet floor in dB → 0"
 
 
 def test_the_command_writes_and_prints_all_variants(reports, capsys):
     assert compare(reports) == 0
     out = reports.parent / "out"
-    expected = to_markdown([Scores(m, b, values(m, b)) for m, b in VARIANTS])
+    expected = to_markdown(all_scores())
     assert capsys.readouterr().out == expected == (out / "table.md").read_text()
     files = {"table.csv", "table.md", "curves.csv", "rtf.png", "quality.png"}
     assert {path.name for path in out.iterdir()} == files
@@ -236,21 +195,28 @@ def test_the_run_holds_the_curves_and_the_files(reports, mlflow_store, monkeypat
         "blocks": str(load_params(PARAMS).blocks),
     }
     assert len(client.list_artifacts(stored.info.run_id)) == 5
+    level = client.get_metric_history(stored.info.run_id, "onset_recall/ideal_gains")
+    assert [(m.step, m.value) for m in level] == [(block, 100.02) for block in BLOCKS]
 
 
 def test_cells_without_a_report_are_left_out_and_named(reports, capsys):
     (reports / "1024" / "s6.json").unlink()
+    (reports / "bounds" / "ideal_gains.json").unlink()
     assert compare(reports) == 0
     output = capsys.readouterr()
-    assert output.err == "diffsynth: not evaluated and left out: s6-1024\n"
-    assert len(output.out.splitlines()) == 2 + len(VARIANTS) - 1
+    assert output.err.splitlines() == [
+        "diffsynth: not evaluated and left out: s6-1024",
+        "diffsynth: not measured by `diffsynth bounds` and left out: ideal_gains",
+    ]
+    assert len(output.out.splitlines()) == 2 + len(VARIANTS) - 1 + len(BOUNDS) - 1
 
 
 def test_reports_that_the_parameters_do_not_name_are_left_out(reports, tmp_path, capsys):
     source = PARAMS.read_text()
     (tmp_path / "p.yaml").write_text(source.replace("models: [lstm, s6]", "models: [s6]"))
     assert compare(reports, "--params", str(tmp_path / "p.yaml")) == 0
-    assert {line.split()[1] for line in capsys.readouterr().out.splitlines()[2:]} == {"s6"}
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[1] for line in rows] == ["excitation", *["s6"] * 4, "ideal_gains", "recording"]
 
 
 def test_nothing_to_compare_names_the_command(tmp_path, capsys):

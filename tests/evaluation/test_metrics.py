@@ -12,7 +12,8 @@ from diffsynth.evaluation import metrics
 from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.registry import evaluate_pair
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("without_extras")]
+ONE_SIDED = {"log_mel_db", "quiet_floor_db", "jumps_per_minute"}  # the target decides what counts
 
 
 def test_identical_signals_are_perfect():
@@ -166,7 +167,9 @@ def test_exchanging_target_and_prediction(seed):
     prediction = metrics.match_level(target, melody(seed + 1))
     there, back = evaluate(target, prediction), evaluate(prediction, target)
     # Matching levels again changes the last digit of samples, and with it a weak onset now and then.
-    for name in set(there) - {"onset_precision", "onset_recall", "onset_f1", "spectral_convergence"}:
+    for name in (
+        set(there) - ONE_SIDED - {"onset_precision", "onset_recall", "onset_f1", "spectral_convergence"}
+    ):
         assert there[name] == pytest.approx(back[name], rel=1e-4, abs=1e-6), name
 
 
@@ -191,5 +194,5 @@ def test_short_and_silent_signals_have_finite_scores(target, prediction):
     assert set(scores) == set(PERFECT)
     for name, value in scores.items():
         assert math.isfinite(value), name
-        assert value >= 0.0, name
+        assert value >= 0.0 or name == "quiet_floor_db", name
         assert name not in PERFECT or PERFECT[name] == 0.0 or value <= 1.0, name

@@ -18,6 +18,9 @@ PERFECT = {
     "polyphony_accuracy": 1.0,
     "log_spectral_distance": 0.0,
     "level_difference_db": 0.0,
+    "log_mel_db": 0.0,
+    "quiet_floor_db": 0.0,
+    "jumps_per_minute": 0.0,
 }
 
 

@@ -1,0 +1,46 @@
+"""`diffsynth bounds`: the piano alone, the best that gains can do, the recording; measured like models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import paths
+from pipeline.params import load_params
+from pipeline.stage import PARAMS, ParamsFile, require_all, stage
+
+
+def bounds(
+    params_file: ParamsFile = PARAMS,
+    aligned: Annotated[Path, typer.Option(help="Folder of aligned performances.")] = paths.ALIGNED,
+    fit: Annotated[Path, typer.Option(help="Fitted piano.")] = paths.FIT,
+    out: Annotated[Path, typer.Option(help="Folder of renders.")] = paths.BOUNDS,
+    metrics: Annotated[Path, typer.Option(help="Folder to write metrics to.")] = paths.BOUND_METRICS,
+    figures: Annotated[Path, typer.Option(help="Folder to write spectrograms to.")] = paths.BOUND_FIGURES,
+) -> None:
+    """Render and measure what models lie between: nothing learned, all gains right, the recording itself."""
+    params = load_params(params_file)
+    require_all({fit: "fit", aligned / "index.json": "align"})
+    import torch
+
+    from diffsynth.evaluation.evaluating import RECORDING, evaluate_recording, evaluate_renders
+    from diffsynth.piano.piano import load_piano
+    from diffsynth.synthesis.bounds import EXCITATION, IDEAL, render_bounds
+
+    torch.set_num_threads(1)
+    with stage("bounds", params, ["audio", "features", "evaluate"]) as run:
+        render_bounds(aligned, out, load_piano(fit), params.audio, params.features)
+        reports = [
+            evaluate_renders(
+                aligned, out / name, name, None, params.evaluate, metrics / f"{name}.json", figures / name
+            )
+            for name in (EXCITATION, IDEAL)
+        ]
+        reports.append(evaluate_recording(aligned, params.evaluate, metrics / f"{RECORDING}.json"))
+        for report in reports:
+            run.metrics({f"{key}/{report['model']}": value for key, value in report["metrics"].items()})
+        run.artifact(metrics)
+        run.artifact(figures)
+    for report in reports:
+        means = ", ".join(f"{name} {value:.3g}" for name, value in report["metrics"].items())
+        typer.echo(f"{report['model']}: {means}")

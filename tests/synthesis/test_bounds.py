@@ -1,0 +1,106 @@
+"""What models lie between: nothing learned, all gains right, the recording itself."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from support.block_playing import RATE, music
+
+from diffsynth.audio.format import AudioFormat
+from diffsynth.midi.events import to_samples
+from diffsynth.piano.modal_bank import play_whole
+from diffsynth.representation.config import Features
+from diffsynth.representation.gain_field import GainField
+from diffsynth.synthesis.bounds import play_bounds
+from diffsynth.synthesis.synthesizer import blocks_of
+
+FRAME, LENGTH = 128, 2 * RATE + 1000  # not a whole number of frames or blocks
+EVENTS = to_samples(music(), RATE)
+
+
+def field_of(piano):
+    return GainField(piano, AudioFormat(RATE, FRAME), Features(64, 10500.0, 1024, -80.0))
+
+
+def played(piano):
+    return play_whole(piano, EVENTS, RATE, FRAME, LENGTH)
+
+
+def distance(recording, audio):
+    return np.linalg.norm(recording - audio) / np.linalg.norm(recording)
+
+
+def test_the_excitation_is_the_piano_and_right_gains_are_the_recording(piano):
+    """A piano that is half as loud in all modes is wrong by one gain, which right gains make good."""
+    softer = replace(piano, amplitude=piano.amplitude / 2)
+    recording = played(piano)
+    alone, ideal = play_bounds(recording, EVENTS, softer, field_of(softer))
+    assert len(alone) == len(ideal) == LENGTH
+    np.testing.assert_array_equal(alone, played(softer))
+    assert distance(recording, alone) == pytest.approx(0.5, abs=1e-4)
+    assert distance(recording, ideal) < 0.02
+
+
+def test_right_gains_are_those_of_bands(piano):
+    """Of a piano whose high partials are too soft, most is made good; what shares a band is not."""
+    brighter = replace(piano, amplitude=piano.amplitude * np.where(piano.frequency > 1000, 1, 0.3))
+    recording = played(piano)
+    alone, ideal = play_bounds(recording, EVENTS, brighter, field_of(brighter))
+    assert distance(recording, ideal) < 0.4 * distance(recording, alone)
+
+
+def test_a_voice_that_predicts_every_gain_plays_the_same(make_voice, piano):
+    """The bound is what the engine makes of right data, but for the first frame, which it begins at 0 dB."""
+    voice = make_voice(block=1024, piano=replace(piano, amplitude=0.6 * piano.amplitude))
+    recording, field, player = played(piano), voice.field(), voice.player()
+    alone, ideal = play_bounds(recording, EVENTS, voice.piano, field)
+    padded = np.pad(recording, (0, -LENGTH % 4096))
+    gains, _ = field.gains(padded, np.pad(alone, (0, -LENGTH % 4096)))
+    data = voice.normaliser.forward(gains).reshape(-1, *player.shape)
+    sound = []
+    for x, part in zip(data, blocks_of(music(), RATE, 1024, len(padded)), strict=True):
+        player.condition(part)
+        sound.append(player.audio(x))
+    np.testing.assert_allclose(
+        np.concatenate(sound)[FRAME : LENGTH - 4096], ideal[FRAME : LENGTH - 4096], atol=1e-5
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(project, tmp_path_factory):
+    """A folder in which the command has run."""
+    folder = tmp_path_factory.mktemp("bounds")
+    data = ["--aligned", project.data / "aligned", "--fit", project.data / "fit" / "piano.safetensors"]
+    assert project.run("bounds", *data, folder=folder) == 0
+    return folder
+
+
+def test_the_command_measures_all_three(measured):
+    reports = {
+        path.stem: json.loads(path.read_text()) for path in (measured / "results/metrics/bounds").iterdir()
+    }
+    assert {name: (r["model"], "block" in r) for name, r in reports.items()} == {
+        name: (name, False) for name in ("excitation", "ideal_gains", "recording")
+    }
+    alone, ideal, recording = (
+        reports[name]["metrics"] for name in ("excitation", "ideal_gains", "recording")
+    )
+    assert recording["onset_f1"] == recording["pitch_accuracy"] == 1.0
+    for name in ("spectral_convergence", "log_mel_db"):
+        assert 0.0 == recording[name] < ideal[name] < alone[name]
+
+
+def test_what_it_measured_is_kept(measured, project):
+    for name in ("excitation", "ideal_gains"):
+        audio, rate = soundfile.read(measured / "results/renders/bounds" / name / "music_12.wav")
+        recording, _ = soundfile.read(project.data / "aligned" / "music_12.flac")
+        assert (len(audio), rate) == (len(recording), RATE)
+        assert (measured / "results/figures/bounds" / name / "music_12.png").is_file()
+
+
+def test_earlier_stages_are_named(refuse):
+    assert refuse("bounds") == (
+        "data/fit/piano.safetensors does not exist; run `diffsynth fit && diffsynth align` first"
+    )
