@@ -24,7 +24,9 @@ def train(
     block: Block = BLOCKS[0],
     params_file: ParamsFile = PARAMS,
     model_save_dir: Annotated[Path, typer.Option(help="Folder of trained models.")] = paths.MODELS,
-    data_dir: Annotated[Path, typer.Option(help="Folder that holds shards, fit and features.")] = paths.DATA,
+    data_dir: Annotated[
+        str, typer.Option(help="Folder that holds shards, fit and features, or its URL.")
+    ] = str(paths.DATA),
     datasets: Annotated[str | None, typer.Option(help="Refuse data that is not of this dataset.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of steps.")] = None,
@@ -53,12 +55,14 @@ def train(
     if only_inference:
         from pipeline.infer import infer
 
-        return infer(model, block, params_file, models=model_save_dir, aligned=data_dir / "aligned")
+        return infer(model, block, params_file, models=model_save_dir, aligned=Path(data_dir) / "aligned")
+    from diffsynth.shards.places import local, place, within
     from diffsynth.training.registry import TASKS
     from diffsynth.training.task import Inputs
 
-    folders = data_dir / paths.SHARDS.name, data_dir / paths.FEATURES.name
-    inputs = Inputs(*folders, data_dir / paths.FIT.parent.name / paths.FIT.name)
+    data = place(data_dir)
+    piano = within(within(data, paths.FIT.parent.name), paths.FIT.name)
+    inputs = Inputs(within(data, paths.SHARDS.name), within(data, paths.FEATURES.name), local(piano))
     files = TASKS[params.model(model).voice].files(inputs)
     for path, command in files.items():
         require(path, command)

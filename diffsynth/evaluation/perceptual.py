@@ -6,8 +6,8 @@ Source: https://github.com/google/zimtohrli
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soxr
 
-from diffsynth.audio.files import resample
 from diffsynth.evaluation.metrics import Array
 
 if TYPE_CHECKING:
@@ -37,5 +37,5 @@ def zimtohrli(pair: "Pair") -> float:
 
 def _prepare(signal: Array, rate: int) -> Array:
     """A signal as the package takes it, at least `SHORTEST` long."""
-    samples = np.clip(resample(signal, rate, RATE), -1.0, 1.0).astype(np.float32)
+    samples = np.clip(soxr.resample(signal, rate, RATE, quality="HQ"), -1.0, 1.0).astype(np.float32)
     return np.pad(samples, (0, max(0, round(SHORTEST * RATE) - len(samples))))

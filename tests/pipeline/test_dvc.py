@@ -61,7 +61,7 @@ def test_stages_run_in_the_order_of_the_data(repo):
     for model in MODELS:
         for block in BLOCKS:
             variant = f"{model}-{block}"
-            own = {f"{name}@{variant}" for name in MATRIX} | set(SINGLE) - {"compare"}
+            own = {f"{name}@{variant}" for name in MATRIX} | set(SINGLE) - {"bounds", "compare"}
             assert networkx.descendants(graph, f"evaluate@{variant}") | {f"evaluate@{variant}"} == own
 
 
@@ -80,6 +80,10 @@ def test_metrics_and_plots_are_declared(stages):
                 assert not metrics.use_cache
             plots = [out for out in stages[f"train@{model}-{block}"].outs if out.plot]
             assert f"results/train/{block}/{model}/loss.csv" in relative(plots)
+    bounds = [out for out in stages["bounds"].outs if out.metric]
+    names = {f"results/metrics/bounds/{name}.json" for name in ("excitation", "ideal_gains", "recording")}
+    assert relative(bounds) == names
+    assert not any(out.use_cache for out in bounds)
     names = ("curves.csv", "rtf.png", "quality.png")
     assert relative(out for out in stages["compare"].outs if out.plot) == {
         f"results/compare/{n}" for n in names

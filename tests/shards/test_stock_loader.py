@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 import webdataset
 from support.range_server import serving
 from torch.utils.data import DataLoader
@@ -16,6 +17,7 @@ from diffsynth.runs.files import read_json
 from diffsynth.shards import places
 from diffsynth.shards.folders import ShardFolder
 from diffsynth.shards.segments import events_array, read_shards
+from diffsynth.synthesis.weights import load_voice
 
 PAGE = Path(__file__).parents[2] / "docs" / "shards.md"
 
@@ -123,3 +125,21 @@ def test_what_a_server_lacks_or_damages_is_one_line(data, monkeypatch):
         with pytest.raises(UserError, match=r"index\.json cannot be read") as error:
             list(read_shards(server.url, "test"))
         assert "\n" not in str(error.value)
+
+
+def test_training_from_a_server_gives_the_weights_of_the_folder(project, tmp_path, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    folders = [project.data / name for name in ("shards", "features", "fit")]
+    files = {
+        f"{folder.name}/{path.name}": path.read_bytes() for folder in folders for path in folder.iterdir()
+    }
+    options = ["train", "--model", "lstm", "--block", 1024, "--steps", 2, "--data-dir"]
+    with serving(files) as server:
+        assert project.run(*options, server.url, "--model-save-dir", "far", folder=tmp_path) == 0
+    assert project.run(*options, project.data, "--model-save-dir", "near", folder=tmp_path) == 0
+    far, near = (load_voice(tmp_path / name / "1024" / "lstm.safetensors") for name in ("far", "near"))
+    for (name, one), other in zip(
+        far.denoiser.state_dict().items(), near.denoiser.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), name

@@ -7,7 +7,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 YAML = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-SINGLE = ["download", "align", "shard", "fit", "features", "compare"]
+SINGLE = ["download", "align", "shard", "fit", "features", "bounds", "compare"]
 MATRIX = ["train", "infer", "evaluate"]
 
 
