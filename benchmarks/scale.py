@@ -1,6 +1,6 @@
 """Time and peak memory of every stage by hours of data: what grows with the data, and what does not.
 
-    python benchmarks/scale.py [--hours 2 0.2] [--workers 2] [--steps 100] [--json FILE]
+    python benchmarks/scale.py [--hours 2 0.2] [--workers 2] [--steps 100] [--piano FILE] [--json FILE]
 
 The demo's performances are taken again and again, each time under another name; the work is the same as for
 other music, and the bytes are too. Every stage runs as the pipeline runs it. Memory is that of all its
@@ -10,6 +10,7 @@ processes together, proportional set size, sampled three times a second.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, nargs="+", default=[2.0, 0.2])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=100, help="of the training")
+    parser.add_argument("--piano", type=Path, help="fitted one, instead of the stage `fit`")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     workers = ["--workers", str(given.workers)]
@@ -116,7 +118,10 @@ def main() -> None:
     for wanted in given.hours:
         with tempfile.TemporaryDirectory() as name:
             hours = repeated(Path(name) / "data" / "raw", wanted)
-            for stage in STAGES:
+            if given.piano:
+                (Path(name) / "data" / "fit").mkdir()
+                shutil.copy(given.piano, Path(name) / "data" / "fit" / "piano.safetensors")
+            for stage in [stage for stage in STAGES if not (given.piano and stage == "fit")]:
                 options = train if stage == "train" else [] if stage == "fit" else workers
                 rows.append(cost := measure(stage, Path(name), hours, options))
                 numbers = f"{cost.seconds:.0f} | {cost.peak_mb:.0f} | {cost.written_mb:.1f}"

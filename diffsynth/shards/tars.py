@@ -33,7 +33,8 @@ def write_tar(path: Path, samples: Iterable[tuple[str, dict[str, bytes]]]) -> in
     webdataset's writer, whose import would take each process three seconds.
     """
     count = 0
-    with tarfile.open(path, "w|") as tar:
+    # Opened here, because tarfile does not notice that a nearly full disk takes a part of what it writes.
+    with path.open("wb") as file, tarfile.open(fileobj=file, mode="w|") as tar:
         for key, members in samples:
             for extension, content in members.items():
                 info = tarfile.TarInfo(f"{key}.{extension}")

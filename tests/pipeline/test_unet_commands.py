@@ -45,7 +45,7 @@ def test_training_writes_a_voice_that_says_where_it_comes_from(project, shards, 
     assert voice.config.audio.sample_rate == RATE
     assert voice.normaliser.scale.shape == (5, 256)
     assert voice.normaliser.scale.min() >= 0.0128  # -80 dB of the height of a full-scale sinusoid, 128
-    assert card["data"] == {"index.json": sha256(shards / "shards" / "index.json")}
+    assert card["data"] == {"shards/index.json": sha256(shards / "shards" / "index.json")}
     assert card["train"]["steps"] == 2
     with (trained_unet / "results" / "train" / "512" / "unet" / "loss.csv").open() as file:
         (row,) = csv.DictReader(file)
