@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from diffsynth.errors import to_install
 from diffsynth.evaluation import jumps
 from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.log_mel import log_mel_distance
@@ -24,7 +25,6 @@ from diffsynth.evaluation.perceptual import zimtohrli
 from diffsynth.evaluation.quiet import quiet_floor
 
 ARROWS = {True: "↑", False: "↓", None: "→ 0"}
-EXTRA = "perceptual"  # of the distribution; it brings what optional metrics need
 
 
 @dataclass(frozen=True)
@@ -151,4 +151,4 @@ def absent() -> str:
     titles = [metric.title for metric in METRICS.values() if not metric.available]
     if not titles:
         return ""
-    return f"not measured: {', '.join(titles)} (pip install 'diffsynth-piano[{EXTRA}]')"
+    return f"not measured: {', '.join(titles)} ({to_install('perceptual')})"

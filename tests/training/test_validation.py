@@ -77,12 +77,12 @@ def test_validation_errors_by_hand():
     )
 
 
-@pytest.mark.parametrize(("epochs", "steps"), [(1, 2), (3, 6), (10, 19), (100, 188)])
-def test_epochs_are_steps_that_see_as_many_frames(epochs, steps):
-    # 5 segments of 48 frames are 240; a step sees 4 x 32 = 128.
-    assert examples().steps(epochs, TRAIN.batch_size) == steps
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 3), (3, 8), (10, 25), (100, 250)])
+def test_epochs_are_steps_that_see_every_frame_so_often(epochs, steps):
+    # 40 of 48 frames count, and 24 of the 32 of a sequence: 2 for each of 5 segments, 4 in a step.
+    assert examples().steps(epochs) == steps
     short = replace(TRAIN, sequence=8, warmup=0)
-    assert examples(feature_set(1, 8), short).steps(1, TRAIN.batch_size) == 1
+    assert examples(feature_set(1, 8), short).steps(1) == 1
 
 
 @pytest.mark.parametrize(
