@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial, reduce
-from itertools import islice
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ from diffsynth.piano.piano import Piano, load_piano
 from diffsynth.representation.config import Features
 from diffsynth.representation.features import segment_features
 from diffsynth.representation.gain_field import GainField, Moments
-from diffsynth.runs.files import atomic_path, sha256, write_json
-from diffsynth.runs.parallel import parallel_map
-from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
-from diffsynth.shards.folders import INDEX, ShardFolder
+from diffsynth.runs.files import sha256
+from diffsynth.runs.resuming import make_stamp
+from diffsynth.shards.building import build_folder, build_shard
+from diffsynth.shards.folders import ShardFolder
 from diffsynth.shards.pieces import clip, even_parts
 from diffsynth.shards.places import Place
 from diffsynth.shards.segments import JSON, Segment, key_of, read_segment, segment_facts
@@ -113,26 +112,18 @@ def write_features(
     splits = {split: ShardFolder(shards, split) for split in SPLITS}
     first = splits["train"].index
     frames = round(first["segment"] * first["sample_rate"]) // audio.frame
-    index = feature_index(first["dataset"], audio, features, first["segment"])
     plans = {split: _plans(folder, split, frames, features) for split, folder in splits.items()}
     if not all(plans.values()):
         raise UserError("there is nothing to compute features of: each split needs a performance")
-    everything = [plan for split in SPLITS for plan in plans[split]]
+    facts = feature_facts(first["dataset"], audio, features, first["segment"])
     job = partial(_write_shard, shards=shards, piano_file=piano_file, audio=audio, features=features)
-    with resumable_folder(out, INDEX) as folder:
-        written = iter(list(parallel_map(partial(job, folder=folder), everything, workers, "features")))
-        for split in SPLITS:
-            entries = list(islice(written, len(plans[split])))
-            index["splits"][split] = {"samples": sum(e["samples"] for e in entries), "shards": entries}
-        write_json(folder / INDEX, index)
-        tidy(folder, {INDEX, *(plan.name for plan in everything)})
-    return index
+    return build_folder(out, facts, plans, job, workers, "features")
 
 
-def feature_index(
+def feature_facts(
     dataset: str | None, audio: AudioFormat, features: Features, segment: float
 ) -> dict[str, Any]:
-    """The index of a folder of features, without its splits."""
+    """What the index of a folder of features says beside its splits."""
     return {
         "dataset": dataset,
         "segment": segment,
@@ -141,7 +132,6 @@ def feature_index(
         "frames": round(segment * audio.sample_rate) // audio.frame,
         "cond": GainField.width(features),
         "bands": features.bands,
-        "splits": {},
     }
 
 
@@ -173,24 +163,21 @@ def _plans(folder: ShardFolder, split: str, frames: int, features: Features) -> 
 
 
 def _write_shard(
-    plan: FeaturePlan, shards: Place, piano_file: Path, audio: AudioFormat, features: Features, folder: Path
+    plan: FeaturePlan, folder: Path, shards: Place, piano_file: Path, audio: AudioFormat, features: Features
 ) -> dict[str, Any]:
-    """Write one shard, unless an interrupted run has; returns its part of the index."""
+    """Write one shard; returns its part of the index."""
     source = ShardFolder(shards, plan.split)
-    known_by = source.shards[plan.shard]["sha256"], sha256(piano_file)
-    stamp = make_stamp(CODE, known_by, plan.first, plan.last, asdict(audio), asdict(features))
-    known = recall(folder, plan.name, stamp)
-    if known is not None:
-        return dict(known)
-    with atomic_path(folder / plan.name) as path:
-        samples = _computed(source, plan, load_piano(piano_file), audio, features)
-        count, moments = write_feature_shard(path, samples, audio.sample_rate)
-        result = {"name": plan.name, "sha256": sha256(path), "bytes": path.stat().st_size, "samples": count}
     length = round(source.index["segment"] * audio.sample_rate)
     pieces = clip(source.pieces(plan.shard), plan.first, plan.last, length)
-    result |= {"pieces": [asdict(piece) for piece in pieces], "moments": _plain(moments)}
-    record(folder, plan.name, stamp, result, [plan.name])
-    return result
+
+    def write(path: Path) -> dict[str, Any]:
+        samples = _computed(source, plan, load_piano(piano_file), audio, features)
+        count, moments = write_feature_shard(path, samples, audio.sample_rate)
+        return {"samples": count, "pieces": [asdict(p) for p in pieces], "moments": _plain(moments)}
+
+    known_by = source.shards[plan.shard]["sha256"], sha256(piano_file)
+    stamp = make_stamp(CODE, known_by, plan.first, plan.last, asdict(audio), asdict(features))
+    return build_shard(folder, plan.name, stamp, write)
 
 
 def _computed(

@@ -1,14 +1,9 @@
-"""Writing shards: the accepted performances of a folder, the same bytes at every build.
-
-The segments of each shard are known beforehand, so that shards are written in parallel, and an interrupted
-run does not write finished shards again.
-"""
+"""Writing shards of recordings: which segments of performances lie in which, and what is kept of them."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +12,10 @@ import numpy as np
 from diffsynth.audio.files import AudioFile, audio_length
 from diffsynth.config import SPLITS
 from diffsynth.errors import UserError
-from diffsynth.runs.files import atomic_path, check_apart, read_json, sha256, write_json
-from diffsynth.runs.parallel import parallel_map
-from diffsynth.runs.resuming import make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.runs.files import check_apart, read_json
+from diffsynth.runs.resuming import make_stamp
+from diffsynth.shards.building import build_folder, build_shard
 from diffsynth.shards.config import Shard
-from diffsynth.shards.folders import INDEX
 from diffsynth.shards.pieces import Piece, clip, even_parts, whole
 from diffsynth.shards.segments import Segment, cut_segments, key_of, segment_members
 from diffsynth.shards.tars import write_tar
@@ -69,18 +63,9 @@ def write_shards(aligned: Path, out: Path, config: Shard, workers: int = 1) -> d
     if config.segment * rate < 1:
         raise UserError(f"shard.segment must be at least one sample, not {config.segment:g} s")
     plans = {split: _plans(aligned, aligned_index, split, config) for split in SPLITS}
-    dataset = aligned_index.get("dataset")
-    index: dict[str, Any] = {"dataset": dataset, "segment": config.segment, "sample_rate": rate, "splits": {}}
-    with resumable_folder(out, INDEX) as folder:
-        job = partial(_write_shard, aligned=aligned, folder=folder, rate=rate, config=config)
-        everything = [plan for split in SPLITS for plan in plans[split]]
-        written = iter(list(parallel_map(job, everything, workers, "writing shards")))
-        for split in SPLITS:
-            shards = list(islice(written, len(plans[split])))
-            index["splits"][split] = {"samples": sum(s["samples"] for s in shards), "shards": shards}
-        write_json(folder / INDEX, index)
-        tidy(folder, {INDEX, *(plan.name for plan in everything)})
-    return index
+    facts = {"dataset": aligned_index.get("dataset"), "segment": config.segment, "sample_rate": rate}
+    job = partial(_write_shard, aligned=aligned, rate=rate, config=config)
+    return build_folder(out, facts, plans, job, workers, "writing shards")
 
 
 def _plans(aligned: Path, index: dict[str, Any], split: str, config: Shard) -> list[ShardPlan]:
@@ -92,8 +77,8 @@ def _plans(aligned: Path, index: dict[str, Any], split: str, config: Shard) -> l
     return plan_shards(split, pieces, sum(file.stat().st_size for file in files.values()), config, length)
 
 
-def _write_shard(plan: ShardPlan, aligned: Path, folder: Path, rate: int, config: Shard) -> dict[str, Any]:
-    """Write one shard, unless an interrupted run has; returns its part of the index.
+def _write_shard(plan: ShardPlan, folder: Path, aligned: Path, rate: int, config: Shard) -> dict[str, Any]:
+    """Write one shard; returns its part of the index.
 
     Raises:
         UserError: a performance cannot be read.
@@ -101,17 +86,14 @@ def _write_shard(plan: ShardPlan, aligned: Path, folder: Path, rate: int, config
     files = [aligned / f"{piece.name}.{kind}" for piece in plan.pieces for kind in ("flac", "npy")]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
     pieces = [asdict(piece) for piece in plan.pieces]
-    stamp = make_stamp(CODE, pieces, states, rate, config.segment, config.context)
-    known = recall(folder, plan.name, stamp)
-    if known is not None:
-        return dict(known)
-    segments = (s for piece in plan.pieces for s in _read_piece(aligned, piece, rate, config))
-    with atomic_path(folder / plan.name) as path:
+
+    def write(path: Path) -> dict[str, Any]:
+        segments = (s for piece in plan.pieces for s in _read_piece(aligned, piece, rate, config))
         count = write_tar(path, ((key_of(s.name, s.index), segment_members(s, rate)) for s in segments))
-        result = {"name": plan.name, "sha256": sha256(path), "bytes": path.stat().st_size}
-    result |= {"samples": count, "pieces": pieces}
-    record(folder, plan.name, stamp, result, [plan.name])
-    return result
+        return {"samples": count, "pieces": pieces}
+
+    stamp = make_stamp(CODE, pieces, states, rate, config.segment, config.context)
+    return build_shard(folder, plan.name, stamp, write)
 
 
 def _read_piece(aligned: Path, piece: Piece, rate: int, config: Shard) -> Iterator[Segment]:

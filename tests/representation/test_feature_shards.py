@@ -1,15 +1,16 @@
-"""Folders of features: a full disk costs nothing that was done, and few files are open at a time."""
+"""Folders of features: a full disk or a kill costs nothing that was done; few files are open at a time."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 from support.feature_folders import Arrays
+from support.killed_stage import kill
 from support.own_process import python
 
 from diffsynth.representation.feature_shards import write_features
 from diffsynth.runs.files import sha256
-from diffsynth.shards import folders
+from diffsynth.shards import building, folders
 from diffsynth.shards.folders import read_index
 from pipeline.params import load_params
 
@@ -51,6 +52,19 @@ def test_a_full_disk_costs_nothing_that_was_done(project, tmp_path):
     assert all((tmp_path / "features" / name).stat().st_ino == inode for name, inode in tars.items())
     assert contents(tmp_path / "features") == contents(data / "features")
     assert not work.exists()
+
+
+def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(project, tmp_path):
+    params, out = load_params(project.folder / "params.yaml"), tmp_path / "features"
+    inputs = [project.data / "shards", project.data / "fit" / "piano.safetensors", out]
+    arguments = [*inputs, params.audio, params.features]
+    kill(write_features, arguments, building, tmp_path, items=2)
+    assert not out.exists()
+    tars = {path.name: path.stat().st_ino for path in (tmp_path / ".part-features").glob("[a-z]*.tar")}
+    assert len(tars) == 2
+    write_features(*arguments)
+    assert all((out / name).stat().st_ino == inode for name, inode in tars.items())
+    assert contents(out) == contents(project.data / "features")
 
 
 def test_few_shards_are_open_however_many_there_are(tmp_path, monkeypatch):

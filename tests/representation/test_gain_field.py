@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from diffsynth.audio.format import AudioFormat
 from diffsynth.audio.mel_bands import shares_of
@@ -215,6 +216,24 @@ def test_a_normaliser_never_has_a_scale_below_its_floor(rows):
 def test_a_band_never_heard_is_left_alone():
     found = Moments.of(np.full((9, 1), 2.0, np.float32), np.zeros((9, 1), np.float32)).normaliser()
     assert (found.mean.item(), found.scale.item()) == (0.0, np.float32(MIN_SCALE))
+
+
+rows = arrays(np.float64, (7, 3), elements=st.floats(-2, 2))
+weights = arrays(np.float64, (7, 3), elements=st.sampled_from([0, 0.1, 1]))
+
+
+@settings(deadline=None)
+@given(rows, weights, st.integers(0, 7))
+def test_moments_of_parts_add_up_to_those_of_the_whole(gains, weight, border):
+    whole = Moments.of(gains, weight)
+    parts = Moments.of(gains[:border], weight[:border]) + Moments.of(gains[border:], weight[border:])
+    for name, value in vars(whole).items():
+        np.testing.assert_allclose(vars(parts)[name], value, atol=1e-12)
+    found, total = parts.normaliser(), weight.sum(axis=0) + 1e-3
+    mean = (weight * gains).sum(axis=0) / total
+    deviation = np.sqrt((weight * (gains - mean) ** 2).sum(axis=0) / total)
+    np.testing.assert_allclose(found.mean, mean, atol=1e-6)
+    np.testing.assert_allclose(found.scale, deviation.clip(MIN_SCALE), atol=1e-6)
 
 
 def test_inverse_is_limited():

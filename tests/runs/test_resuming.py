@@ -2,42 +2,26 @@
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.displaced import CONFIG, FORMAT, add
+from support.killed_stage import kill
 
+from diffsynth.alignment import performances
 from diffsynth.alignment.performances import align_all, align_performance
 from diffsynth.datasets.manifest import Manifest, read_manifest, write_manifest
 from diffsynth.errors import UserError
 from diffsynth.runs import resuming
 from diffsynth.runs.files import sha256
 from diffsynth.runs.resuming import RECORDS, make_stamp, recall, record, resumable_folder, tidy
+from diffsynth.shards import building
 from diffsynth.shards.config import Shard
 from diffsynth.shards.writing import write_shards
 
 ROOT = Path(__file__).parents[2]
 SHARD = Shard(segment=2.0, context=2.0, megabytes=0.05, fewest=3)
-# Runs a stage whose process is killed, with no chance to clean up, after so many items.
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import diffsynth.{module} as module
-from diffsynth.alignment.config import Align
-from diffsynth.audio.format import AudioFormat
-from diffsynth.shards.config import Shard
-left, record = [{items}], module.record
-def record_and_die(*arguments):
-    record(*arguments)
-    left[0] -= 1
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-module.record = record_and_die
-module.{function}(*(Path(path) for path in sys.argv[1:]), *{options})
-"""
 
 
 def stage(name, folder):
@@ -48,22 +32,14 @@ def stage(name, folder):
         write_shards(folder / "aligned", folder / "shards", SHARD)
 
 
-def kill(name, folder, items):
+def kill_stage(name, folder, items):
     """Runs it in a process that is killed."""
     if name == "align":
-        values = {
-            "module": "alignment.performances",
-            "function": "align_all",
-            "options": f"[{FORMAT!r}, {CONFIG!r}]",
-        }
-        folders = [folder / "raw", folder / "aligned"]
+        arguments = [folder / "raw", folder / "aligned", FORMAT, CONFIG]
+        kill(align_all, arguments, performances, folder, items)
     else:
-        values = {"module": "shards.writing", "function": "write_shards", "options": f"[{SHARD!r}]"}
-        folders = [folder / "aligned", folder / "shards"]
-    script = KILLED.format(items=items, **values)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    child = subprocess.run([sys.executable, "-c", script, *folders], env=environment, check=False)
-    assert child.returncode == -signal.SIGKILL
+        arguments = [folder / "aligned", folder / "shards", SHARD]
+        kill(write_shards, arguments, building, folder, items)
 
 
 def contents(folder):
@@ -91,7 +67,7 @@ def whole(tmp_path_factory):
 def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(whole, tmp_path, name, out):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / out)  # as DVC does before it runs a stage
-    kill(name, tmp_path, 2)
+    kill_stage(name, tmp_path, 2)
     assert not (tmp_path / out).exists()
     done = states(tmp_path / f".part-{out}")
     assert len(done) >= 2
@@ -105,7 +81,7 @@ def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(whole, tmp_path, 
 def test_what_has_changed_is_done_again(whole, tmp_path):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "aligned")
-    kill("align", tmp_path, 2)
+    kill_stage("align", tmp_path, 2)
     work = tmp_path / ".part-aligned"
     (work / "a.flac").write_bytes(b"damaged")
     os.utime(tmp_path / "raw" / "b.mid", (1, 1))

@@ -8,6 +8,7 @@ from itertools import count, islice
 import numpy as np
 import pytest
 import torch
+from support.small_training import TRAIN as SMALL
 
 from diffsynth.errors import UserError
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events, to_samples
@@ -19,24 +20,12 @@ from diffsynth.runs.files import sha256, write_json
 from diffsynth.shards.pieces import Piece
 from diffsynth.shards.segments import Segment, key_of, segment_members
 from diffsynth.shards.tars import write_tar
-from diffsynth.training.config import Diffusion, Train
+from diffsynth.training.config import Diffusion
 from diffsynth.training.frame_batches import FrameExamples, RecordedBlocks
 from diffsynth.training.trainer import Trainer
 
 RATE, N = 24000, 64  # a block is short here; nothing depends on its size
-TRAIN = Train(
-    steps=3,
-    batch_size=4,
-    mini_batch_size=2,
-    sequence=1,
-    warmup=0,
-    learning_rate=3e-3,
-    weight_decay=1e-2,
-    clip=1.0,
-    validate_every=2,
-    stream_seconds=1.0,
-    seed=3,
-)
+TRAIN = dataclasses.replace(SMALL, steps=3, mini_batch_size=2, sequence=1, warmup=0, learning_rate=3e-3)
 
 
 def noise(*shape, seed=0):
