@@ -230,6 +230,13 @@ def test_what_is_missing_is_named(damaged, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_shard_that_cannot_be_read_is_named(damaged):
+    (damaged / "test-000000.tar").unlink()
+    (damaged / "test-000000.tar").mkdir()
+    with pytest.raises(UserError, match=r"test-000000\.tar cannot be read: Is a directory \(1 samples, SHA"):
+        list(read_shards(damaged, "test"))
+
+
 def test_a_segment_without_a_sample_is_refused(built, tmp_path):
     with pytest.raises(UserError, match=r"shard\.segment"):
         write_shards(built / "aligned", tmp_path / "out", Shard(0.0, 1.0, 1.0, 2))
