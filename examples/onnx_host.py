@@ -21,7 +21,7 @@ from onnx_noise import Noise
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
 LOWEST, KEYS = 21, 88
-FORMAT = "diffsynth network 4"
+FORMAT = "diffsynth network 5"
 PEDAL_FALLS, PEDAL_RISES = SOURCES = 88, 89  # what sounds beside the keys, if there are modes of it
 
 
@@ -33,11 +33,11 @@ class Host:
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         about = json.loads(self.session.get_modelmeta().custom_metadata_map["diffsynth"])
+        if about["format"] != FORMAT:
+            sys.exit(f"{path} is of another format, {about['format']}: export it again")
         if "frame" not in about:
             sys.exit(f"{path} holds {about['model']}, which needs a host of its own")
         arrays = {name: decode(value) for name, value in about.pop("arrays").items()}
-        if about["format"] != FORMAT:
-            sys.exit(f"{path} is of another format, {about['format']}: export it again")
         self.__dict__.update(about, **arrays)
         self.seed, self.frames = seed, self.block // self.frame
         self.pole = (2j * np.pi * self.frequency - self.decay) / self.sample_rate  # [p] per sample

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.piano.sounding import Sounding
+
 
 @dataclass(frozen=True)
 class Strike:
@@ -25,12 +27,14 @@ class Rising:
     Attributes:
         frame: within the block.
         offset: samples after the start of the frame where it begins.
+        key: that was struck.
         modes: of the key.
         amplitude: [modes of the key] there.
     """
 
     frame: int
     offset: int
+    key: int
     modes: slice
     amplitude: NDArray[np.complex64]
 
@@ -40,8 +44,9 @@ class Excitation:
     """Modes and noise over one block of f frames; `Bank.play` makes audio of them and of gains.
 
     Attributes:
-        border: [f + 1, p] amplitude of the modes at the frame borders, strikes before them included.
-        late: [f, p] amplitude at the start of each frame, reduced by what dampers take away during the frame.
+        sounding: the modes that sound; all others are silent.
+        at_borders: [f + 1, q] amplitude of these at the frame borders, strikes before them included.
+        reduced: [f, q] amplitude at the start of each frame, less what dampers take away during the frame.
         pedals: [f, 3] positions of `diffsynth.midi.events.PEDALS` at the end of each frame, 0 to 127.
         key_ups: [f] keys that are let go within each frame.
         strikes: onsets within the block.
@@ -50,8 +55,9 @@ class Excitation:
         begin: samples since silence, of the start of the block.
     """
 
-    border: NDArray[np.complex64]
-    late: NDArray[np.complex64]
+    sounding: Sounding
+    at_borders: NDArray[np.complex64]
+    reduced: NDArray[np.complex64]
     pedals: NDArray[np.float32]
     key_ups: NDArray[np.int64]
     strikes: list[Strike]
@@ -61,10 +67,15 @@ class Excitation:
 
     @property
     def start(self) -> NDArray[np.complex64]:
-        """[f, p] amplitude of the modes at the start of each frame."""
-        return self.border[:-1]
+        """[f, p] amplitude of all modes at the start of each frame."""
+        return self.sounding.among_all(self.at_borders[:-1])
+
+    @property
+    def late(self) -> NDArray[np.complex64]:
+        """[f, p] `reduced` of all modes."""
+        return self.sounding.among_all(self.reduced)
 
     @property
     def end(self) -> NDArray[np.complex64]:
-        """[f, p] amplitude of the modes at the end of each frame."""
-        return self.border[1:]
+        """[f, p] amplitude of all modes at the end of each frame."""
+        return self.sounding.among_all(self.at_borders[1:])

@@ -1,20 +1,18 @@
 """The bank: plays the modes and the noise of a `Piano` frame by frame.
 
-Its cost does not depend on how many keys sound.
+Only keys that sound cost anything (`diffsynth.piano.sounding`); if most do, all modes are played.
 
 Every mode has a complex amplitude a, which is multiplied by a constant z in every sample. So one frame of
 audio is Re(a @ z ** [0 .. frame - 1]), a product with a fixed table. Gains, and the faster decay of damped
 strings, are linear ramps over a frame: two such products are cross-faded. Strikes are exact to the sample;
 dampers fall at the nearest frame border. The equations are in docs/method.md, section 1.
 
-Without events the amplitudes at all frame borders of a block are the first one times powers of a constant.
-An event then changes the modes of its key from its border on. How a strike changes the older sound of its
-key is decided by `diffsynth.piano.interference`. In a sampled instrument the contribution of the last strike
-of a key follows from its age; all else that its modes hold comes from older strikes.
+Events change the amplitudes at frame borders (`diffsynth.piano.borders`), and a strike the older sound of its
+key (`diffsynth.piano.interference`). In a sampled instrument the contribution of the last strike of a key
+follows from its age; all else that its modes hold comes from older strikes.
 """
 
-from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -22,12 +20,15 @@ from numpy.typing import NDArray
 
 from diffsynth.midi.dampers import SOURCES, Action, Dampers
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, PEDALS, Events
+from diffsynth.piano.borders import Borders
 from diffsynth.piano.excitation import Excitation, Rising, Strike
 from diffsynth.piano.interference import Interference
 from diffsynth.piano.noise_bank import NoiseBank
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 from diffsynth.piano.rise import Rises
+from diffsynth.piano.sounding import Keys, Sounding
 
+FEW = 16  # rows of amplitudes up to which half of the table is used twice
 SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to 0, so that no denormal numbers remain
 
 
@@ -46,12 +47,13 @@ class Bank:
         self._fade = (1 - np.exp(self._damping * frame)).astype(np.float32)
         edges = np.searchsorted(piano.key, np.arange(SOURCES + 1))
         self._modes = [slice(a, b) for a, b in pairwise(edges.tolist())]
+        self._keys = Keys(self._modes)
         self._interference = [Interference(piano, modes) for modes in self._modes] if piano.jitter else []
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
         self._exponents = piano.exponents
         self._rises = Rises(piano.rise, pole, rate, frame)
         self._noise = NoiseBank(piano, rate, frame)
-        self._free, self._damped = self._powers(0)
+        self._free = self._damped = np.zeros((0, 0), dtype=np.complex64)  # made for the longest block so far
         self.dampers = Dampers(piano.sampled, piano.knocks)
         self.reset()
 
@@ -64,6 +66,7 @@ class Bank:
         """Silence, all keys and pedals up."""
         self.dampers.reset()
         self.amplitude = np.zeros((2, self.modes), dtype=np.complex64)  # held, released
+        self._ringing: list[int] = []  # keys of which any is left
         self._voices = np.zeros(SOURCES, dtype=np.int64)  # number of strikes that are held
         self._struck = np.zeros(SOURCES, dtype=np.int64)  # last strike, samples from the block's start
         self._velocity = np.zeros(SOURCES)  # of the last strike
@@ -86,6 +89,7 @@ class Bank:
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state taken with `state`."""
         self.amplitude = state["amplitude"].copy()
+        self._ringing = np.unique(self.piano.key[self.amplitude.any(axis=0)]).tolist()
         voices, struck, self._velocity = state["strikes"].copy()
         self._voices, self._struck = voices.astype(np.int64), struck.astype(np.int64)
         self._rises.young = list(state["young"])
@@ -96,35 +100,27 @@ class Bank:
     def process(self, events: Events, frames: int) -> Excitation:
         """Advance by one block of `frames` frames.
 
-        `events` carry `position` in samples from the start of the block, in order; a position
-        outside the block is moved to its nearest sample.
+        `events` carry `position` in samples from its start, in order; one outside moves to its nearest one.
         """
-        if len(self._free) <= frames:
-            self._free, self._damped = self._powers(frames)
-        held = self.amplitude[0] * self._free[: frames + 1]
-        released = self.amplitude[1] * self._damped[: frames + 1]
-        pedals = np.empty((frames, len(PEDALS)), dtype=np.float32)
-        strikes: list[Strike] = []
         position = events["position"].clip(0, frames * self.frame - 1)
-        borders = np.searchsorted(position, self.frame * np.arange(frames + 1))
-        for index, (first, last) in enumerate(pairwise(borders.tolist())):
-            if first < last:
-                part = events[first:last].copy()
-                part["position"] = position[first:last] - index * self.frame
-                strikes += self._act(index, list(self.dampers.actions(part)), held, released)
-            pedals[index] = list(self.dampers.pedals.values())
-        border = held + released
-        late = border[:-1] - self._fade * released[:-1]
+        actions, pedals = self._follow(events, position, frames)
+        struck = [key for _, what, key, _ in chain(*actions) if what == "strike"]
+        rising = [strike.key for _, strike in self._rises.young]
+        sounding = self._keys.sounding(self._ringing, [*struck, *rising])
+        borders = self._borders(sounding, frames)
+        strikes: list[Strike] = []
+        for index, group in enumerate(actions):
+            strikes += self._act(index, group, borders)
+        border = borders.held + borders.released
+        late = border[:-1] - sounding.of(self._fade) * borders.released[:-1]
         self._struck -= frames * self.frame
-        self.amplitude = np.stack([held[-1], released[-1]])
-        power = self.amplitude.real**2 + self.amplitude.imag**2
-        self.amplitude[power < SILENCE**2] = 0
+        self._keep(sounding, np.stack([borders.held[-1], borders.released[-1]]))
         let_go = (events["kind"] == NOTE_OFF) | ((events["kind"] == NOTE_ON) & (events["value"] == 0))
         key_ups = np.bincount(position[let_go] // self.frame, minlength=frames)
-        rising = self._rises.process(strikes, frames)
+        missing = self._rises.process(strikes, frames)
         noise = self._noise.process(strikes, key_ups, pedals)
         begin, self._begin = self._begin, self._begin + frames * self.frame
-        return Excitation(border, late, pedals, key_ups, strikes, rising, noise, begin)
+        return Excitation(sounding, border, late, pedals, key_ups, strikes, missing, noise, begin)
 
     def play(
         self,
@@ -136,21 +132,40 @@ class Bank:
 
         Args:
             excitation: what `process` returned.
-            gain: [f + 1, p], of the modes at the f + 1 frame borders; linear in between.
+            gain: [f + 1, p] at the f + 1 frame borders; or [f + 1, q], of `Excitation.sounding` alone.
             noise_gain: [f + 1, b], of the bands of noise; by default 1.
         """
-        frames, modes = excitation.late.shape
+        sounding, frames = excitation.sounding, len(excitation.pedals)
+        if gain.shape[1] == self.modes:
+            gain = sounding.of(gain)
         ramp = np.arange(self.frame, dtype=np.float32) / self.frame
-        rows = np.empty((2 * frames, modes), dtype=np.complex64)
-        np.multiply(excitation.start, gain[:-1], out=rows[:frames])
-        np.multiply(excitation.late, gain[1:], out=rows[frames:])
-        sums = rows.view(np.float32) @ self._table
+        rows = np.empty((2 * frames, len(sounding.modes)), dtype=np.complex64)
+        np.multiply(excitation.at_borders[:-1], gain[:-1], out=rows[:frames])
+        np.multiply(excitation.reduced, gain[1:], out=rows[frames:])
+        sums = self._sum(sounding, rows)
         audio = (sums[:frames] * (1 - ramp) + sums[frames:] * ramp).astype(np.float32)
         for strike in excitation.strikes:
-            self._add(audio, gain, strike, 1.0)
+            self._add(audio, gain[:, sounding.places[strike.key]], strike, 1.0)
         for part in excitation.rising:
-            self._add(audio, gain, part, -self._rises.fade[: self.frame - part.offset])
+            fade = -self._rises.fade[: self.frame - part.offset]
+            self._add(audio, gain[:, sounding.places[part.key]], part, fade)
         return audio.reshape(-1) + self._noise.play(excitation.noise, excitation.begin, noise_gain)
+
+    def _sum(self, sounding: Sounding, rows: NDArray[np.complex64]) -> NDArray[np.float32]:
+        """[l, frame] products of amplitudes, [l, q], and the table, run by run.
+
+        If rows are few, reading the table takes longest: then its first half is read for both halves.
+        """
+        frames, size = len(rows), self.frame
+        if frames <= FEW and size % 2 == 0:
+            size //= 2
+            rows = np.concatenate([rows, rows * sounding.of(self._turns[:, size])])
+        parts = rows.view(np.float32)
+        sums = np.zeros((len(rows), size), dtype=np.float32)
+        for modes, places in sounding.runs:
+            table = self._table[2 * modes.start : 2 * modes.stop, :size]
+            sums += parts[:, 2 * places.start : 2 * places.stop] @ table
+        return sums.reshape(-1, frames, size).transpose(1, 0, 2).reshape(frames, self.frame)
 
     def _add(
         self,
@@ -159,11 +174,43 @@ class Bank:
         part: Strike | Rising,
         factor: float | NDArray[np.float32],
     ) -> None:
-        """Add a part of a strike to the rest of its frame, [f, frame], times a factor."""
+        """Add a part of a strike, with gains of its modes and a factor, to the rest of its frame."""
         rest = np.arange(part.offset, self.frame, dtype=np.float32) / self.frame
-        edges = gain[part.frame : part.frame + 2, part.modes]
+        edges = gain[part.frame : part.frame + 2]
         sound = ((edges * part.amplitude) @ self._turns[part.modes, : len(rest)]).real
         audio[part.frame, part.offset :] += factor * (sound[0] * (1 - rest) + sound[1] * rest)
+
+    def _follow(
+        self, events: Events, position: NDArray[np.int64], frames: int
+    ) -> tuple[list[list[Action]], NDArray[np.float32]]:
+        """What keys do in each frame, at positions from its start, and the pedals at its end, [f, 3]."""
+        pedals = np.empty((frames, len(PEDALS)), dtype=np.float32)
+        actions: list[list[Action]] = []
+        borders = np.searchsorted(position, self.frame * np.arange(frames + 1))
+        for index, (first, last) in enumerate(pairwise(borders.tolist())):
+            actions.append([])
+            if first < last:
+                part = events[first:last].copy()
+                part["position"] = position[first:last] - index * self.frame
+                actions[-1] += self.dampers.actions(part)
+            pedals[index] = list(self.dampers.pedals.values())
+        return actions, pedals
+
+    def _borders(self, sounding: Sounding, frames: int) -> Borders:
+        """Amplitudes at the borders of a block without events."""
+        if len(self._free) <= frames:
+            self._free, self._damped = self._powers(frames)
+        free, damped = (sounding.of(powers[: frames + 1]) for powers in (self._free, self._damped))
+        return Borders(sounding, sounding.of(self.amplitude), free, damped)
+
+    def _keep(self, sounding: Sounding, amplitude: NDArray[np.complex64]) -> None:
+        """Keep what is held and released at the end of a block, [2, q], where it is not silent."""
+        heard = amplitude.real**2 + amplitude.imag**2 >= SILENCE**2
+        amplitude *= heard
+        for modes, places in sounding.runs:
+            self.amplitude[:, modes] = amplitude[:, places]
+        left = sounding.sums(heard[0] | heard[1])
+        self._ringing = [key for key, some in zip(sounding.keys, left.tolist(), strict=True) if some]
 
     def _powers(self, frames: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
         """Factors, [frames + 1, p], by which free and damped modes change over 0, 1, .. frames."""
@@ -171,14 +218,8 @@ class Bank:
         free, damped = np.exp(self._pole * samples), np.exp((self._pole + self._damping) * samples)
         return free.astype(np.complex64), damped.astype(np.complex64)
 
-    def _act(
-        self,
-        index: int,
-        actions: list[Action],
-        held: NDArray[np.complex64],
-        released: NDArray[np.complex64],
-    ) -> list[Strike]:
-        """Apply the actions of one frame, positions counted from its start, to borders [f + 1, p]."""
+    def _act(self, index: int, actions: list[Action], borders: Borders) -> list[Strike]:
+        """Apply the actions of one frame."""
         strikes: list[Strike] = []
         # By key: amplitudes at the end of the frame, of the strikes within it.
         fresh: dict[int, NDArray[np.complex64]] = {}
@@ -187,7 +228,7 @@ class Bank:
         for (what, early), group in groupby(actions, lambda action: (action[1], action[0] < half)):
             if what == "strike":
                 for offset, _, key, velocity in group:
-                    strike, left = self._strike(index, offset, key, velocity, held)
+                    strike, left = self._strike(index, offset, key, velocity, borders)
                     strikes.append(strike)
                     fresh[key] = fresh[key] + left if key in fresh else left
                 continue
@@ -195,18 +236,19 @@ class Bank:
             if what == "renew":
                 renewed.update(keys)
                 continue
-            self._damp(keys, index if early else index + 1, held, released)
+            borders.release(keys, index if early else index + 1)
+            self._voices[keys] = 0
             renewed.difference_update(keys)
             for key in keys:
                 gone = fresh.pop(key, None)
                 if early and gone is not None:
-                    self._spread(released, self._damped, index + 1, self._modes[key], gone)
+                    borders.add_released(key, index + 1, gone)
         for key in renewed:
-            self._renew(key, index + 1, held, released)
+            self._renew(key, index + 1, borders)
         return strikes
 
     def _strike(
-        self, index: int, offset: int, key: int, velocity: int, held: NDArray[np.complex64]
+        self, index: int, offset: int, key: int, velocity: int, borders: Borders
     ) -> tuple[Strike, NDArray[np.complex64]]:
         """Strike a key within a frame; returns the strike and its amplitudes at the end of the frame."""
         modes = self._modes[key]
@@ -216,10 +258,10 @@ class Bank:
         if self._interference and self._voices[key]:
             # Both sounds are taken a whole frame after the strike, whatever its place in the frame.
             on = np.exp(self._pole[modes] * offset)
-            change = self._interference[key].change(held[index + 1, modes] * on, left * on) / on
+            change = self._interference[key].change(borders.held_of(key, index + 1) * on, left * on) / on
             amplitude = (amplitude + change / turn).astype(np.complex64)
             left = (left + change).astype(np.complex64)
-        self._spread(held, self._free, index + 1, modes, left)
+        borders.hold(key, index + 1, left)
         self._voices[key] += 1
         self._struck[key], self._velocity[key] = index * self.frame + offset, velocity
         return Strike(index, offset, key, velocity, modes, amplitude), left
@@ -229,46 +271,15 @@ class Bank:
         gain = (velocity / REFERENCE_VELOCITY) ** self._exponents[modes]
         return self._struck_amplitude[modes] * gain.astype(np.float32)
 
-    def _damp(
-        self,
-        keys: Sequence[int],
-        border: int,
-        held: NDArray[np.complex64],
-        released: NDArray[np.complex64],
-    ) -> None:
-        """From a border on, what is held of some keys counts as released."""
-        if len(keys) == 1:
-            modes: slice | NDArray[np.intp] = self._modes[keys[0]]
-        else:
-            modes = np.concatenate([np.arange(s.start, s.stop) for s in map(self._modes.__getitem__, keys)])
-        self._spread(released, self._damped, border, modes, held[border, modes])
-        held[border:, modes] = 0
-        self._voices[keys] = 0
-
-    def _renew(
-        self, key: int, border: int, held: NDArray[np.complex64], released: NDArray[np.complex64]
-    ) -> None:
+    def _renew(self, key: int, border: int, borders: Borders) -> None:
         """From a border on, all but the last strike of a key counts as released."""
         if self._voices[key] < 2:
             return
-        modes, age = self._modes[key], border * self.frame - self._struck[key]
-        last = self._amplitude(modes, int(self._velocity[key])) * np.exp(self._pole[modes] * age)
-        last = last.astype(np.complex64)
-        self._spread(released, self._damped, border, modes, held[border, modes] - last)
-        held[border:, modes] = 0
-        self._spread(held, self._free, border, modes, last)
         self._voices[key] = 1
-
-    @staticmethod
-    def _spread(
-        borders: NDArray[np.complex64],
-        powers: NDArray[np.complex64],
-        first: int,
-        modes: "slice | NDArray[np.intp]",
-        amplitude: NDArray[np.complex64],
-    ) -> None:
-        """Add an amplitude at one border, and what becomes of it at the borders after it."""
-        borders[first:, modes] += amplitude * powers[: len(borders) - first, modes]
+        if key in borders:
+            modes, age = self._modes[key], border * self.frame - self._struck[key]
+            last = self._amplitude(modes, int(self._velocity[key])) * np.exp(self._pole[modes] * age)
+            borders.keep(key, border, last.astype(np.complex64))
 
 
 def play_whole(piano: Piano, events: Events, rate: int, frame: int, length: int) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from diffsynth.audio.mel_bands import places_of
@@ -80,6 +81,7 @@ class NoiseBank:
         self._drives = NoiseDrives(piano, piano.noise.centre, self._seconds)
         self._loops = make_loops(piano.noise.centre, rate)
         self._lengths = np.array([len(loop) for loop in self._loops])
+        self._windows, self._first = np.zeros((0, 0), dtype=np.float32), self._lengths  # of `_cut`
         self.reset()
 
     def reset(self) -> None:
@@ -133,14 +135,12 @@ class NoiseBank:
 
     def _cut(self, begin: int, length: int) -> NDArray[np.float32]:
         """[b, length] noise of every band at mean square 1, from a sample on."""
-        if len(self._loops[0]) < self._lengths[0] + length:  # goes on at its beginning
-            sizes = (self._lengths + length).tolist()
-            self._loops = [
-                np.resize(loop[:lasts], size)
-                for loop, lasts, size in zip(self._loops, self._lengths, sizes, strict=True)
-            ]
-        begins = (begin % self._lengths).tolist()
-        return np.stack([loop[at : at + length] for loop, at in zip(self._loops, begins, strict=True)])
+        if self._windows.shape[1] != length:  # each loop goes on at its beginning
+            sizes = self._lengths + length
+            whole = [np.resize(loop, size) for loop, size in zip(self._loops, sizes.tolist(), strict=True)]
+            self._windows = sliding_window_view(np.concatenate(whole), length)
+            self._first = np.cumsum(sizes) - sizes
+        return self._windows[self._first + begin % self._lengths]
 
 
 def levels_of(noise: Noise, memories: NDArray[np.float64], pedal: NDArray[np.float64]) -> NDArray[np.float64]:

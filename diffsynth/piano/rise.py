@@ -50,5 +50,5 @@ class Rises:
                 break
             turn = np.exp((self._pole[strike.modes] - self._loss) * (begin - at))
             amplitude = (strike.amplitude * turn).astype(np.complex64)
-            parts.append(Rising(frame, begin - frame * self._frame, strike.modes, amplitude))
+            parts.append(Rising(frame, begin - frame * self._frame, strike.key, strike.modes, amplitude))
         return parts

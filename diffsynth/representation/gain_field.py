@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from diffsynth.audio.band_levels import BandLevels
 from diffsynth.audio.format import AudioFormat
@@ -22,6 +21,7 @@ from diffsynth.audio.mel_bands import centres_of, places_of, shares_of
 from diffsynth.midi.events import KEYS, PEDALS
 from diffsynth.piano.excitation import Excitation
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.sounding import Sounding
 from diffsynth.representation.config import Features
 
 LOWEST_BAND = 40.0  # Hz, centre of the first band
@@ -101,10 +101,7 @@ class GainField:
         self.centres = band_centres(features)
         self._floor = 10.0 ** (features.floor / 10)
         self._band_levels = BandLevels(self.centres, audio.sample_rate, features.window, audio.frame)
-        # A mode lies in two neighbouring bands and belongs to one key, so the matrix is sparse.
         self.band, self.share = self._places(piano.frequency)
-        shares = [shares_of(piano.frequency, self.centres), piano.key == np.arange(KEYS)[:, None]]
-        self._shares_of_levels = csr_array(np.concatenate(shares), dtype=np.float32)
         self.noise_band, self.noise_share = self._places(piano.noise.centre)
         self._shares_of_noise = shares_of(piano.noise.centre, self.centres)
 
@@ -120,14 +117,29 @@ class GainField:
         floor, 1 at 40 dB above it), velocities of the keys struck within it, pedal positions. It is made
         of the past and the present only.
         """
-        power = 0.5 * (excitation.end.real**2 + excitation.end.imag**2)
-        levels = np.stack([self._shares_of_levels @ frame for frame in power])
-        levels[:, : self.features.bands] += excitation.noise[1:] @ self._shares_of_noise.T
-        strikes = np.zeros((len(power), KEYS), dtype=np.float32)
+        ends, sounding = excitation.at_borders[1:], excitation.sounding
+        power = 0.5 * (ends.real**2 + ends.imag**2)
+        bands = self._levels_in_bands(power, sounding)
+        bands += excitation.noise[1:] @ self._shares_of_noise.T
+        keys, strikes = np.zeros((2, len(power), KEYS), dtype=np.float32)
+        own = [key for key in sounding.keys if key < KEYS]
+        keys[:, own] = sounding.sums(power)[:, : len(own)]
         for strike in excitation.strikes:
             if strike.key < KEYS:
                 strikes[strike.frame, strike.key] = strike.velocity / 127
+        levels = np.concatenate([bands, keys], axis=1, dtype=np.float32)
         return np.concatenate([self._above_floor(levels), strikes, excitation.pedals / 127], axis=1)
+
+    def _levels_in_bands(self, power: NDArray[np.float32], sounding: Sounding) -> NDArray[np.float64]:
+        """[l, k] levels in bands of modes that sound, [l, q]; each lies in two neighbouring bands."""
+        frames, bands = len(power), self.features.bands
+        place = (sounding.of(self.band) + bands * np.arange(frames)[:, None]).ravel()
+        levels = np.zeros(frames * bands)
+        levels += np.bincount(place, power.ravel(), levels.size)
+        upper = np.bincount(place, (power * sounding.of(self.share)).ravel(), levels.size)
+        levels -= upper
+        levels[1:] += upper[:-1]  # never of another frame: no mode lies above the last band
+        return levels.reshape(frames, bands)
 
     def gains(
         self, recording: NDArray[np.float32], excitation: NDArray[np.float32]
@@ -149,9 +161,11 @@ class GainField:
         weight = self._above_floor(level).clip(0, 1) * (level / loudest) ** PROMINENCE
         return gains.clip(-MAX_GAIN, MAX_GAIN), weight
 
-    def mode_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Linear gain of every mode, [.., p], from log gains in bands, [.., k]."""
-        return _linear(gains, self.band, self.share)
+    def mode_gains(self, gains: NDArray[np.float32], sounding: Sounding | None = None) -> NDArray[np.float32]:
+        """Linear gain of every mode, [.., p], or of those that sound, [.., q], from log gains, [.., k]."""
+        if sounding is None:
+            return _linear(gains, self.band, self.share)
+        return _linear(gains, sounding.of(self.band), sounding.of(self.share))
 
     def noise_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
         """Linear gain of the noise in each of its bands, [.., b], from log gains in bands, [.., k]."""

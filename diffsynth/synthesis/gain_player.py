@@ -53,5 +53,6 @@ class GainPlayer(Player):
         """Audio [block] of the excitation with the gains that x [f, k] stands for."""
         gains = np.concatenate([self._gains, self._normaliser.inverse(x)])
         self._gains = gains[-1:]
-        field = self._field
-        return self._bank.play(self._excitation, field.mode_gains(gains), field.noise_gains(gains))
+        field, excitation = self._field, self._excitation
+        of_modes = field.mode_gains(gains, excitation.sounding)
+        return self._bank.play(excitation, of_modes, field.noise_gains(gains))

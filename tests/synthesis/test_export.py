@@ -160,6 +160,20 @@ def test_the_example_host_knows_what_it_cannot_play(make_voice, host_class, tmp_
         host_class(str(path))
 
 
+def test_the_example_host_refuses_a_file_of_an_older_format(exported, host_class, tmp_path):
+    _, path, _ = exported
+    model = onnx.load(path)
+    entry = json.loads(model.metadata_props[0].value)
+    del entry["arrays"]["noise_pedal_decay"]  # which format 4 lacked at first
+    entry["format"] = "diffsynth network 4"
+    onnx.helper.set_model_props(model, {"diffsynth": json.dumps(entry)})
+    onnx.save(model, tmp_path / "older.onnx")
+    with pytest.raises(
+        SystemExit, match=r"older\.onnx is of another format, diffsynth network 4: export it again"
+    ):
+        host_class(str(tmp_path / "older.onnx"))
+
+
 def test_the_example_runs_without_the_package(tmp_path, capsys):
     path = tmp_path / "voice.onnx"
     assert run(["export", str(path), "--weights", str(ROOT / "weights" / "512" / "lstm.safetensors")]) == 0
