@@ -27,8 +27,8 @@ from diffsynth.piano.noise_bank import NoiseBank
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 from diffsynth.piano.rise import Rises
 from diffsynth.piano.sounding import Keys, Sounding
+from diffsynth.piano.turns import Turns
 
-FEW = 16  # rows of amplitudes up to which half of the table is used twice
 SILENCE = 1e-8  # amplitude (-160 dB) below which a mode is set to 0, so that no denormal numbers remain
 
 
@@ -38,11 +38,7 @@ class Bank:
     def __init__(self, piano: Piano, rate: int, frame: int) -> None:
         self.piano, self.rate, self.frame = piano, rate, frame
         pole = ((2j * np.pi * piano.frequency - piano.decay) / rate).astype(np.complex128)
-        turns = np.exp(pole[:, None] * np.arange(frame)).astype(np.complex64)
-        # Rows of the table: Re z and -Im z of every mode in turn, in the order in which complex numbers lie
-        # in memory, so that Re(a z) is one real product.
-        self._table = np.stack([turns.real, -turns.imag], axis=1).reshape(-1, frame)
-        self._turns, self._pole = turns, pole
+        self._turns, self._pole = Turns(pole, frame), pole
         self._damping = -piano.releases[piano.key] / rate
         self._fade = (1 - np.exp(self._damping * frame)).astype(np.float32)
         edges = np.searchsorted(piano.key, np.arange(SOURCES + 1))
@@ -142,7 +138,7 @@ class Bank:
         rows = np.empty((2 * frames, len(sounding.modes)), dtype=np.complex64)
         np.multiply(excitation.at_borders[:-1], gain[:-1], out=rows[:frames])
         np.multiply(excitation.reduced, gain[1:], out=rows[frames:])
-        sums = self._sum(sounding, rows)
+        sums = self._turns.sum(sounding, rows)
         audio = (sums[:frames] * (1 - ramp) + sums[frames:] * ramp).astype(np.float32)
         for strike in excitation.strikes:
             self._add(audio, gain[:, sounding.places[strike.key]], strike, 1.0)
@@ -150,22 +146,6 @@ class Bank:
             fade = -self._rises.fade[: self.frame - part.offset]
             self._add(audio, gain[:, sounding.places[part.key]], part, fade)
         return audio.reshape(-1) + self._noise.play(excitation.noise, excitation.begin, noise_gain)
-
-    def _sum(self, sounding: Sounding, rows: NDArray[np.complex64]) -> NDArray[np.float32]:
-        """[l, frame] products of amplitudes, [l, q], and the table, run by run.
-
-        If rows are few, reading the table takes longest: then its first half is read for both halves.
-        """
-        frames, size = len(rows), self.frame
-        if frames <= FEW and size % 2 == 0:
-            size //= 2
-            rows = np.concatenate([rows, rows * sounding.of(self._turns[:, size])])
-        parts = rows.view(np.float32)
-        sums = np.zeros((len(rows), size), dtype=np.float32)
-        for modes, places in sounding.runs:
-            table = self._table[2 * modes.start : 2 * modes.stop, :size]
-            sums += parts[:, 2 * places.start : 2 * places.stop] @ table
-        return sums.reshape(-1, frames, size).transpose(1, 0, 2).reshape(frames, self.frame)
 
     def _add(
         self,
@@ -177,7 +157,7 @@ class Bank:
         """Add a part of a strike, with gains of its modes and a factor, to the rest of its frame."""
         rest = np.arange(part.offset, self.frame, dtype=np.float32) / self.frame
         edges = gain[part.frame : part.frame + 2]
-        sound = ((edges * part.amplitude) @ self._turns[part.modes, : len(rest)]).real
+        sound = ((edges * part.amplitude) @ self._turns.complex[part.modes, : len(rest)]).real
         audio[part.frame, part.offset :] += factor * (sound[0] * (1 - rest) + sound[1] * rest)
 
     def _follow(
@@ -206,7 +186,7 @@ class Bank:
     def _keep(self, sounding: Sounding, amplitude: NDArray[np.complex64]) -> None:
         """Keep what is held and released at the end of a block, [2, q], where it is not silent."""
         heard = amplitude.real**2 + amplitude.imag**2 >= SILENCE**2
-        amplitude *= heard
+        amplitude[~heard] = 0
         for modes, places in sounding.runs:
             self.amplitude[:, modes] = amplitude[:, places]
         left = sounding.sums(heard[0] | heard[1])
