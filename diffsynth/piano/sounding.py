@@ -34,9 +34,14 @@ class Sounding:
     runs: list[tuple[slice, slice]]
     total: int
 
+    @property
+    def everything(self) -> bool:
+        """Whether these are all modes."""
+        return len(self.modes) == self.total
+
     def of(self, values: NDArray[Array]) -> NDArray[Array]:
         """[.., q] values of these modes, from those of all, [.., p]; not a copy if all sound."""
-        if len(self.modes) == self.total:
+        if self.everything:
             return values
         return np.concatenate([values[..., :0], *(values[..., modes] for modes, _ in self.runs)], axis=-1)
 
