@@ -3,7 +3,8 @@
     python examples/onnx_host.py VOICE.onnx OUT.wav
 
 writes a short phrase. It is the reference for hosts in other languages: what `Host` does around the
-network is all that has to be written again. Names: p modes, f frames in a block, k bands, 88 keys.
+network is all that has to be written again. Names: p modes, f frames in a block, h hops (gains, one after
+another) in a block, k gains, 88 keys.
 """
 
 import base64
@@ -21,7 +22,7 @@ from onnx_noise import Noise
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
 LOWEST, KEYS = 21, 88
-FORMAT = "diffsynth network 5"
+FORMAT = "diffsynth network 6"
 PEDAL_FALLS, PEDAL_RISES = SOURCES = 88, 89  # what sounds beside the keys, if there are modes of it
 
 
@@ -63,7 +64,7 @@ class Host:
         self.finger, self.caught, self.ringing = np.zeros((3, KEYS), dtype=bool)
         self.voices = np.zeros(KEYS + len(SOURCES), dtype=int)  # strikes that are held
         self.pedals = dict.fromkeys(PEDALS, 0)
-        self.last_gains = np.zeros((1, self.bands), dtype=np.float32)
+        self.last_gains = np.zeros((1, self.bands + self.noise_bands), dtype=np.float32)
         self.memory = {
             name: np.zeros(shape, np.float32) for name, shape in self.inputs.items() if "memory" in name
         }
@@ -74,7 +75,7 @@ class Host:
         """Audio of the next block, [block], from its events in order: (sample, kind, number, value)."""
         events = [(min(max(int(at), 0), self.block - 1), *rest) for at, *rest in events]
         start, late, end = np.empty((3, self.frames, len(self.key)), dtype=np.complex128)
-        velocities = np.zeros((self.frames, KEYS), dtype=np.float32)
+        velocities = np.zeros((self.frames // self.hop, KEYS), dtype=np.float32)
         keys = [
             (at // self.frame, number, value * (kind == NOTE_ON))
             for at, kind, number, value in events
@@ -89,14 +90,16 @@ class Host:
         for modes in (self.held, self.last, self.released):
             modes[np.abs(modes) < self.silence] = 0
         noise = self.noise.levels(keys, pedals[:, 0] >= 64)  # [f + 1, b]
-        logs = self._gains(end, velocities, pedals, noise)  # [f + 1, k] at the frame borders
-        gains = np.exp(logs @ self.triangles)  # [f + 1, p]
+        logs = self._gains(end, velocities, pedals, noise)  # [h + 1, k] at the borders of hops
+        gains = self._between(np.exp(logs[:, : self.bands] @ self.triangles))  # [f + 1, p]
+        of_noise = logs[:, self.bands :] if self.noise_bands else logs
+        noise_gains = self._between(np.exp(of_noise @ self.noise.triangles))  # [f + 1, b]
         ramp = np.arange(self.frame) / self.frame
         audio = self._sum(start * gains[:-1]) * (1 - ramp) + self._sum(late * gains[1:]) * ramp
         for f, offset, modes, amplitude in strikes:
             self._add(audio, gains, f, offset, modes, amplitude, 1)
         self._rise(audio, gains, strikes)
-        audio += self.noise.sound(noise, logs)
+        audio += self.noise.sound(noise, noise_gains)
         return audio.reshape(-1).astype(np.float32)
 
     def _add(self, audio, gains, f, offset, modes, amplitude, factor):
@@ -138,7 +141,7 @@ class Host:
                     gain = (value / self.reference_velocity) ** self.exponent[modes]
                     amplitude = gain * self.amplitude[modes]
                     if key < KEYS:
-                        velocities[f, key] = value / 127
+                        velocities[f // self.hop, key] = value / 127
                     turn = np.exp(self.pole[modes] * (self.frame - offset))
                     left, change = amplitude * turn, 0
                     if self.jitter and self.voices[key]:
@@ -230,13 +233,16 @@ class Host:
         return fallen + renewed
 
     def _gains(self, end, velocities, pedals, noise):
-        """Log gains in bands at the frame borders, [f + 1, k], from the network."""
-        levels = (0.5 * np.abs(end) ** 2).astype(np.float32) @ self.levels
-        levels[:, : self.bands] += noise[1:] @ self.noise.triangles.T
-        above = np.log10(levels / 10 ** (self.floor_db / 10) + 1) / self.audible_decades
-        condition = np.concatenate([above, velocities, pedals / 127], axis=1)
+        """Log gains in bands at the borders of hops, [h + 1, k], from the network."""
+        hop = self.hop
+        levels = (0.5 * np.abs(end[hop - 1 :: hop]) ** 2).astype(np.float32) @ self.levels
+        modes, keys = levels[:, : self.bands], levels[:, self.bands :]
+        of_noise = noise[hop::hop] @ self.noise.triangles.T
+        levels = [modes, of_noise, keys] if self.noise_bands else [modes + of_noise, keys]
+        above = np.log10(np.hstack(levels) / 10 ** (self.floor_db / 10) + 1) / self.audible_decades
+        condition = np.concatenate([above, velocities, pedals[hop - 1 :: hop] / 127], axis=1)
         random = np.random.default_rng([self.seed, self.index])
-        normal = random.standard_normal((self.frames, self.bands), dtype=np.float32)
+        normal = random.standard_normal(self.outputs["x"], dtype=np.float32)
         self.index += 1
         feeds = {"condition": condition.astype(np.float32), "noise": normal, **self.memory}
         x, *memory = self.session.run(None, feeds)
@@ -245,6 +251,13 @@ class Host:
         gains = np.concatenate([self.last_gains, gains])
         self.last_gains = gains[-1:]
         return gains
+
+    def _between(self, gains):
+        """Gains at the borders of frames, [f + 1, n]: straight lines between those of hops, [h + 1, n]."""
+        place = np.arange(self.frames + 1) / self.hop
+        first = np.minimum(place.astype(int), len(gains) - 2)
+        rest = (place - first)[:, None]
+        return gains[first] * (1 - rest) + gains[first + 1] * rest
 
 
 def decode(value):

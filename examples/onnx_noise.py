@@ -19,7 +19,7 @@ class Noise:
         self.reference_velocity = host.reference_velocity
         self.keep = np.exp(-2 * self.seconds / self.decay)[:, None]  # [i] per frame
         self.fall = float(np.exp(-2 * self.seconds / self.pedal_decay[0]))
-        self.triangles = np.zeros((host.bands, len(self.floor)))  # [k, b]
+        self.triangles = np.zeros((host.noise_bands or host.bands, len(self.floor)))
         bands = np.arange(len(self.floor))
         self.triangles[self.band, bands] = 1 - self.share
         self.triangles[self.band + 1, bands] += self.share
@@ -49,8 +49,8 @@ class Noise:
         return np.array(levels)
 
     def sound(self, levels, gains):
-        """Audio of a block, [f, frame], with log gains [f + 1, k]."""
-        amplitude = np.sqrt(levels) * np.exp(gains @ self.triangles)
+        """Audio of a block, [f, frame], with gains [f + 1, b]."""
+        amplitude = np.sqrt(levels) * gains
         at = self.position + np.arange(self.frames * self.frame)
         loops = np.array([loop[at % len(loop)] for loop in self.loops], dtype=np.float32)
         loops = loops.reshape(len(self.floor), self.frames, self.frame)

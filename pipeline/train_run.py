@@ -79,7 +79,8 @@ def _config(params: Params, model: str, block: int) -> VoiceConfig:
     network = params.model(model)
     kind = VOICES[network.voice].Config
     sections = {name: getattr(params, name) for name in kind.sections()}
-    return kind(model=model, block=block, network=network, **sections)
+    objective = params.diffusion.objective
+    return kind(model=model, block=block, objective=objective, network=network, **sections)
 
 
 def _decisive(config: VoiceConfig, params: Params) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def make_voice(piano):
     from diffsynth.models.s6 import S6
     from diffsynth.models.unet import Unet
     from diffsynth.representation.config import Features
-    from diffsynth.representation.gain_field import Normaliser
+    from diffsynth.representation.normaliser import Normaliser
     from diffsynth.representation.stft_frames import FrameScale
     from diffsynth.synthesis.frame_voice import FrameConfig, FrameVoice
     from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
@@ -96,17 +96,23 @@ def make_voice(piano):
         denoiser = config.new_denoiser().eval().requires_grad_(False)
         return FrameVoice(config, denoiser, FrameScale(np.tile(scale, (5, 1))))
 
-    def make(model="lstm", block=512, piano=piano, seed=0, level=0.3):
+    apart = Features(16, 8, highest=10500.0, knee=3000.0, window=1024, floor=-80.0, hop=2)
+    together = dataclasses.replace(apart, noise_bands=0, knee=700.0, hop=1)
+
+    def make(model="lstm", block=512, piano=piano, seed=0, level=0.3, shared=False):
+        """`shared`: noise has the gains of the modes, one for each frame, as in older voices."""
         if model == "unet":  # fresh, it does not answer zeros
             return make_unet(block, seed)
-        features = Features(bands=16, highest=10500.0, window=1024, floor=-80.0)
+        features = together if shared else apart
         config = GainConfig(model, block, AudioFormat(RATE, FRAME), networks[model], features)
         torch.manual_seed(seed)
         denoiser = config.new_denoiser()
         with torch.no_grad():
             for parameter in denoiser.parameters():
                 parameter.add_(level * torch.randn_like(parameter))
-        normaliser = Normaliser(np.linspace(-0.3, 0.1, 16, dtype=np.float32), np.full(16, 0.4, np.float32))
+        count = features.values
+        mean, scale = np.linspace(-0.3, 0.1, count), np.full(count, 0.4)
+        normaliser = Normaliser(mean.astype(np.float32), scale.astype(np.float32))
         return GainVoice(config, denoiser.eval().requires_grad_(False), piano, normaliser)
 
     return make

@@ -5,7 +5,7 @@ import torch
 import torchaudio
 from numpy.typing import NDArray
 
-from diffsynth.audio.mel_bands import shares_of
+from diffsynth.audio.mel_bands import KNEE, shares_of
 
 
 class BandLevels:
@@ -16,12 +16,15 @@ class BandLevels:
         rate: samples per second.
         window: samples of the analysis.
         frame: samples from one level to the next.
+        knee: Hz, of the bands.
     """
 
-    def __init__(self, centres: NDArray[np.float64], rate: int, window: int, frame: int) -> None:
+    def __init__(
+        self, centres: NDArray[np.float64], rate: int, window: int, frame: int, knee: float = KNEE
+    ) -> None:
         self._size, self._frame = window, frame
         bins = np.arange(window // 2 + 1) * rate / window
-        self._shares = torch.from_numpy(shares_of(bins, centres)).float()
+        self._shares = torch.from_numpy(shares_of(bins, centres, knee)).float()
 
     def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """[l, k] levels in windows centred on the end of each whole frame; a sinusoid a has a^2 / 2."""

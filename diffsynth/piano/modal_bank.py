@@ -131,6 +131,16 @@ class Bank:
             gain: [f + 1, p] at the f + 1 frame borders; or [f + 1, q], of `Excitation.sounding` alone.
             noise_gain: [f + 1, b], of the bands of noise; by default 1.
         """
+        return self.play_modes(excitation, gain) + self.play_noise(excitation, noise_gain)
+
+    def play_noise(
+        self, excitation: Excitation, gain: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """The noise of a block, [frames * frame]; see `play`."""
+        return self._noise.play(excitation.noise, excitation.begin, gain)
+
+    def play_modes(self, excitation: Excitation, gain: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The modes of a block, [frames * frame]; see `play`."""
         sounding, frames = excitation.sounding, len(excitation.pedals)
         if gain.shape[1] == self.modes:
             gain = sounding.of(gain)
@@ -145,7 +155,7 @@ class Bank:
         for part in excitation.rising:
             fade = -self._rises.fade[: self.frame - part.offset]
             self._add(audio, gain[:, sounding.places[part.key]], part, fade)
-        return audio.reshape(-1) + self._noise.play(excitation.noise, excitation.begin, noise_gain)
+        return audio.reshape(-1)
 
     def _add(
         self,

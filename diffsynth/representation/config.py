@@ -2,14 +2,29 @@
 
 from dataclasses import dataclass
 
-from diffsynth.config import Count, Positive
+from diffsynth.config import Count, Natural, Positive
 
 
 @dataclass(frozen=True)
 class Features:
-    """Band analysis that defines the gains."""
+    """Bands of gains, and how levels in them are measured.
+
+    Attributes:
+        bands: of the gains.
+        noise_bands: of the gains of noise; 0, if it shares those of the modes.
+        knee: below it bands are about equally wide, above it they widen with frequency.
+        hop: frames of audio from one gain to the next.
+    """
 
     bands: Count
+    noise_bands: Natural
     highest: Positive
+    knee: Positive
     window: Count
     floor: float
+    hop: Count
+
+    @property
+    def values(self) -> int:
+        """Gains at a time, k: of modes, then of noise."""
+        return self.bands + self.noise_bands

@@ -1,7 +1,7 @@
 """Features as webdataset shards: computed shard by shard, read a few frames at a time.
 
-A sample is a segment; its members are `.cond.npy`, `.gains.npy`, `.weight.npy` (half precision, a row for
-each frame) and `.json`, the segment's own. Every shard of recordings becomes one or more shards here, so
+A sample is a segment; its members are `.cond.npy` and `.levels.npy` (half precision, a row for each hop) and
+`.json`, the segment's own. Every shard of recordings becomes one or more shards here, so
 that nothing but one segment is in memory, however many hours there are. The index holds the moments of
 the gains in every shard. docs/shards.md describes all of it.
 """
@@ -22,7 +22,9 @@ from diffsynth.errors import UserError
 from diffsynth.piano.piano import Piano, load_piano
 from diffsynth.representation.config import Features
 from diffsynth.representation.features import segment_features
-from diffsynth.representation.gain_field import GainField, Moments
+from diffsynth.representation.gain_field import GainField
+from diffsynth.representation.normaliser import Moments
+from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import sha256
 from diffsynth.runs.resuming import make_stamp
 from diffsynth.shards.building import build_folder, build_shard
@@ -35,10 +37,10 @@ from diffsynth.shards.tars import npy, write_tar
 CODE = ("representation", "shards", "piano", "audio", "midi")  # parts of the library that decide features
 SPLITS = ("train", "validation")  # the test split is played, not trained on
 BYTES = 200e6  # of a shard at most: about 25 minutes
-NAMES = ("cond", "gains", "weight")
+NAMES = ("cond", "levels")
 
-Arrays = tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float16]]
-"""Condition [l, c], gains [l, k] and weights [l, k]."""
+Arrays = tuple[NDArray[np.float16], NDArray[np.float16]]
+"""Condition [l, c] and levels [l, parts, b] of l hops, see `segment_features`."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class FeatureFolder:
         split: name of the split.
 
     Attributes:
-        frames: in a segment.
+        hops: in a segment.
 
     Raises:
         UserError: there is no index, or no such split.
@@ -68,14 +70,14 @@ class FeatureFolder:
 
     def __init__(self, folder: Place, split: str) -> None:
         self._shards, self._split = ShardFolder(folder, split, "features"), split
-        self.frames: int = self._shards.index["frames"]
+        self.hops: int = self._shards.index["hops"]
 
     @cached_property
     def recorded(self) -> list[list[int]]:
-        """Frames of every segment of every shard that lie within the recording; the others have no weight."""
-        frame = self._shards.index["frame"]
+        """Hops of every segment of every shard that lie within the recording: after them it is padding."""
+        hop = self._shards.index["hop"]
         numbers = range(len(self._shards.shards))
-        return [[length // frame for length in self._shards.lengths(number)] for number in numbers]
+        return [[length // hop for length in self._shards.lengths(number)] for number in numbers]
 
     def moments(self) -> Moments:
         """Of the gains of the whole split.
@@ -89,14 +91,14 @@ class FeatureFolder:
         return read_moments(part)
 
     def read(self, shard: int, row: int, part: slice) -> Arrays:
-        """Frames of a segment, of which only these are read.
+        """Hops of a segment, of which only these are read.
 
         Raises:
             UserError: the shard is missing or damaged.
         """
         tar = self._shards.open(shard)
-        cond, gains, weight = (tar.array(row, f"{name}.npy", part) for name in NAMES)
-        return cond, gains, weight
+        cond, levels = (tar.array(row, f"{name}.npy", part) for name in NAMES)
+        return cond, levels
 
 
 def write_features(
@@ -111,8 +113,8 @@ def write_features(
     """
     splits = {split: ShardFolder(shards, split) for split in SPLITS}
     first = splits["train"].index
-    frames = round(first["segment"] * first["sample_rate"]) // audio.frame
-    plans = {split: _plans(folder, split, frames, features) for split, folder in splits.items()}
+    hops = round(first["segment"] * first["sample_rate"]) // (audio.frame * features.hop)
+    plans = {split: _plans(folder, split, hops, features) for split, folder in splits.items()}
     if not all(plans.values()):
         raise UserError("there is nothing to compute features of: each split needs a performance")
     facts = feature_facts(first["dataset"], audio, features, first["segment"])
@@ -128,22 +130,32 @@ def feature_facts(
         "dataset": dataset,
         "segment": segment,
         "sample_rate": audio.sample_rate,
-        "frame": audio.frame,
-        "frames": round(segment * audio.sample_rate) // audio.frame,
+        "hop": audio.frame * features.hop,
+        "hops": round(segment * audio.sample_rate) // (audio.frame * features.hop),
         "cond": GainField.width(features),
         "bands": features.bands,
+        "noise_bands": features.noise_bands,
     }
 
 
 def write_feature_shard(
-    path: Path, samples: Iterable[tuple[Segment, Arrays]], rate: int
+    path: Path, samples: Iterable[tuple[Segment, Arrays]], targets: Targets, rate: int, hop: int
 ) -> tuple[int, Moments]:
-    """Write one shard; returns the number of samples, and the moments of their gains."""
+    """Write one shard; returns the number of samples, and the moments of their gains.
+
+    Args:
+        path: of the shard.
+        samples: segments and what was computed of each.
+        targets: what the levels ask for.
+        rate: of the audio in Hz.
+        hop: samples from one gain to the next.
+    """
     parts: list[Moments] = []
 
     def members() -> Iterator[tuple[str, dict[str, bytes]]]:
         for segment, arrays in samples:
-            parts.append(Moments.of(*arrays[1:]))
+            heard = round(segment.seconds * rate) // hop
+            parts.append(Moments.of(*targets(arrays[1][:heard])))
             content = {f"{name}.npy": npy(array) for name, array in zip(NAMES, arrays, strict=True)}
             yield key_of(segment.name, segment.index), {**content, JSON: segment_facts(segment, rate)}
 
@@ -151,9 +163,10 @@ def write_feature_shard(
     return count, reduce(add, parts)
 
 
-def _plans(folder: ShardFolder, split: str, frames: int, features: Features) -> list[FeaturePlan]:
+def _plans(folder: ShardFolder, split: str, hops: int, features: Features) -> list[FeaturePlan]:
     """The shards of a split: each one of recordings in as many even parts as keep them small enough."""
-    size = 2 * frames * (GainField.width(features) + 2 * features.bands)
+    parts = 3 if features.noise_bands else 2
+    size = 2 * hops * (GainField.width(features) + parts * features.bands)
     plans: list[FeaturePlan] = []
     for number, entry in enumerate(folder.shards):
         count = entry["samples"]
@@ -172,7 +185,8 @@ def _write_shard(
 
     def write(path: Path) -> dict[str, Any]:
         samples = _computed(source, plan, load_piano(piano_file), audio, features)
-        count, moments = write_feature_shard(path, samples, audio.sample_rate)
+        hop = audio.frame * features.hop
+        count, moments = write_feature_shard(path, samples, Targets(features, audio), audio.sample_rate, hop)
         return {"samples": count, "pieces": [asdict(p) for p in pieces], "moments": _plain(moments)}
 
     known_by = source.shards[plan.shard]["sha256"], sha256(piano_file)

@@ -5,7 +5,6 @@ excitation with the gains that `features` computes from the recording: no voice 
 predicting them better. Both are rendered here with the events of the test split.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,11 @@ from diffsynth.audio.files import Audio, read_audio, write_audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events, to_samples
-from diffsynth.piano.modal_bank import Bank, play_whole
+from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField
+from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import atomic_folder, read_json, write_json
 
 EXCITATION, IDEAL = "excitation", "ideal_gains"
@@ -57,24 +57,35 @@ def play_bounds(recording: Audio, events: Events, piano: Piano, field: GainField
         piano: what plays.
         field: of the same piano.
     """
-    rate, frame = field.audio.sample_rate, field.audio.frame
-    missing = -len(recording) % (FRAMES * frame)
-    alone = play_whole(piano, events, rate, frame, len(recording) + missing)
-    gains, _ = field.gains(np.pad(recording, (0, missing)), alone)
-    ideal = np.concatenate(list(_blocks(piano, events, field, gains)))
+    block = _frames(field) * field.audio.frame
+    padded = np.pad(recording, (0, -len(recording) % block))
+    hops = len(padded) // (field.audio.frame * field.features.hop)
+    flat = np.zeros((hops, field.features.values), dtype=np.float32)
+    parts = _play(piano, events, field, flat)
+    alone = parts[0] + parts[1]
+    sounds = parts if field.features.noise_bands else [alone]
+    gains, _ = Targets(field.features, field.audio)(field.levels(padded, *sounds))
+    ideal = np.add(*_play(piano, events, field, gains))
     return alone[: len(recording)], ideal[: len(recording)]
 
 
-def _blocks(
-    piano: Piano, events: Events, field: GainField, gains: NDArray[np.float32]
-) -> Iterator[NDArray[np.float32]]:
-    """Audio block by block, with log gains [whole blocks of frames, k] at the ends of frames."""
-    frame = field.audio.frame
-    bank, block = Bank(piano, field.audio.sample_rate, frame), FRAMES * frame
-    edges = np.concatenate([gains[:1], gains])  # the first frame begins with what it ends with
-    for begin in range(0, len(gains) * frame, block):
-        low, high = np.searchsorted(events["position"], [begin, begin + block])
+def _frames(field: GainField) -> int:
+    """Frames that are played at a time, whole hops."""
+    return -(-FRAMES // field.features.hop) * field.features.hop
+
+
+def _play(piano: Piano, events: Events, field: GainField, gains: NDArray[np.float32]) -> tuple[Audio, Audio]:
+    """Modes and noise, with log gains [whole blocks of hops, k] at the ends of hops."""
+    bank = Bank(piano, field.audio.sample_rate, field.audio.frame)
+    frames, hops = _frames(field), _frames(field) // field.features.hop
+    edges = np.concatenate([gains[:1], gains])  # the first hop begins with what it ends with
+    modes, noise = [], []
+    for number in range(len(gains) // hops):
+        begin, length = number * frames * bank.frame, frames * bank.frame
+        low, high = np.searchsorted(events["position"], [begin, begin + length])
         part = events[low:high].copy()
         part["position"] -= begin
-        own = edges[begin // frame : begin // frame + FRAMES + 1]
-        yield bank.play(bank.process(part, FRAMES), field.mode_gains(own), field.noise_gains(own))
+        excitation, own = bank.process(part, frames), edges[number * hops : (number + 1) * hops + 1]
+        modes.append(bank.play_modes(excitation, field.mode_gains(own, excitation.sounding)))
+        noise.append(bank.play_noise(excitation, field.noise_gains(own)))
+    return np.concatenate(modes), np.concatenate(noise)

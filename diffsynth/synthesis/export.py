@@ -23,7 +23,7 @@ from diffsynth.runs.files import atomic_path
 from diffsynth.synthesis.block_step import BlockStep
 from diffsynth.synthesis.voice import Voice
 
-FORMAT = "diffsynth network 5"
+FORMAT = "diffsynth network 6"
 ENTRY = "diffsynth"  # name of the metadata entry
 
 
@@ -31,9 +31,11 @@ def export_onnx(voice: Voice, path: str | Path, steps: int = 1) -> dict[str, Any
     """Write a voice as an ONNX file, atomically; returns its description without the arrays.
 
     Raises:
-        UserError: the packages that exporting takes are not installed.
+        UserError: the packages that exporting takes are not installed, or the voice is not made for so many
+            steps.
     """
     onnx = _onnx()
+    voice.config.check_steps(steps)
     player, memory = voice.player(), voice.denoiser.initial_state(1)
     example = torch.zeros(player.condition_shape), torch.zeros(player.shape), *memory
     inputs = ["condition", "noise", *(f"memory_{i}" for i in range(len(memory)))]

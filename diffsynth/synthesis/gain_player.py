@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from diffsynth.midi.events import Events
 from diffsynth.piano.modal_bank import Bank
-from diffsynth.representation.gain_field import GainField, Normaliser
+from diffsynth.representation.gain_field import GainField
+from diffsynth.representation.normaliser import Normaliser
 from diffsynth.synthesis.player import Player
 
 CREST = 5.0  # highest sample of noise over its root mean square, in a second or so
@@ -20,14 +21,15 @@ class GainPlayer(Player):
         field: bands, conditions and gains of a piano at an audio format.
         bank: of the same piano.
         normaliser: of the gains.
-        frames: in a block, f.
+        hops: in a block, f.
     """
 
-    def __init__(self, field: GainField, bank: Bank, normaliser: Normaliser, frames: int) -> None:
+    def __init__(self, field: GainField, bank: Bank, normaliser: Normaliser, hops: int) -> None:
         self._field, self._bank, self._normaliser = field, bank, normaliser
         self.rest = CREST * float(np.sqrt(bank.piano.noise.floor.sum()))
-        self.shape = frames, field.features.bands
-        self.condition_shape = frames, field.width(field.features)
+        self.shape = hops, field.features.values
+        self.condition_shape = hops, field.width(field.features)
+        self._frames = hops * field.features.hop
         self.reset()
 
     def reset(self) -> None:
@@ -46,7 +48,7 @@ class GainPlayer(Player):
 
     def condition(self, events: Events) -> NDArray[np.float32]:
         """What the network sees of the next block, [f, c]."""
-        self._excitation = self._bank.process(events, self.shape[0])
+        self._excitation = self._bank.process(events, self._frames)
         return self._field.condition(self._excitation)
 
     def audio(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

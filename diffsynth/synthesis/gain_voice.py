@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.piano.interference import BESIDE, NOTHING
 from diffsynth.piano.modal_bank import SILENCE, Bank
@@ -14,7 +15,8 @@ from diffsynth.piano.noise_bank import PEDAL_DECAY, NoiseDrives, make_loops
 from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
 from diffsynth.piano.rise import GONE
 from diffsynth.representation.config import Features
-from diffsynth.representation.gain_field import AUDIBLE, MAX_GAIN, GainField, Normaliser
+from diffsynth.representation.gain_field import AUDIBLE, GainField
+from diffsynth.representation.normaliser import MAX_GAIN, Normaliser
 from diffsynth.synthesis.gain_player import GainPlayer
 from diffsynth.synthesis.player import Player
 from diffsynth.synthesis.voice import Arrays, Voice, VoiceConfig, check_normaliser
@@ -26,14 +28,19 @@ class GainConfig(VoiceConfig):
 
     features: Features
 
+    def __post_init__(self) -> None:
+        hop = self.features.hop * self.audio.frame
+        if self.block % hop:
+            raise UserError(f"a block of {self.block} samples holds no whole number of hops of {hop}")
+
     @property
-    def frames(self) -> int:
-        """Frames in a block, f."""
-        return self.block // self.audio.frame
+    def hops(self) -> int:
+        """Gains in a block, one after another, f."""
+        return self.block // (self.audio.frame * self.features.hop)
 
     def new_denoiser(self) -> Denoiser:
         """See `VoiceConfig`."""
-        return self.network.new_denoiser(self.features.bands, GainField.width(self.features))
+        return self.network.new_denoiser(self.features.values, GainField.width(self.features))
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class GainVoice(Voice):
     def of(cls, config: Any, denoiser: Denoiser, arrays: Mapping[str, Arrays]) -> Self:
         """See `Voice`; the parts are "piano" and "normaliser"."""
         piano, normaliser = Piano.from_tensors(arrays["piano"]), Normaliser(**arrays["normaliser"])
-        check_normaliser(arrays["normaliser"], (config.features.bands,))
+        check_normaliser(arrays["normaliser"], (config.features.values,))
         return cls(config, denoiser, piano, normaliser)
 
     def arrays(self) -> Arrays:
@@ -65,7 +72,7 @@ class GainVoice(Voice):
     def player(self) -> Player:
         """See `Voice`."""
         bank = Bank(self.piano, self.config.audio.sample_rate, self.config.audio.frame)
-        return GainPlayer(self.field(), bank, self.normaliser, self.config.frames)
+        return GainPlayer(self.field(), bank, self.normaliser, self.config.hops)
 
     def for_hosts(self) -> tuple[dict[str, Any], Arrays]:
         """The modes of the piano, the bands they lie in, and the constants of their excitation."""
@@ -73,6 +80,8 @@ class GainVoice(Voice):
         numbers = {
             "frame": self.config.audio.frame,
             "bands": self.config.features.bands,
+            "noise_bands": self.config.features.noise_bands,
+            "hop": self.config.features.hop,
             "floor_db": self.config.features.floor,
             "audible_decades": AUDIBLE,
             "max_gain": MAX_GAIN,

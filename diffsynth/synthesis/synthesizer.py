@@ -27,10 +27,14 @@ class Synthesizer:
         steps: of the diffusion sampler for each block; 1 is the default and usually best.
         seed: of the diffusion noise. Block i of a stream gets the same noise in every run.
         network: computes the network in place of PyTorch, with a sampler of its own.
+
+    Raises:
+        UserError: the voice is not made for so many steps.
     """
 
     def __init__(self, voice: Voice, steps: int = 1, seed: int = 0, network: Step | None = None) -> None:
         config = voice.config
+        config.check_steps(steps)
         self.voice, self.steps, self.seed = voice, steps, seed
         self.block, self.rate = config.block, config.audio.sample_rate
         self._player = player = voice.player()

@@ -5,7 +5,7 @@ A kind says what is diffused. `diffsynth.synthesis.registry` is the table of kin
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from diffsynth.models.parts.parameters import ModelConfig
 from diffsynth.synthesis.player import Player
 
 Arrays = dict[str, NDArray[Any]]
+DIFFUSION = "velocity"  # the objective of networks that any number of steps can be sampled from
+APART = ("model", "block", "objective", "network")  # of a configuration, that are no sections of parameters
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,28 @@ class VoiceConfig(ABC):
         block: samples of a block.
         audio: rate and frames.
         network: section of the model.
+        objective: that the network was trained for (`diffsynth.training.objectives`).
     """
 
     model: str
     block: int
     audio: AudioFormat
     network: ModelConfig
+    objective: str = field(default=DIFFUSION, kw_only=True)
 
     @abstractmethod
     def new_denoiser(self) -> Denoiser:
         """A network with fresh weights (torch's global seed decides them)."""
 
+    def check_steps(self, steps: int) -> None:
+        """Raise a UserError if the network cannot be sampled from in so many steps."""
+        if steps > 1 and self.objective != DIFFUSION:
+            raise UserError(f"this voice learned by {self.objective}, which takes one step, not {steps}")
+
     @classmethod
     def sections(cls) -> dict[str, Any]:
         """Types of the sections of parameters in it, by name, but for that of the model."""
-        return {k: v for k, v in parameters(cls).items() if k not in ("model", "block", "network")}
+        return {k: v for k, v in parameters(cls).items() if k not in APART}
 
 
 @dataclass(frozen=True)

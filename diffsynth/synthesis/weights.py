@@ -16,14 +16,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from diffsynth.audio.format import BLOCKS
+from diffsynth.audio.mel_bands import KNEE
 from diffsynth.config import build, choice
 from diffsynth.errors import UserError
 from diffsynth.models.registry import MODELS
 from diffsynth.runs.files import atomic_path
 from diffsynth.synthesis.registry import VOICES
-from diffsynth.synthesis.voice import Voice, VoiceConfig
+from diffsynth.synthesis.voice import DIFFUSION, Voice, VoiceConfig
 
 FORMAT = "diffsynth voice 1"
+# What older voices were built with that do not say so.
+OLDER = {"features": {"noise_bands": 0, "knee": KNEE, "hop": 1}}
 
 
 def save_voice(path: str | Path, voice: Voice, card: Mapping[str, Any]) -> None:
@@ -87,12 +90,16 @@ def _config(tree: dict[str, Any], where: str) -> VoiceConfig:
     block = choice(f"block in {where}:", tree.get("block"), BLOCKS)
     kind = VOICES[MODELS[model].voice].Config
     sections = {
-        name: build(section, _without_workers(tree.get(name)), f"{where}: {name}")
+        name: build(section, _as_today(name, tree.get(name)), f"{where}: {name}")
         for name, section in kind.sections().items()
     }
-    return kind(model=model, block=block, network=network, **sections)
+    objective = str(tree.get("objective", DIFFUSION))
+    return kind(model=model, block=block, objective=objective, network=network, **sections)
 
 
-def _without_workers(section: Any) -> Any:
-    """A section without the number of processes, which was a parameter when older voices were written."""
-    return {k: v for k, v in section.items() if k != "workers"} if isinstance(section, dict) else section
+def _as_today(name: str, section: Any) -> Any:
+    """A section of an older voice: it may name processes, and its gains were one for each frame and band."""
+    if not isinstance(section, dict):
+        return section
+    older = OLDER.get(name, {})
+    return older | {k: v for k, v in section.items() if k != "workers"}

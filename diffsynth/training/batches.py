@@ -13,12 +13,11 @@ from torch import Tensor
 from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import State
 from diffsynth.representation.feature_shards import FeatureFolder
-from diffsynth.representation.gain_field import Normaliser
+from diffsynth.representation.normaliser import Normaliser
+from diffsynth.representation.targets import Targets
 from diffsynth.training.config import Train
 from diffsynth.training.order import Example, Order
 from diffsynth.training.random_streams import generator
-
-NEPER = 20 / math.log(10)  # dB
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,22 @@ class Batch:
         state: of the network before the first block; None if sequences begin with the condition.
         x: [b, t, f, k] clean data, normalised.
         weight: [b, t, f, k] how much each value counts.
+        levels: [b, t, f, parts, bands] what `Examples.heard` takes of the recording, if it takes anything.
+        learned: [b, t, f, 1] 1 where sequences carry loss, 0 where they do not.
     """
 
     cond: Tensor
     state: State | None
     x: Tensor
     weight: Tensor
+    levels: Tensor
+    learned: Tensor
 
     def part(self, rows: slice) -> "Batch":
         """Some of the sequences."""
         state = None if self.state is None else tuple(tensor[rows] for tensor in self.state)
-        return Batch(self.cond[rows], state, self.x[rows], self.weight[rows])
+        rest = self.x, self.weight, self.levels, self.learned
+        return Batch(self.cond[rows], state, *(tensor[rows] for tensor in rest))
 
 
 class Examples(ABC):
@@ -63,6 +67,14 @@ class Examples(ABC):
         """So many sequences, or all if there are fewer, spread over the split, always the same."""
 
     @abstractmethod
+    def heard(self, x: Tensor, batch: Batch) -> Tensor:
+        """What the ear gets of data x, [b, t, f, k]: numbers that one subtracts, [b, t, f, n]."""
+
+    @abstractmethod
+    def recorded(self, batch: Batch) -> Tensor:
+        """The same of the recording itself."""
+
+    @abstractmethod
     def error_db(self, found: Tensor, batch: Batch) -> float:
         """How far data that was sampled, [b, t, f, k], is from that of the batch; less is better."""
 
@@ -73,7 +85,7 @@ class Examples(ABC):
 
 @dataclass(frozen=True)
 class Crop:
-    """Frames of a segment that a sequence begins at, and those of which it learns, [low, high)."""
+    """Hop of a segment that a sequence begins at, and those of which it learns, [low, high)."""
 
     shard: int
     segment: int
@@ -83,36 +95,40 @@ class Crop:
 
 
 class GainExamples(Examples):
-    """Sequences of whole blocks, as long as fit into `train.sequence` frames.
+    """Sequences of whole blocks, as long as fit into `train.sequence` hops.
 
-    The sequences of a segment lie side by side: in an epoch every frame carries loss in exactly one, but for
+    The sequences of a segment lie side by side: in an epoch every hop carries loss in exactly one, but for
     the first `train.warmup` of a segment. Where they meet differs from epoch to epoch.
 
     Args:
         data: features of the split.
         normaliser: of the gains, measured on the training data.
-        frames: in a block, f.
-        train: `sequence`, `batch_size`, `seed`, and `warmup`: the first frames of a sequence, which carry
+        targets: what levels ask for.
+        hops: in a block, f.
+        train: `sequence`, `batch_size`, `seed`, and `warmup`: the first hops of a sequence, which carry
             no loss.
 
     Raises:
         UserError: no sequence can be cut like that.
     """
 
-    def __init__(self, data: FeatureFolder, normaliser: Normaliser, frames: int, train: Train) -> None:
-        _check(train, data, frames)
-        self._data, self._frames, self._train = data, frames, train
-        self._length = train.sequence // frames * frames
+    def __init__(
+        self, data: FeatureFolder, normaliser: Normaliser, targets: Targets, hops: int, train: Train
+    ) -> None:
+        _check(train, data, hops)
+        self._data, self._hops, self._train = data, hops, train
+        self._targets = targets
+        self._length = train.sequence // hops * hops
         self._stride = self._length - train.warmup
         self._ends = [np.cumsum([self._crops(n) for n in shard]) for shard in data.recorded]
         self._order = Order([int(ends[-1]) for ends in self._ends], train.seed)
         if not len(self._order):
-            raise UserError(f"no recording is longer than train.warmup, {train.warmup} frames")
+            raise UserError(f"no recording is longer than train.warmup, {train.warmup} hops")
         self._mean = torch.from_numpy(normaliser.mean)
         self._scale = torch.from_numpy(normaliser.scale)
 
     def draw(self, step: int, rows: slice = slice(None)) -> Batch:
-        """Cond [b, t, f, c], x and weight [b, t, f, k]; no loss on the first frames."""
+        """Cond [b, t, f, c], x and weight [b, t, f, k]; no loss on the first hops."""
         first, count = step * self._train.batch_size, self._train.batch_size
         examples = [self._order.example(first + row) for row in range(count)[rows]]
         return self._batch([self._crop(example, self._jitter(example)) for example in examples])
@@ -121,17 +137,26 @@ class GainExamples(Examples):
         """As `draw`."""
         return self._batch([self._crop(example, 0.5) for example in self._order.spread(count)])
 
+    def heard(self, x: Tensor, batch: Batch) -> Tensor:
+        """Levels in dB of the excitation with the gains that x stands for; see `Targets.heard`."""
+        gains = (x * self._scale.to(x) + self._mean.to(x)).flatten(1, 2)
+        return self._targets.heard(gains, batch.levels.flatten(1, 2)).unflatten(1, x.shape[1:3])
+
+    def recorded(self, batch: Batch) -> Tensor:
+        """Levels of the recording in dB."""
+        return 10 * batch.levels[..., 0, :]
+
     def error_db(self, found: Tensor, batch: Batch) -> float:
-        """Weighted mean distance of the gains."""
-        error = (found - batch.x).abs() * self._scale.to(found.device)
-        return float((error * batch.weight).sum() / batch.weight.sum().clamp_min(1e-9)) * NEPER
+        """Mean distance of the levels."""
+        error = (self.heard(found, batch) - self.recorded(batch)).abs().mean(-1, keepdim=True)
+        return float((error * batch.learned).sum() / batch.learned.sum().clamp_min(1.0))
 
     def steps(self, epochs: int) -> int:
-        """Steps that see every frame of the recordings `epochs` times."""
+        """Steps that see every hop of the recordings `epochs` times."""
         return math.ceil(epochs * len(self._order) / self._train.batch_size)
 
     def _crops(self, recorded: int) -> int:
-        """Sequences that a segment with so many frames of recording is divided into."""
+        """Sequences that a segment with so many hops of recording is divided into."""
         return max(0, -(-(recorded - self._train.warmup) // self._stride))
 
     def _place(self, example: Example) -> tuple[int, int]:
@@ -150,29 +175,28 @@ class GainExamples(Examples):
         warmup, recorded = self._train.warmup, self._data.recorded[example.shard][segment]
         spare = self._crops(recorded) * self._stride - (recorded - warmup)
         begin = number * self._stride - int(jitter * (spare + 1))
-        start = min(max(begin, 0), self._data.frames - self._length)
+        start = min(max(begin, 0), self._data.hops - self._length)
         high = min(begin + self._length, recorded)
         return Crop(example.shard, segment, start, max(begin, 0) + warmup, high)
 
     def _batch(self, crops: Sequence[Crop]) -> Batch:
         columns = zip(*(self._read(crop) for crop in crops), strict=True)
-        cond, gains, weight = (torch.from_numpy(np.stack(column)).float() for column in columns)
-        x, shape = (gains - self._mean) / self._scale, (-1, self._frames)
-        return Batch(cond.unflatten(1, shape), None, x.unflatten(1, shape), weight.unflatten(1, shape))
+        blocks = (torch.from_numpy(np.stack(column)).unflatten(1, (-1, self._hops)) for column in columns)
+        cond, levels, gains, weight, learned = (tensor.float() for tensor in blocks)
+        return Batch(cond, None, (gains - self._mean) / self._scale, weight, levels, learned)
 
-    def _read(self, crop: Crop) -> tuple[NDArray[np.float16], ...]:
-        part = slice(crop.start, crop.start + self._length)
-        cond, gains, weight = self._data.read(crop.shard, crop.segment, part)
-        weight = weight.copy()
-        weight[: crop.low - crop.start] = 0
-        weight[crop.high - crop.start :] = 0
-        return cond, gains, weight
+    def _read(self, crop: Crop) -> tuple[NDArray[np.floating], ...]:
+        cond, levels = self._data.read(crop.shard, crop.segment, slice(crop.start, crop.start + self._length))
+        gains, weight = self._targets(levels)
+        hop = np.arange(crop.start, crop.start + self._length)[:, None]
+        learned = ((crop.low <= hop) & (hop < crop.high)).astype(np.float32)
+        return cond, levels, gains, weight * learned, learned
 
 
-def _check(train: Train, data: FeatureFolder, frames: int) -> None:
+def _check(train: Train, data: FeatureFolder, hops: int) -> None:
     if train.sequence < 1:
         raise UserError("train.sequence must be at least 1")
-    if train.sequence > data.frames:
-        raise UserError(f"train.sequence is longer than a segment, which has {data.frames} frames")
-    if train.sequence // frames * frames <= train.warmup:
-        raise UserError(f"train.sequence, in whole blocks of {frames} frames, must exceed train.warmup")
+    if train.sequence > data.hops:
+        raise UserError(f"train.sequence is longer than a segment, which has {data.hops} hops")
+    if train.sequence // hops * hops <= train.warmup:
+        raise UserError(f"train.sequence, in whole blocks of {hops} hops, must exceed train.warmup")

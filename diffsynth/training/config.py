@@ -8,8 +8,9 @@ from diffsynth.config import Count, Natural, NotEmpty, NotNegative, Positive, Se
 
 @dataclass(frozen=True)
 class Diffusion:
-    """Diffusion options that are not the optimiser's."""
+    """What is learned, by an objective of `objectives.OBJECTIVES`, how it is averaged and validated."""
 
+    objective: str
     ema: Share
     validation_sigmas: Annotated[list[Share], NotEmpty()]
 

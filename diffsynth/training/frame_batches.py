@@ -129,6 +129,14 @@ class FrameExamples(Examples):
         """As `draw`."""
         return self._batch(self._order.spread(count))
 
+    def heard(self, x: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002
+        """The values themselves: nothing more is known of what the ear gets."""
+        return x
+
+    def recorded(self, batch: Batch) -> Tensor:
+        """See `heard`."""
+        return batch.x
+
     def error_db(self, found: Tensor, batch: Batch) -> float:
         """Energy of the error over that of the frames: 0 dB is as good as silence."""
         error = self._scale.inverse(found - batch.x).square().sum() + SILENCE
@@ -151,4 +159,6 @@ class FrameExamples(Examples):
         pairs, rolls = zip(*(self._recordings.pair(*self._place(e)) for e in examples), strict=True)
         data = self._scale.forward(self._frames.analyse(torch.cat(pairs))).unflatten(0, (len(pairs), 2))
         x = data[:, 1:]
-        return Batch(torch.stack(rolls)[:, None], (data[:, :1].contiguous(),), x, torch.ones_like(x))
+        ones = torch.ones_like(x)
+        state = (data[:, :1].contiguous(),)
+        return Batch(torch.stack(rolls)[:, None], state, x, ones, x[:, :, :, None], ones[..., :1])

@@ -7,7 +7,8 @@ from typing import Any, Self
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.piano.piano import Piano, load_piano
 from diffsynth.representation.feature_shards import FeatureFolder
-from diffsynth.representation.gain_field import Normaliser
+from diffsynth.representation.normaliser import Normaliser
+from diffsynth.representation.targets import Targets
 from diffsynth.shards.folders import index_file
 from diffsynth.synthesis.gain_voice import GainVoice
 from diffsynth.synthesis.voice import Voice
@@ -37,8 +38,9 @@ class GainTask(Task):
         """See `Task`."""
         data, validation = (FeatureFolder(inputs.features, split) for split in ("train", "validation"))
         normaliser = data.moments().normaliser()
+        targets = Targets(config.features, config.audio)
         train_on, validate_on = (
-            GainExamples(part, normaliser, config.frames, train) for part in (data, validation)
+            GainExamples(part, normaliser, targets, config.hops, train) for part in (data, validation)
         )
         return cls(config, train_on, validate_on, load_piano(inputs.piano), normaliser)
 

@@ -1,4 +1,4 @@
-"""Training of a denoiser: v-diffusion on sequences of blocks, with an averaged copy of the weights.
+"""Training of a denoiser on sequences of blocks, with an averaged copy of the weights.
 
 Every random number of step i comes from a generator seeded with (seed, i), so that a run that was
 interrupted and resumed goes the same way as one that was not.
@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffsynth.diffusion import Denoise, loss, sample, squared_error, total_weight
+from diffsynth.diffusion import Denoise, sample
 from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.training.batches import Batch, Examples
 from diffsynth.training.config import Diffusion, Train
+from diffsynth.training.objectives import objective_of
 from diffsynth.training.random_streams import batch_seed, dropout_seed, weights_seed
 
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
@@ -29,7 +30,7 @@ class Progress:
 
     Attributes:
         step: steps done.
-        best: lowest validation error so far, `one_step_db`.
+        best: lowest validation error so far, by the criterion of the objective.
         history: one row per validation.
     """
 
@@ -61,7 +62,7 @@ class Trainer:
     ) -> None:
         _check(train)
         self.denoiser, self.config, self.diffusion = denoiser, train, diffusion
-        self.listen = listen
+        self.listen, self._objective = listen, objective_of(diffusion.objective)
         self._data, self._validation = data, validation
         self._averaged = {name: value.clone() for name, value in denoiser.state_dict().items()}
         self.best = {name: value.clone() for name, value in self._averaged.items()}
@@ -132,16 +133,15 @@ class Trainer:
         """
         generator = torch.Generator().manual_seed(batch_seed(self.config.seed, step))
         batch = self._data.draw(step)
-        sigma = torch.rand(batch.x.shape[:2], generator=generator)
-        noise = torch.randn(batch.x.shape, generator=generator)
-        total = total_weight(batch.x, batch.weight)
+        draws = self._objective.draw(batch, generator)
+        total = self._objective.total(batch)
         result = 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(dropout_seed(self.config.seed, step))
             for first in range(0, self.config.batch_size, self.config.mini_batch_size):
                 rows = slice(first, first + self.config.mini_batch_size)
                 part = batch.part(rows)
-                error = squared_error(self._denoise(part), part.x, noise[rows], sigma[rows], part.weight)
+                error = self._objective.error(self._denoise(part), self._data, part, draws.part(rows))
                 (error / total).backward()
                 result += float(error.detach() / total)
         return result
@@ -162,31 +162,30 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Errors of the averaged network; keeps its weights if they are the best so far.
 
-        The best is what renders best in one step, because that is how it will be used.
+        The best is what renders best in one step, because that is how it will be used, unless the objective
+        knows better.
         """
         trained = {name: value.clone() for name, value in self.denoiser.state_dict().items()}
         self.denoiser.load_state_dict(self._averaged)
         self.denoiser.eval()
         row = self._errors() | self.listen(self.denoiser)
-        if row["one_step_db"] < self.progress.best:
-            self.progress.best = row["one_step_db"]
+        if row[self._objective.criterion] < self.progress.best:
+            self.progress.best = row[self._objective.criterion]
             self.best = {name: value.clone() for name, value in self._averaged.items()}
         self.denoiser.load_state_dict(trained)
         self.progress.history.append({"step": self.progress.step, **row})
         return row
 
     def _errors(self) -> dict[str, float]:
-        """Loss at fixed noise levels and the error of one-step sampling in dB, on fixed sequences."""
+        """What the objective says, and the error of one-step sampling in dB, on fixed sequences."""
         generator = torch.Generator().manual_seed(weights_seed(self.config.seed))
         batch = self._validation.fixed(VALIDATION)
-        noise = torch.randn(batch.x.shape, generator=generator)
+        draws = self._objective.draw(batch, generator)
         denoise = self._denoise(batch)
-        row = {}
-        for level in self.diffusion.validation_sigmas:
-            sigma = torch.full(batch.x.shape[:2], level)
-            row[f"validation_loss_{level:g}"] = float(loss(denoise, batch.x, noise, sigma, batch.weight))
-        row["validation_loss"] = sum(row.values()) / max(len(row), 1)
-        row["one_step_db"] = self._validation.error_db(sample(denoise, noise, 1), batch)
+        sigmas = self.diffusion.validation_sigmas
+        row = self._objective.validate(denoise, self._validation, batch, draws, sigmas)
+        found = sample(denoise, draws.noise[:, 0], 1)
+        row["one_step_db"] = self._validation.error_db(found, batch)
         return row
 
 

@@ -28,7 +28,7 @@ PIANO = Piano(
     release=np.full(KEYS, 200.0),
     exponent=np.full(KEYS, 1.5),
 )
-FEATURES = Features(bands=16, highest=10000.0, window=1024, floor=-80.0)
+FEATURES = Features(bands=16, noise_bands=0, highest=10000.0, knee=700.0, window=1024, floor=-80.0, hop=1)
 FIELD = GainField(PIANO, AudioFormat(RATE, FRAME), FEATURES)
 ROWS = st.tuples(
     st.integers(0, 64 * FRAME - 1),

@@ -56,7 +56,7 @@ def test_training_writes_a_voice_that_says_where_it_comes_from(project, trained)
     for model in ("lstm", "s6"):
         path = weights_of(trained, model)
         voice, card = load_voice(path), read_card(path)
-        assert (voice.config.model, voice.config.block, voice.config.frames) == (model, 1024, 8)
+        assert (voice.config.model, voice.config.block, voice.config.hops) == (model, 1024, 8)
         assert voice.config.network.units == 12
         normaliser = FeatureFolder(project.data / "features", "train").moments().normaliser()
         np.testing.assert_array_equal(voice.normaliser.scale, normaliser.scale)

@@ -8,6 +8,7 @@ from support.feature_folders import Arrays
 from support.killed_stage import kill
 from support.own_process import python
 
+from diffsynth.representation.config import Features
 from diffsynth.representation.feature_shards import write_features
 from diffsynth.runs.files import sha256
 from diffsynth.shards import building, folders
@@ -24,6 +25,9 @@ params, data = load_params({params!r}), Path({data!r})
 inputs = data / "shards", data / "fit/piano.safetensors", Path("features")
 write_features(*inputs, params.audio, params.features)
 """
+
+
+THREE = Features(3, 0, highest=5000.0, knee=700.0, window=1024, floor=-80.0, hop=1)
 
 
 def contents(folder):
@@ -70,7 +74,7 @@ def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(project, tmp_path
 def test_few_shards_are_open_however_many_there_are(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "HELD", 3)
     values = np.arange(20 * 4 * 2, dtype=np.float16).reshape(20, 4, 2)
-    data = Arrays(values, values, values).opened(per_shard=1)
+    data = Arrays(values, np.zeros((20, 4, 2, 3), np.float16)).opened(THREE, per_shard=1)
     place = str(data._shards.folder)
     for shard in [*range(20), 0, 7, 19]:
         np.testing.assert_array_equal(data.read(shard, 0, slice(1, 3))[0], values[shard, 1:3])

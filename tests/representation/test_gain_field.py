@@ -12,17 +12,12 @@ from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUST
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
 from diffsynth.representation.config import Features
-from diffsynth.representation.gain_field import (
-    MAX_GAIN,
-    MIN_SCALE,
-    GainField,
-    Moments,
-    Normaliser,
-    band_centres,
-)
+from diffsynth.representation.gain_field import GainField, band_centres
+from diffsynth.representation.normaliser import MAX_GAIN, MIN_SCALE, Moments, Normaliser
+from diffsynth.representation.targets import Targets
 
 AUDIO = AudioFormat(sample_rate=24000, frame=128)
-FEATURES = Features(bands=64, highest=10500.0, window=1024, floor=-80.0)
+FEATURES = Features(bands=64, noise_bands=0, highest=10500.0, knee=700.0, window=1024, floor=-80.0, hop=1)
 PIANO = Piano(
     key=np.array([0, 39, 39]),
     frequency=np.array([30.0, 261.6, 12000.0]),
@@ -69,28 +64,32 @@ def tone(frequency, amplitude, seconds=0.5):
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(12000)).astype(np.float32)
 
 
+def gains_of(recording, excitation):
+    return Targets(FEATURES, AUDIO)(FIELD.levels(recording, excitation))
+
+
 @pytest.mark.parametrize("g", [0.3, 1.0, 2.5])
 def test_gain_of_a_signal_against_itself(g):
-    gains, weight = FIELD.gains(10 * g * NOISE, 10 * NOISE)
+    gains, weight = gains_of(10 * g * NOISE, 10 * NOISE)
     assert gains.shape == weight.shape == (12000 // 128, 64)
     # Bands of at least one bin, 30 dB or more above the floor, which changes little.
     np.testing.assert_allclose(gains[:, 20:], np.log(g), atol=1e-3)
 
 
 def test_gains_are_limited():
-    assert FIELD.gains(0.9 * NOISE, 1e-3 * NOISE)[0].max() == np.float32(MAX_GAIN)
-    assert FIELD.gains(1e-3 * NOISE, 0.9 * NOISE)[0].min() == np.float32(-MAX_GAIN)
+    assert gains_of(0.9 * NOISE, 1e-3 * NOISE)[0].max() == np.float32(MAX_GAIN)
+    assert gains_of(1e-3 * NOISE, 0.9 * NOISE)[0].min() == np.float32(-MAX_GAIN)
 
 
 def test_silence_has_no_gain_and_no_weight():
     zero = np.zeros(6400, np.float32)
-    gains, weight = FIELD.gains(zero, zero)
+    gains, weight = gains_of(zero, zero)
     assert not gains.any()
     assert not weight.any()
 
 
 def test_far_below_the_floor_nothing_counts():
-    gains, weight = FIELD.gains(tone(1000, 1e-6), tone(1000, 3e-6))
+    gains, weight = gains_of(tone(1000, 1e-6), tone(1000, 3e-6))
     assert np.abs(gains).max() < 1e-2
     assert weight.max() < 1e-3
 
@@ -100,14 +99,14 @@ def test_weight_is_logarithmic_above_the_floor():
     frequency = float(band_centres(FEATURES)[40])
     for decibel, expected in [(-40, 1.0), (-60, 0.5), (-20, 1.0)]:
         amplitude = np.sqrt(2) * 10 ** (decibel / 20)
-        weight = FIELD.gains(tone(frequency, amplitude), tone(frequency, amplitude / 9))[1]
+        weight = gains_of(tone(frequency, amplitude), tone(frequency, amplitude / 9))[1]
         np.testing.assert_allclose(weight[20:-20, 40], expected, atol=0.01)
 
 
 def test_weight_falls_with_the_distance_to_the_loudest_band():
     loud, soft = band_centres(FEATURES)[[55, 30]]
     signal = tone(loud, np.sqrt(2) * 0.1) + tone(soft, np.sqrt(2) * 0.001)
-    weight = FIELD.gains(signal, signal)[1][20:-20]
+    weight = gains_of(signal, signal)[1][20:-20]
     # The soft tone is at -60 dB: half way up from the floor, and 40 dB below the loud one: a hundredth.
     np.testing.assert_allclose(weight[:, 55], 1.0, atol=1e-4)
     np.testing.assert_allclose(weight[:, 30], 0.5 * 0.01, atol=3e-4)
@@ -117,7 +116,7 @@ def test_levels_are_mean_squares_in_bands():
     # Where excitation is silent the gain is that over the floor: here 10 dB (1.15 nepers).
     frequency = float(band_centres(FEATURES)[50])
     amplitude = np.sqrt(2 * 9e-8)
-    gains, _ = FIELD.gains(tone(frequency, amplitude), np.zeros(12000, np.float32))
+    gains, _ = gains_of(tone(frequency, amplitude), np.zeros(12000, np.float32))
     # A part of the window's main lobe lies in the bands beside it.
     inside = np.sum(np.expm1(2 * gains[20:-20].astype(float)), axis=1) * 1e-8
     np.testing.assert_allclose(inside, 9e-8, rtol=5e-3)
@@ -126,7 +125,7 @@ def test_levels_are_mean_squares_in_bands():
 def test_gains_belong_to_the_end_of_their_frame():
     # A step up by 1 neper at the end of frame 39: centred there, the window sees half of each power.
     signal = NOISE * np.where(np.arange(12000) < 40 * 128, 1, np.e).astype(np.float32)
-    gains = FIELD.gains(signal, NOISE)[0][:, 30:].mean(axis=1)
+    gains = gains_of(signal, NOISE)[0][:, 30:].mean(axis=1)
     np.testing.assert_allclose(gains[:35], 0, atol=1e-3)
     np.testing.assert_allclose(gains[44:-5], 1, atol=1e-3)
     np.testing.assert_allclose(gains[39], 0.5 * np.log((1 + np.e**2) / 2), atol=0.06)

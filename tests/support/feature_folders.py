@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from diffsynth.audio.format import AudioFormat
 from diffsynth.representation.feature_shards import FeatureFolder, write_feature_shard
+from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import sha256, write_json
 from diffsynth.shards.pieces import Piece
 from diffsynth.shards.segments import Segment
@@ -18,44 +20,54 @@ ROOT, numbers = tempfile.TemporaryDirectory(), count()  # the folder goes with t
 
 @dataclass
 class Arrays:
-    """Features of s segments: cond [s, l, c], gains and weight [s, l, k], in half precision.
+    """Features of s segments: cond [s, l, c] and levels [s, l, 1 + n, b], in half precision.
 
-    Every segment is a performance of its own, of which so many frames are recorded.
+    Every segment is a performance of its own, of which so many hops are recorded.
     """
 
     cond: np.ndarray
-    gains: np.ndarray
-    weight: np.ndarray
+    levels: np.ndarray
     recorded: list[int] | None = None
 
-    def write(self, folder, split="train", per_shard=2):
+    def write(self, folder, features, split="train", per_shard=2):
         """Write them as the only split of a folder."""
-        frames = self.cond.shape[1]
-        recorded = self.recorded or [frames] * len(self.cond)
+        hops = self.cond.shape[1]
+        recorded = self.recorded or [hops] * len(self.cond)
         shards = []
         for first in range(0, len(self.cond), per_shard):
             rows = range(first, min(first + per_shard, len(self.cond)))
             path = folder / f"{split}-{len(shards):06d}.tar"
             path.parent.mkdir(exist_ok=True, parents=True)
             samples = [(segment(row, recorded[row]), self.row(row)) for row in rows]
-            samples, moments = write_feature_shard(path, samples, RATE)
+            targets = Targets(features, AudioFormat(RATE, FRAME))
+            samples, moments = write_feature_shard(path, samples, targets, RATE, FRAME)
             pieces = [asdict(Piece(f"{row:03d}", 0, 1, recorded[row] * FRAME)) for row in rows]
             sums = {name: value.tolist() for name, value in vars(moments).items()}
             facts = {"name": path.name, "sha256": sha256(path), "samples": samples, "pieces": pieces}
             shards.append({**facts, "moments": sums})
         split_part = {"samples": len(self.cond), "shards": shards}
-        facts = {"dataset": None, "segment": frames * FRAME / RATE, "sample_rate": RATE, "frame": FRAME}
-        write_json(folder / "index.json", {**facts, "frames": frames, "splits": {split: split_part}})
+        facts = {"dataset": None, "segment": hops * FRAME / RATE, "sample_rate": RATE, "hop": FRAME}
+        write_json(folder / "index.json", {**facts, "hops": hops, "splits": {split: split_part}})
 
     def row(self, row):
         """Arrays of a segment."""
-        return self.cond[row], self.gains[row], self.weight[row]
+        return self.cond[row], self.levels[row]
 
-    def opened(self, per_shard=2):
+    def opened(self, features, per_shard=2):
         """Written to a folder and opened."""
         folder = Path(ROOT.name) / str(next(numbers))
-        self.write(folder, per_shard=per_shard)
+        self.write(folder, features, per_shard=per_shard)
         return FeatureFolder(folder, "train")
+
+
+def levels_of(gains, loudness):
+    """Levels [.., 2, b] of an excitation so far above the floor, 0 to 1 at 40 dB, and of what gains ask for.
+
+    What is not heard, loudness 0, has no gain.
+    """
+    given = 4.0 * np.asarray(loudness, np.float64) + 0.0 * gains
+    wanted = np.where(given > 0, given + 2 * gains / np.log(10), 0.0)
+    return np.stack([wanted, given], axis=-2).clip(0).astype(np.float16)
 
 
 def segment(row, recorded):

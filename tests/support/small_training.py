@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from diffsynth.audio.format import AudioFormat
 from diffsynth.models.lstm import Lstm
 from diffsynth.models.s6 import S6
-from diffsynth.representation.gain_field import Normaliser
+from diffsynth.representation.config import Features
+from diffsynth.representation.normaliser import Normaliser
+from diffsynth.representation.targets import Targets
 from diffsynth.training.batches import GainExamples
 from diffsynth.training.config import Diffusion, Train
 from diffsynth.training.trainer import Trainer
-from support.feature_folders import Arrays
+from support.feature_folders import Arrays, levels_of
 
-BANDS, COND, FRAMES = 6, 4, 4
+BANDS, COND, HOPS = 6, 4, 4
+FEATURES = Features(BANDS, 0, highest=5000.0, knee=700.0, window=1024, floor=-80.0, hop=1)
+TARGETS = Targets(FEATURES, AudioFormat(24000, 128))
 TRAIN = Train(
     steps=6,
     batch_size=4,
@@ -28,24 +33,27 @@ TRAIN = Train(
     stream_seconds=1.0,
     seed=3,
 )
-DIFFUSION = Diffusion(ema=0.9, validation_sigmas=[0.2, 0.8])
+DIFFUSION = Diffusion(objective="velocity", ema=0.9, validation_sigmas=[0.2, 0.8])
 NETWORKS = {"lstm": Lstm(16, 1, 12), "s6": S6(16, 1, 4, 2, 3, 12)}
 models = pytest.mark.parametrize("model", NETWORKS)
 
 
-def feature_set(segments=5, frames=48, seed=0):
-    """Gains of +1 or -1 neper in all bands, as the first condition says; the others mean nothing."""
+def feature_set(segments=5, frames=48, seed=0, loudness=1.0):
+    """Gains of +1 or -1 neper in all bands, as the first condition says; the others mean nothing.
+
+    `loudness` broadcasts to [segments, frames, BANDS].
+    """
     generator = torch.Generator().manual_seed(seed)
     cond = torch.randn(segments, frames, COND, generator=generator)
     sign = torch.randn(segments, frames // 8, generator=generator).sign().repeat_interleave(8, 1)
     cond[..., 0] = sign
     gains = sign[..., None] * torch.linspace(0.5, 1.5, BANDS)
-    return Arrays(cond.half().numpy(), gains.half().numpy(), torch.ones_like(gains).half().numpy())
+    return Arrays(cond.half().numpy(), levels_of(gains.numpy(), loudness))
 
 
 def examples(data=None, train=TRAIN):
     normaliser = Normaliser(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return GainExamples((data or feature_set()).opened(), normaliser, FRAMES, train)
+    return GainExamples((data or feature_set()).opened(FEATURES), normaliser, TARGETS, HOPS, train)
 
 
 def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, **options):

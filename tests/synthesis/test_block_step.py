@@ -14,7 +14,7 @@ from diffsynth.synthesis.block_step import TorchStep
 def test_a_step_computes_what_network_and_sampler_compute(make_voice, model, steps):
     voice = make_voice(model)
     features, denoiser = voice.config.features, voice.denoiser
-    frames, bands, width = voice.config.frames, features.bands, GainField.width(features)
+    frames, bands, width = voice.config.hops, features.bands, GainField.width(features)
     step = TorchStep(denoiser, (frames, width), (frames, bands), steps)
     memory, state = step.initial(), denoiser.initial_state(1)
     rng = np.random.default_rng(0)
@@ -37,7 +37,7 @@ def test_a_step_computes_what_network_and_sampler_compute(make_voice, model, ste
 def test_a_step_leaves_the_memory_it_is_given_as_it_was(make_voice):
     voice = make_voice("lstm")
     width = GainField.width(voice.config.features)
-    step = TorchStep(voice.denoiser, (voice.config.frames, width), (voice.config.frames, 16), 1)
+    step = TorchStep(voice.denoiser, (voice.config.hops, width), (voice.config.hops, 16), 1)
     memory = step.initial()
     inputs = np.ones((4, width), np.float32), np.ones((4, 16), np.float32)
     first, after = step(*inputs, memory)

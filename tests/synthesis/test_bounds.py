@@ -13,6 +13,7 @@ from diffsynth.midi.events import to_samples
 from diffsynth.piano.modal_bank import play_whole
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField
+from diffsynth.representation.targets import Targets
 from diffsynth.synthesis.bounds import play_bounds
 from diffsynth.synthesis.synthesizer import blocks_of
 
@@ -21,7 +22,7 @@ EVENTS = to_samples(music(), RATE)
 
 
 def field_of(piano):
-    return GainField(piano, AudioFormat(RATE, FRAME), Features(64, 10500.0, 1024, -80.0))
+    return GainField(piano, AudioFormat(RATE, FRAME), Features(64, 0, 10500.0, 700.0, 1024, -80.0, 1))
 
 
 def played(piano):
@@ -57,7 +58,7 @@ def test_a_voice_that_predicts_every_gain_plays_the_same(make_voice, piano):
     recording, field, player = played(piano), voice.field(), voice.player()
     alone, ideal = play_bounds(recording, EVENTS, voice.piano, field)
     padded = np.pad(recording, (0, -LENGTH % 4096))
-    gains, _ = field.gains(padded, np.pad(alone, (0, -LENGTH % 4096)))
+    gains, _ = Targets(field.features, field.audio)(field.levels(padded, np.pad(alone, (0, -LENGTH % 4096))))
     data = voice.normaliser.forward(gains).reshape(-1, *player.shape)
     sound = []
     for x, part in zip(data, blocks_of(music(), RATE, 1024, len(padded)), strict=True):

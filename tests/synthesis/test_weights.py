@@ -76,7 +76,7 @@ def test_the_header_holds_the_whole_configuration_and_the_card(tmp_path, make_vo
         "network": {"units": 12, "layers": 1, "state": 4, "expand": 2, "conv": 3, "cond_units": 10},
     }
     assert read_card(path) == card
-    assert voice.config.frames == 16
+    assert voice.config.hops == 16
 
 
 def test_equal_voices_make_equal_files(tmp_path, make_voice):

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.feature_folders import Arrays
-from support.small_training import FRAMES, TRAIN, examples, feature_set
+from support.small_training import FEATURES, HOPS, TARGETS, TRAIN, examples, feature_set
 
 from diffsynth.errors import UserError
-from diffsynth.representation.gain_field import Normaliser
+from diffsynth.representation.normaliser import Normaliser
 from diffsynth.training.batches import GainExamples
 from diffsynth.training.loading import loader
 from diffsynth.training.order import Order
@@ -51,12 +51,10 @@ def test_a_few_examples_are_spread_over_the_split(counts, wanted):
 
 
 def numbered(recorded, frames=48):
-    """Features whose gains are the number of their frame, over all segments."""
+    """Features whose condition is the number of their hop, over all segments."""
     count = len(recorded)
-    cond = np.zeros((count, frames, 2), np.float16)
-    gains = np.arange(count * frames, dtype=np.float16).reshape(count, frames, 1)
-    weight = (np.arange(frames) < np.array(recorded)[:, None])[..., None].astype(np.float16)
-    return Arrays(cond, gains, weight, recorded)
+    cond = np.arange(count * frames, dtype=np.float16).reshape(count, frames, 1)
+    return Arrays(cond, np.ones((count, frames, 2, 2), np.float16), recorded)
 
 
 @settings(max_examples=25, deadline=None)
@@ -70,15 +68,16 @@ def test_every_recorded_frame_carries_loss_once_an_epoch(recorded, sequence, see
     recorded = [n if n > warmup else 0 for n in recorded]
     if not any(recorded):
         return
-    unit = Normaliser(np.zeros(1, np.float32), np.ones(1, np.float32))
+    unit = Normaliser(np.zeros(2, np.float32), np.ones(2, np.float32))
     train = replace(TRAIN, sequence=length, warmup=warmup, batch_size=3, seed=seed)
-    data = GainExamples(numbered(recorded).opened(), unit, FRAMES, train)
+    data = GainExamples(numbered(recorded).opened(ONE), unit, TARGETS, HOPS, train)
     expected = sorted(48 * row + i for row, n in enumerate(recorded) for i in range(warmup, n))
     epochs = 3  # a whole number of batches
     seen = []
     for step in range(data.steps(epochs)):
         batch = data.draw(step)
-        seen += batch.x[batch.weight > 0].tolist()
+        assert torch.equal(batch.weight[..., :1] > 0, batch.learned > 0)
+        seen += batch.cond[batch.learned > 0].tolist()
     extra = len(seen) - epochs * len(expected)
     assert 0 <= extra <= 2 * length  # the last batch has begun the next epoch
     assert set(seen) == set(expected)
@@ -86,8 +85,12 @@ def test_every_recorded_frame_carries_loss_once_an_epoch(recorded, sequence, see
         assert sorted(seen) == sorted(expected * epochs)
 
 
+ONE = replace(FEATURES, bands=2)
+NAMES = ("cond", "x", "weight", "levels", "learned")
+
+
 def same(one, other):
-    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("cond", "x", "weight"))
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in NAMES)
 
 
 @settings(max_examples=20, deadline=None)
@@ -100,7 +103,7 @@ def test_rows_of_all_ranks_are_the_batch(ranks, size, step):
         for r in range(ranks)
         if size * r // ranks < size * (r + 1) // ranks
     ]
-    for name in ("cond", "x", "weight"):
+    for name in NAMES:
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
 
 

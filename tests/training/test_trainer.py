@@ -11,7 +11,7 @@ from support.small_training import (
     BANDS,
     COND,
     DIFFUSION,
-    FRAMES,
+    HOPS,
     NETWORKS,
     TRAIN,
     assert_equal,
@@ -99,7 +99,7 @@ def reference_update(trainer, step):
     context, _ = network.encode(cond, network.initial_state(len(cond)))
     predicted = network.denoise(diffusion.noisy(x, noise, sigma), sigma, context)
     square = (predicted - diffusion.velocity(x, noise, sigma)).square()
-    assert not weight[:, : config.warmup // FRAMES].any()
+    assert not weight[:, : config.warmup // HOPS].any()
     error = (weight * square).sum() / weight.sum()
     mean = torch.autograd.grad(error, list(network.parameters()))
     norm = torch.stack([gradient.norm() for gradient in mean]).norm()
@@ -115,9 +115,7 @@ def reference_update(trainer, step):
 
 def uneven():
     """Data of which sequences count for very different amounts, and some for nothing."""
-    data = feature_set()
-    data.weight[:] = np.array([1.0, 0.1, 0.01, 0.5, 0.0], np.float16)[:, None, None]
-    return data
+    return feature_set(loudness=np.array([1.0, 0.1, 0.01, 0.5, 0.0])[:, None, None])
 
 
 @models
@@ -144,8 +142,7 @@ def test_weight_decay_acts_on_matrices_only(model):
             parameter.copy_(parameter + 0.5)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     train = replace(TRAIN, steps=2, learning_rate=0.1, weight_decay=0.5, warmup=8)
-    silent = feature_set()
-    silent.weight[:] = 0  # no gradient: whatever moves has decayed
+    silent = feature_set(loudness=0.0)  # no gradient: whatever moves has decayed
     trainer = Trainer(network, examples(silent, train), examples(silent, train), train, DIFFUSION)
     run(trainer, 1)
     moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
@@ -207,15 +204,15 @@ def test_what_has_no_weight_does_not_count(model):
     data = feature_set()
     run(plain := make_trainer(model, train, data))
     warm, silent = feature_set(), feature_set()
-    warm.gains[:, : TRAIN.warmup] = 40.0
+    warm.levels[:, : TRAIN.warmup, 0] += 1.0
     run(changed := make_trainer(model, train, warm))
     assert_equal(parameters(changed), parameters(plain))
-    silent.gains[:, 24:, 2] = 40.0
+    silent.levels[:, 24:, 0, 2] += 1.0
     run(changed := make_trainer(model, train, silent))
     assert not torch.equal(changed.denoiser.head.output.bias, plain.denoiser.head.output.bias)
     bands = [0, 1, 3, 4, 5]  # a band that never counts: its output learns nothing, but decays
     mute = feature_set()
-    mute.weight[..., 2] = 0
+    mute.levels[..., 2] = 0
     run(changed := make_trainer(model, train, mute))
     assert changed.denoiser.head.output.bias[2] == 0
     assert (changed.denoiser.head.output.bias[bands] != 0).all()
