@@ -14,13 +14,13 @@ from diffsynth.synthesis.block_step import TorchStep
 def test_a_step_computes_what_network_and_sampler_compute(make_voice, model, steps):
     voice = make_voice(model)
     features, denoiser = voice.config.features, voice.denoiser
-    frames, bands, width = voice.config.hops, features.bands, GainField.width(features)
-    step = TorchStep(denoiser, (frames, width), (frames, bands), steps)
+    hops, values, width = voice.config.hops, features.values, GainField.width(features)
+    step = TorchStep(denoiser, (hops, width), (hops, values), steps)
     memory, state = step.initial(), denoiser.initial_state(1)
     rng = np.random.default_rng(0)
     for _ in range(3):
-        condition = rng.random((frames, width), dtype=np.float32)
-        noise = rng.standard_normal((frames, bands), dtype=np.float32)
+        condition = rng.random((hops, width), dtype=np.float32)
+        noise = rng.standard_normal((hops, values), dtype=np.float32)
         found, memory = step(condition, noise, memory)
         with torch.no_grad():
             context, state = denoiser.encode(torch.from_numpy(condition)[None, None], state)
@@ -37,9 +37,11 @@ def test_a_step_computes_what_network_and_sampler_compute(make_voice, model, ste
 def test_a_step_leaves_the_memory_it_is_given_as_it_was(make_voice):
     voice = make_voice("lstm")
     width = GainField.width(voice.config.features)
-    step = TorchStep(voice.denoiser, (voice.config.hops, width), (voice.config.hops, 16), 1)
+    step = TorchStep(
+        voice.denoiser, (voice.config.hops, width), (voice.config.hops, voice.config.features.values), 1
+    )
     memory = step.initial()
-    inputs = np.ones((4, width), np.float32), np.ones((4, 16), np.float32)
+    inputs = np.ones((2, width), np.float32), np.ones((2, 24), np.float32)
     first, after = step(*inputs, memory)
     assert not any(array.any() for array in memory)
     assert all(array.any() for array in after)
