@@ -81,7 +81,8 @@ def test_metrics_and_plots_are_declared(stages):
             plots = [out for out in stages[f"train@{model}-{block}"].outs if out.plot]
             assert f"results/train/{block}/{model}/loss.csv" in relative(plots)
     bounds = [out for out in stages["bounds"].outs if out.metric]
-    names = {f"results/metrics/bounds/{name}.json" for name in ("excitation", "ideal_gains", "recording")}
+    names = ("excitation", "ideal_gains", "low_pass", "recording")
+    names = {f"results/metrics/bounds/{name}.json" for name in names}
     assert relative(bounds) == names
     assert not any(out.use_cache for out in bounds)
     names = ("curves.csv", "rtf.png", "quality.png")
