@@ -35,6 +35,11 @@ def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
     return folder / str(block) / f"{model}{suffix}"
 
 
+def of_system(folder: Path, model: str, block: int | None) -> Path:
+    """The place of a model at a block size, or, without one, of a bound, under a folder."""
+    return folder / "bounds" / model if block is None else of_variant(folder, model, block)
+
+
 def checkpoint(model: str, block: int, stamp: str) -> Path:
     """The checkpoint of a training run.
 

@@ -6,10 +6,9 @@ import json
 import pytest
 from support.scores import BLOCKS, BOUNDS, METRICS, TIMINGS, all_scores, bound, lines_of, read, report, values
 
+from diffsynth.comparison.plots import plot_quality, plot_rtf
 from diffsynth.comparison.tables import (
     Scores,
-    plot_quality,
-    plot_rtf,
     read_bound,
     to_csv,
     to_curves,

@@ -19,14 +19,13 @@ from support.scores import (
     values,
 )
 
+from diffsynth.comparison.plots import plot_quality, plot_rtf
 from diffsynth.comparison.tables import (
     TIMINGS as SPEED,
 )
 from diffsynth.comparison.tables import (
     Scores,
     measures,
-    plot_quality,
-    plot_rtf,
     quality,
     to_csv,
     to_curves,
