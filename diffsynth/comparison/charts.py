@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffsynth.comparison.tables import Scores, columns_of, quality
-from diffsynth.comparison.verdicts import Verdicts
+from diffsynth.comparison.verdicts import Verdicts, interval
 from diffsynth.evaluation.registry import Measure
 
+SHIFT = 1.07  # from one model to the next, times a block size
+TINY = 1e-3  # the end of an axis below which its numbers have exponents
 PADDING = 0.05  # of an axis, beyond the best and the worst
-DASHES = {"low_pass": [2, 2], "excitation": [6, 3], "ideal_gains": [1, 3]}
+DASHES = {"low_pass": [8, 3, 2, 3], "excitation": [6, 3], "ideal_gains": [1.5, 3]}
 
 
 def chart(key: str, measure: Measure, scores: Sequence[Scores], verdicts: Verdicts) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def chart(key: str, measure: Measure, scores: Sequence[Scores], verdicts: Verdic
     The axis holds the perfect value; that of speed holds 0 and real time.
     """
     held = [score for score in scores if key in score.values]
-    models = [_point(score, key, verdicts) for score in held if score.block is not None]
+    models = _apart([_point(score, key, verdicts) for score in held if score.block is not None])
     levels: list[dict[str, Any]] = [
         {"name": score.label, "value": score.values[key], "bound": score.model}
         for score in held
@@ -28,7 +30,7 @@ def chart(key: str, measure: Measure, scores: Sequence[Scores], verdicts: Verdic
     others = [float(level["value"]) for level in levels]
     domain = _domain(measure, models, others)
     layers = [_rule(level) for level in levels] + [_intervals(models), _lines(models, domain, measure)]
-    return {"width": "container", "height": 150, "layer": layers}
+    return {"width": "container", "height": 140, "layer": layers}
 
 
 def charts(scores: Sequence[Scores], verdicts: Verdicts) -> list[dict[str, Any]]:
@@ -46,14 +48,15 @@ def charts(scores: Sequence[Scores], verdicts: Verdicts) -> list[dict[str, Any]]
 
 
 def _point(score: Scores, key: str, verdicts: Verdicts) -> dict[str, Any]:
-    value, half = score.values[key], verdicts.half(score, key) or 0.0
-    return {
-        "model": score.model,
-        "block": score.block,
-        "value": value,
-        "low": value - half,
-        "high": value + half,
-    }
+    low, high = interval(score, key, verdicts)
+    return {"model": score.model, "block": score.block, "value": score.values[key], "low": low, "high": high}
+
+
+def _apart(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Points with a place `x` beside their block size, so that intervals of models do not hide each other."""
+    names = list(dict.fromkeys(point["model"] for point in points))
+    middle = (len(names) - 1) / 2
+    return [{**p, "x": round(p["block"] * SHIFT ** (names.index(p["model"]) - middle), 1)} for p in points]
 
 
 def _domain(measure: Measure, points: Sequence[dict[str, Any]], others: Sequence[float]) -> list[float]:
@@ -76,7 +79,7 @@ def _rule(level: dict[str, Any]) -> dict[str, Any]:
     dash = DASHES.get(level["bound"], [4, 4])
     return {
         "data": {"values": [level]},
-        "mark": {"type": "rule", "strokeDash": dash, "strokeWidth": 1.5, "aria": False, "style": "bound"},
+        "mark": {"type": "rule", "strokeDash": dash, "strokeWidth": 1.5, "aria": False},
         "encoding": {"y": {"field": "value", "type": "quantitative"}},
     }
 
@@ -84,7 +87,7 @@ def _rule(level: dict[str, Any]) -> dict[str, Any]:
 def _x(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     blocks = sorted({point["block"] for point in points})
     return {
-        "field": "block",
+        "field": "x",
         "type": "quantitative",
         "scale": {"type": "log", "base": 2, "nice": False, "padding": 14},
         "axis": {"values": blocks, "format": "d", "title": None},
@@ -121,7 +124,7 @@ def _lines(points: Sequence[dict[str, Any]], domain: list[float], measure: Measu
                 "field": "value",
                 "type": "quantitative",
                 "scale": {"domain": domain, "nice": False, "zero": False},
-                "axis": {"title": None, "tickCount": 5},
+                "axis": {"title": None, "tickCount": 4, "format": "~e" if domain[1] < TINY else "~g"},
             },
             "color": _colour(points),
             "shape": {**_colour(points)},

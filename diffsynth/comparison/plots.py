@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from diffsynth.comparison.tables import NAMES, TIMINGS, Scores, columns_of, quality
-from diffsynth.comparison.verdicts import Verdicts
+from diffsynth.comparison.verdicts import Verdicts, interval
 from diffsynth.evaluation.registry import Measure
 
 DRAWN = {"low_pass": "-.", "excitation": "--", "ideal_gains": ":"}  # the recording is the end of every axis
@@ -68,10 +68,8 @@ def _curves(
         own = sorted((block, value) for name, block, value in points if name == model)
         (line,) = axes.plot(*zip(*own, strict=True), marker="o", markersize=4, label=model)
         for score in scores:
-            half = verdicts.half(score, key) if score.model == model else None
-            if half is not None and score.block is not None:
-                low, high = score.values[key] - half, score.values[key] + half
-                axes.vlines(score.block, low, high, color=line.get_color(), alpha=0.4, linewidth=3)
+            if score.model == model and score.block is not None and verdicts.half(score, key) is not None:
+                axes.vlines(score.block, *interval(score, key, verdicts), line.get_color(), alpha=0.4, lw=3)
     for model, block, value in found:
         if block is None and model in DRAWN:
             label = NAMES[model]

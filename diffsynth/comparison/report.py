@@ -9,6 +9,7 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import matplotlib
@@ -18,13 +19,13 @@ from markupsafe import Markup
 
 from diffsynth.comparison.charts import DASHES, charts
 from diffsynth.comparison.clips import RANGE, Clip, band_centres
-from diffsynth.comparison.tables import NAMES, Scores, columns_of, legend, number, quality
+from diffsynth.comparison.tables import NAMES, Scores, columns_of, legend, quality
 from diffsynth.comparison.verdicts import PIANO, Verdicts
 from diffsynth.evaluation.registry import Metric
 
 VEGA_LITE = "5.21"
 SPREAD = 24.0  # dB, of a difference of levels, at which its colours end
-TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000)  # Hz
+TICKS = (200, 1000, 2000, 5000, 10000)  # Hz
 KEYS = {"recording": "r", "low_pass": "l", "excitation": "p", "ideal_gains": "g"}
 MAPS = {"levels": "magma", "difference_light": "RdBu_r", "difference_dark": "berlin"}
 
@@ -55,7 +56,7 @@ def to_html(scores: Sequence[Scores], verdicts: Verdicts, clips: Sequence[Clip],
         bounds=[(score.label, DASHES[score.model]) for score in scores if score.model in DASHES],
         charts=charts(scores, verdicts),
         clips=clips,
-        systems=systems(scores, clips),
+        groups=[list(group) for _, group in groupby(systems(scores, clips), lambda s: s["group"])],
         data=Markup(as_json(_data(scores, verdicts, clips))),
         ticks=_ticks(clips[0].rate) if clips else [],
         spread=SPREAD,
@@ -101,14 +102,21 @@ def _row(score: Scores, scores: Sequence[Scores], verdicts: Verdicts) -> dict[st
     keys = [key for key, column in columns_of(scores).items() if _shown(column)]
     cells = [
         {
-            "value": number(score.values.get(key)),
-            "half": number(verdicts.half(score, key)) if verdicts.half(score, key) else "",
+            "value": _digits(score.values.get(key), 3),
+            "half": _digits(verdicts.half(score, key), 2),
             "mark": verdicts.mark(score, key),
         }
         for key in keys
     ]
     name = NAMES.get(score.model, score.model)
     return {"model": name, "block": score.block, "cells": cells, "kind": "model" if score.block else "bound"}
+
+
+def _digits(value: float | None, digits: int) -> str:
+    """A number with so many decimals, or, where it is small, significant digits; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.{digits}g}" if 0 < abs(value) < 0.1 else f"{value:.{digits}f}"
 
 
 def _findings(scores: Sequence[Scores], verdicts: Verdicts) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from diffsynth.comparison.statistics import Difference, Drawn, Judged, draw, judge, stacked
-from diffsynth.comparison.tables import Scores, quality
+from diffsynth.comparison.tables import Scores, measures, quality
 from diffsynth.errors import UserError
 from diffsynth.runs.files import read_json
 
@@ -114,6 +114,17 @@ def verdicts(scores: Sequence[Scores], segments: Mapping[System, Segments]) -> V
         for key in quality()
     }
     return Verdicts({key: verdict for key, verdict in found.items() if verdict}, drawn.what)
+
+
+def interval(score: Scores, key: str, found: Verdicts) -> tuple[float, float]:
+    """Ends of an interval, which does not go beyond the perfect value; the value twice if there is none."""
+    measure, value, half = measures()[key], score.values[key], found.half(score, key) or 0.0
+    low, high = value - half, value + half
+    if measure.higher_is_better is None:
+        return low, high
+    return (
+        (low, min(high, measure.perfect)) if measure.higher_is_better else (max(low, measure.perfect), high)
+    )
 
 
 def to_intervals(scores: Sequence[Scores], found: Verdicts) -> str:

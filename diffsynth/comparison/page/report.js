@@ -18,7 +18,7 @@ function chartConfig() {
     background: null, font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
     view: { stroke: null }, range: { category: ["--c0", "--c1", "--c2", "--c3"].map(style) },
     axis: { labelColor: soft, gridColor: line, domainColor: line, tickColor: line, labelFontSize: 11 },
-    line: { strokeWidth: 2 }, style: { bound: { stroke: style("--bound") } },
+    line: { strokeWidth: 2 }, rule: { color: style("--bound") },
   };
 }
 
