@@ -69,7 +69,7 @@ def vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script that sets `vegaEmbed`."""
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle(None, vl_version=VEGA_LITE)
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return bundle.replace("</script", "<\\/script")  # which would end the element that it stands in
 
 

@@ -122,9 +122,9 @@ def interval(score: Scores, key: str, found: Verdicts) -> tuple[float, float]:
     low, high = value - half, value + half
     if measure.higher_is_better is None:
         return low, high
-    return (
-        (low, min(high, measure.perfect)) if measure.higher_is_better else (max(low, measure.perfect), high)
-    )
+    if measure.higher_is_better:
+        return low, max(value, min(high, measure.perfect))
+    return min(value, max(low, measure.perfect)), high
 
 
 def to_intervals(scores: Sequence[Scores], found: Verdicts) -> str:

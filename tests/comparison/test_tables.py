@@ -50,6 +50,8 @@ def compare(reports, *more):
         str(reports),
         "--timings",
         str(reports.parent / "timings"),
+        *("--figures", str(reports.parent / "figures"), "--renders", str(reports.parent / "renders")),
+        *("--aligned", str(reports.parent / "aligned")),
         "--output",
         str(reports.parent / "out"),
     ]
@@ -165,7 +167,7 @@ def test_the_command_writes_and_prints_all_variants(reports, capsys):
     out = reports.parent / "out"
     expected = to_markdown(all_scores())
     assert capsys.readouterr().out == expected == (out / "table.md").read_text()
-    files = {"table.csv", "table.md", "curves.csv", "rtf.png", "quality.png"}
+    files = {"table.csv", "table.md", "curves.csv", "intervals.csv", "report.html", "rtf.png", "quality.png"}
     assert {path.name for path in out.iterdir()} == files
     for name in ("rtf.png", "quality.png"):
         picture = imread(out / name)[..., :3]
@@ -193,7 +195,7 @@ def test_the_run_holds_the_curves_and_the_files(reports, mlflow_store, monkeypat
         "models": str(load_params(PARAMS).models),
         "blocks": str(load_params(PARAMS).blocks),
     }
-    assert len(client.list_artifacts(stored.info.run_id)) == 5
+    assert len(client.list_artifacts(stored.info.run_id)) == 7
     level = client.get_metric_history(stored.info.run_id, "onset_recall/ideal_gains")
     assert [(m.step, m.value) for m in level] == [(block, 100.02) for block in BLOCKS]
 
@@ -206,6 +208,8 @@ def test_cells_without_a_report_are_left_out_and_named(reports, capsys):
     assert output.err.splitlines() == [
         "diffsynth: not evaluated and left out: s6-1024",
         "diffsynth: not measured by `diffsynth bounds` and left out: ideal_gains",
+        f"diffsynth: {reports.parent}/figures holds no metrics of segments: intervals are left out",
+        f"diffsynth: {reports.parent}/renders holds no renders: the report has no players",
     ]
     assert len(output.out.splitlines()) == 2 + len(VARIANTS) - 1 + len(BOUNDS) - 1
 
@@ -215,7 +219,9 @@ def test_reports_that_the_parameters_do_not_name_are_left_out(reports, tmp_path,
     (tmp_path / "p.yaml").write_text(source.replace("models: [lstm, s6]", "models: [s6]"))
     assert compare(reports, "--params", str(tmp_path / "p.yaml")) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split()[1] for line in rows] == ["excitation", *["s6"] * 4, "ideal_gains", "recording"]
+    assert [line.split()[1] for line in rows] == [
+        *("low_pass", "excitation", *["s6"] * 4, "ideal_gains", "recording")
+    ]
 
 
 def test_nothing_to_compare_names_the_command(tmp_path, capsys):

@@ -162,7 +162,9 @@ def copy(stages, tmp_path):
             "deps": sorted(deps),
             "params": sorted(params_of(stage)),
         }
-        for name in deps - made - {"results/metrics", "results/timings"}:
+        for name in (
+            deps - made - {"results/metrics", "results/timings", "results/figures", "results/renders"}
+        ):
             write(tmp_path / name / "file", name)
     write(tmp_path / "plan.json", json.dumps(plan))
     write(tmp_path / "pipeline" / "__init__.py", "")  # or that of PYTHONPATH would be found first
