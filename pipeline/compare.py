@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffsynth.errors import UserError
-from diffsynth.runs.files import atomic_path
+from diffsynth.runs.files import atomic_path, write_json
 from pipeline import paths
 from pipeline.params import Params, load_params
 from pipeline.stage import PARAMS, ParamsFile, command_for, stage
@@ -28,6 +28,7 @@ def compare(
     renders: Annotated[Path, typer.Option(help="Folder of what `infer` rendered.")] = paths.RENDERS,
     aligned: Annotated[Path, typer.Option(help="Folder of the recordings.")] = paths.ALIGNED,
     output: Annotated[Path, typer.Option(help="Folder to write.")] = paths.COMPARE,
+    table: Annotated[Path, typer.Option(help="Folder of rows for `dvc metrics`.")] = paths.TABLE,
 ) -> None:
     """Tabulate and plot the models and block sizes of the parameters that have been evaluated."""
     params = load_params(params_file)
@@ -41,14 +42,15 @@ def compare(
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})
         found = verdicts(scores, _segments(figures, scores))
-        table = tables.to_markdown(scores, found)
-        texts = {"table.csv": tables.to_csv(scores), "table.md": table}
+        shown = tables.to_markdown(scores, found)
+        texts = {"table.csv": tables.to_csv(scores), "table.md": shown}
         texts["curves.csv"] = tables.to_curves(scores)
         texts["intervals.csv"] = to_intervals(scores, found)
         texts["report.html"] = to_html(scores, found, _clips(aligned, renders, scores), TITLE)
         for name, text in texts.items():
             with atomic_path(output / name) as temporary:
                 temporary.write_text(text, encoding="utf8")
+        _write_rows(table, tables.to_rows(scores))
         pictures = {"rtf.png": plots.plot_rtf(scores), "quality.png": plots.plot_quality(scores, found)}
         for name, figure in pictures.items():
             with atomic_path(output / name) as temporary:
@@ -59,7 +61,16 @@ def compare(
         for of in scores:  # MLflow then draws the curves as well, with the block as step
             for block in params.blocks if of.block is None else [of.block]:
                 run.metrics({f"{key}/{of.model}": value for key, value in of.values.items()}, block)
-    typer.echo(table, nl=False)
+    typer.echo(shown, nl=False)
+
+
+def _write_rows(folder: Path, rows: dict[str, dict[str, float]]) -> None:
+    """One file per row; those of rows that are no more are removed."""
+    for name, row in rows.items():
+        write_json(folder / f"{name}.json", row)
+    for file in folder.glob("*.json"):
+        if file.stem not in rows:
+            file.unlink()
 
 
 def _segments(figures: Path, scores: Sequence["Scores"]) -> dict["System", "Segments"]:
@@ -76,11 +87,10 @@ def _segments(figures: Path, scores: Sequence["Scores"]) -> dict["System", "Segm
 def _clips(aligned: Path, renders: Path, scores: Sequence["Scores"]) -> list["Clip"]:
     """What the report plays; where there is nothing, that is said on stderr."""
     from diffsynth.comparison.clips import clips_of
-    from diffsynth.comparison.report import key_of
 
-    folders = {key_of(of): paths.of_system(renders, *of.system) for of in scores}
+    folders = {of.key: paths.of_system(renders, *of.system) for of in scores}
     found = {key: folder for key, folder in folders.items() if folder.is_dir()}
-    models = [key_of(of) for of in scores if of.block is not None and key_of(of) in found]
+    models = [of.key for of in scores if of.block is not None and of.key in found]
     if not models or not aligned.is_dir():
         typer.echo(f"diffsynth: {renders} holds no renders: the report has no players", err=True)
         return []

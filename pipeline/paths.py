@@ -24,6 +24,7 @@ BOUNDS = Path("results/renders/bounds")
 BOUND_METRICS = Path("results/metrics/bounds")
 BOUND_FIGURES = Path("results/figures/bounds")
 COMPARE = Path("results/compare")
+TABLE = Path("results/table")
 OUTPUTS = (RAW, ALIGNED, SHARDS, FIT, FEATURES, MODELS, RENDERS, METRICS)  # inputs of later stages
 
 

@@ -76,21 +76,16 @@ def vega() -> str:
 def systems(scores: Sequence[Scores], clips: Sequence[Clip]) -> list[dict[str, Any]]:
     """What can be heard: the recording first, then models, then what they lie between, each with a key."""
     heard = {track.system for clip in clips for track in clip.tracks}
-    others = [score for score in scores if key_of(score) in heard - {"recording"}]
+    others = [score for score in scores if score.key in heard - {"recording"}]
     models = [score for score in others if score.block is not None]
     found = [{"id": "recording", "label": "recording", "group": "", "key": KEYS["recording"]}]
     for number_, score in enumerate(models, 1):
         key = str(number_) if number_ < 10 else ""
-        found.append({"id": key_of(score), "label": str(score.block), "group": score.model, "key": key})
+        found.append({"id": score.key, "label": str(score.block), "group": score.model, "key": key})
     for score in (score for score in others if score.block is None):
         key = KEYS.get(score.model, "")
-        found.append({"id": key_of(score), "label": score.label, "group": "references", "key": key})
+        found.append({"id": score.key, "label": score.label, "group": "references", "key": key})
     return found
-
-
-def key_of(score: Scores) -> str:
-    """How the page calls a system."""
-    return score.model if score.block is None else f"{score.model}-{score.block}"
 
 
 def _shown(column: Any) -> bool:

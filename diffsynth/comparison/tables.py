@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
 ABOVE, BELOW = ("low_pass", "excitation"), ("ideal_gains", "recording")  # rows around the models
 NAMES = {"low_pass": "low-pass 3.5 kHz", "excitation": "piano alone", "ideal_gains": "right gains"}
+SHORT = {
+    "onset_f1": "F1",
+    "pitch_accuracy": "pitch",
+    "polyphony_accuracy": "poly",
+    "spectral_convergence": "SC",
+    "log_spectral_distance": "LSD",
+    "log_mel_db": "mel",
+    "quiet_floor_db": "quiet",
+    "zimtohrli": "Zim",
+    "rtf": "RTF",
+    "p99_ms": "p99",
+}
 MARKS = {"best": "**{}**", "like best": "≈{}", "": "{}"}
 TIMINGS = {
     "rtf": Measure("RTF", "Real-time factor", "", False),
@@ -53,6 +65,11 @@ class Scores:
     def system(self) -> tuple[str, int | None]:
         """Model and block."""
         return self.model, self.block
+
+    @property
+    def key(self) -> str:
+        """The name of a file about it, and its key in the report."""
+        return self.model if self.block is None else f"{self.model}-{self.block}"
 
     @property
     def label(self) -> str:
@@ -113,6 +130,19 @@ def to_csv(scores: Sequence[Scores]) -> str:
     keys = list(columns_of(scores))
     rows = ([c.model, c.block, *(c.values.get(key) for key in keys)] for c in scores)
     return _csv(["model", "block", *keys], rows)
+
+
+def to_rows(scores: Sequence[Scores]) -> dict[str, dict[str, float]]:
+    """What `dvc metrics` shows: by label of a row, the measures of `SHORT` under short names, three digits.
+
+    So a row fits a terminal, and a difference that `dvc metrics diff` lists is one of a thousandth at least.
+    """
+    return {
+        score.key: {
+            name: float(f"{score.values[key]:.3g}") for key, name in SHORT.items() if key in score.values
+        }
+        for score in scores
+    }
 
 
 def to_curves(scores: Sequence[Scores]) -> str:

@@ -52,6 +52,7 @@ def compare(reports, *more):
         str(reports.parent / "timings"),
         *("--figures", str(reports.parent / "figures"), "--renders", str(reports.parent / "renders")),
         *("--aligned", str(reports.parent / "aligned")),
+        *("--table", str(reports.parent / "table")),
         "--output",
         str(reports.parent / "out"),
     ]
@@ -173,6 +174,19 @@ def test_the_command_writes_and_prints_all_variants(reports, capsys):
         picture = imread(out / name)[..., :3]
         assert picture.mean() > 0.8  # mostly paper
         assert picture.min() < 0.2  # with ink on it
+
+
+def test_rows_for_dvc_are_short_and_those_of_before_are_removed(reports):
+    table = reports.parent / "table"
+    table.mkdir()
+    (table / "gru-512.json").write_text("{}")
+    assert compare(reports) == 0
+    names = [*(f"{model}-{block}" for model, block in VARIANTS), *BOUNDS]
+    assert sorted(path.stem for path in table.iterdir()) == sorted(names)
+    row = json.loads((table / "s6-2048.json").read_text())
+    assert list(row) == ["F1", "pitch", "poly", "SC", "LSD", "mel", "quiet", "Zim", "RTF", "p99"]
+    assert (row["F1"], row["RTF"], row["p99"]) == (0.601, 0.614, 0.616)
+    assert "RTF" not in json.loads((table / "excitation.json").read_text())
 
 
 def test_the_command_writes_the_same_bytes_again(reports):
