@@ -8,7 +8,7 @@ from diffsynth.comparison.statistics import draw, judge, stacked
 
 SETS = 300
 ERROR = np.sqrt(0.05 * 0.95 / SETS)  # of a share of 5 % among so many
-LENGTHS = (5, 8, 4)  # segments of the demo's test performances
+LENGTHS = (5, 8, 4)  # segments of performances, less even than those of the demo
 
 
 def data(random, lengths, systems, effect, between=0.0):

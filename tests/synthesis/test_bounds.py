@@ -90,8 +90,10 @@ def test_the_command_measures_all_four(measured):
     assert recording["onset_f1"] == recording["pitch_accuracy"] == 1.0
     for name in ("spectral_convergence", "log_mel_db"):
         assert 0.0 == recording[name] < ideal[name] < alone[name]
-    assert reports["low_pass"]["metrics"]["log_mel_db"] > alone["log_mel_db"]
-    assert reports["low_pass"]["metrics"]["spectral_convergence"] < ideal["spectral_convergence"]
+    low = reports["low_pass"]["metrics"]  # lacks what is soft and high: little of the norm, many bands
+    assert 0.0 < low["spectral_convergence"] < ideal["spectral_convergence"]
+    assert low["log_mel_db"] > 3.0
+    assert low["pitch_accuracy"] > ideal["pitch_accuracy"]
 
 
 def test_what_it_measured_is_kept(measured, project):

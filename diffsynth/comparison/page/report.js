@@ -265,6 +265,7 @@ function onKey(event) {
 
 const player = new Player();
 if (data.clips.length) {
+  $("keys").open = matchMedia("(hover: hover)").matches; // where there is a mouse, there is a keyboard
   $("play").onclick = () => player.toggle();
   $("ab").onclick = keys.x;
   $("position").oninput = (event) => player.seek(Number(event.target.value));
