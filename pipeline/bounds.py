@@ -1,4 +1,4 @@
-"""`diffsynth bounds`: the piano alone, the best that gains can do, the recording; measured like models."""
+"""`diffsynth bounds`: the piano alone, right gains, the recording and a low anchor; measured like models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,18 +23,20 @@ def bounds(
     require_all({fit: "fit", aligned / "index.json": "align"})
     import torch
 
+    from diffsynth.evaluation.anchor import LOW_PASS, low_pass
     from diffsynth.evaluation.evaluating import RECORDING, evaluate_recording, evaluate_renders
     from diffsynth.piano.piano import load_piano
     from diffsynth.synthesis.bounds import EXCITATION, IDEAL, render_bounds
 
     torch.set_num_threads(1)
     with stage("bounds", params, ["audio", "features", "evaluate"]) as run:
-        render_bounds(aligned, out, load_piano(fit), params.audio, params.features)
+        piano, anchors = load_piano(fit), {LOW_PASS: low_pass}
+        render_bounds(aligned, out, piano, params.audio, params.features, anchors)
         reports = [
             evaluate_renders(
                 aligned, out / name, name, None, params.evaluate, metrics / f"{name}.json", figures / name
             )
-            for name in (EXCITATION, IDEAL)
+            for name in (EXCITATION, IDEAL, *anchors)
         ]
         reports.append(evaluate_recording(aligned, params.evaluate, metrics / f"{RECORDING}.json"))
         for report in reports:

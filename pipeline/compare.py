@@ -1,4 +1,4 @@
-"""`diffsynth compare`: one table and the published curves over all models and block sizes."""
+"""`diffsynth compare`: a table, the published curves and a page over all models and block sizes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,47 +7,94 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffsynth.errors import UserError
-from diffsynth.runs.files import atomic_path
+from diffsynth.runs.files import atomic_path, write_json
 from pipeline import paths
 from pipeline.params import Params, load_params
 from pipeline.stage import PARAMS, ParamsFile, command_for, stage
 
 if TYPE_CHECKING:
+    from diffsynth.comparison.clips import Clip
     from diffsynth.comparison.tables import Scores
+    from diffsynth.comparison.verdicts import Segments, System
+
+TITLE = "Models, blocks and the recording"
 
 
 def compare(
     params_file: ParamsFile = PARAMS,
     metrics: Annotated[Path, typer.Option(help="Folder of what `evaluate` measured.")] = paths.METRICS,
     timings: Annotated[Path, typer.Option(help="Folder of what `infer` timed.")] = paths.TIMINGS,
+    figures: Annotated[Path, typer.Option(help="Folder with the metrics of segments.")] = paths.FIGURES,
+    renders: Annotated[Path, typer.Option(help="Folder of what `infer` rendered.")] = paths.RENDERS,
+    aligned: Annotated[Path, typer.Option(help="Folder of the recordings.")] = paths.ALIGNED,
     output: Annotated[Path, typer.Option(help="Folder to write.")] = paths.COMPARE,
+    table: Annotated[Path, typer.Option(help="Folder of rows for `dvc metrics`.")] = paths.TABLE,
 ) -> None:
     """Tabulate and plot the models and block sizes of the parameters that have been evaluated."""
     params = load_params(params_file)
     reports = _reports(params, metrics, timings)
-    from diffsynth.comparison import tables
+    from diffsynth.comparison import plots, tables
+    from diffsynth.comparison.report import to_html
+    from diffsynth.comparison.verdicts import to_intervals, verdicts
 
     above, below = (_bounds(metrics, names) for names in (tables.ABOVE, tables.BELOW))
     scores = [*above, *(tables.read_scores(*files) for files in reports), *below]
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})
-        table = tables.to_markdown(scores)
-        texts = {"table.csv": tables.to_csv(scores), "table.md": table}
+        found = verdicts(scores, _segments(figures, scores))
+        shown = tables.to_markdown(scores, found)
+        texts = {"table.csv": tables.to_csv(scores), "table.md": shown}
         texts["curves.csv"] = tables.to_curves(scores)
+        texts["intervals.csv"] = to_intervals(scores, found)
+        texts["report.html"] = to_html(scores, found, _clips(aligned, renders, scores), TITLE)
         for name, text in texts.items():
             with atomic_path(output / name) as temporary:
                 temporary.write_text(text, encoding="utf8")
-        figures = {"rtf.png": tables.plot_rtf(scores), "quality.png": tables.plot_quality(scores)}
-        for name, figure in figures.items():
+        _write_rows(table, tables.to_rows(scores))
+        pictures = {"rtf.png": plots.plot_rtf(scores), "quality.png": plots.plot_quality(scores, found)}
+        for name, figure in pictures.items():
             with atomic_path(output / name) as temporary:
                 # Without the version of matplotlib in it, the file depends on the numbers alone.
                 figure.savefig(temporary, dpi=150, metadata={"Software": None})
-        for name in (*texts, *figures):
+        for name in (*texts, *pictures):
             run.artifact(output / name)
         for of in scores:  # MLflow then draws the curves as well, with the block as step
             for block in params.blocks if of.block is None else [of.block]:
                 run.metrics({f"{key}/{of.model}": value for key, value in of.values.items()}, block)
-    typer.echo(table, nl=False)
+    typer.echo(shown, nl=False)
+
+
+def _write_rows(folder: Path, rows: dict[str, dict[str, float]]) -> None:
+    """One file per row; those of rows that are no more are removed."""
+    for name, row in rows.items():
+        write_json(folder / f"{name}.json", row)
+    for file in folder.glob("*.json"):
+        if file.stem not in rows:
+            file.unlink()
+
+
+def _segments(figures: Path, scores: Sequence["Scores"]) -> dict["System", "Segments"]:
+    """Metrics of segments, by system; where none are found, that is said on stderr."""
+    from diffsynth.comparison.verdicts import SEGMENTS, read_segments
+
+    files = {of.system: paths.of_system(figures, *of.system) / SEGMENTS for of in scores}
+    found = {system: read_segments(file) for system, file in files.items() if file.is_file()}
+    if not found:
+        typer.echo(f"diffsynth: {figures} holds no metrics of segments: intervals are left out", err=True)
+    return found
+
+
+def _clips(aligned: Path, renders: Path, scores: Sequence["Scores"]) -> list["Clip"]:
+    """What the report plays; where there is nothing, that is said on stderr."""
+    from diffsynth.comparison.clips import clips_of
+
+    folders = {of.key: paths.of_system(renders, *of.system) for of in scores}
+    found = {key: folder for key, folder in folders.items() if folder.is_dir()}
+    models = [of.key for of in scores if of.block is not None and of.key in found]
+    if not models or not aligned.is_dir():
+        typer.echo(f"diffsynth: {renders} holds no renders: the report has no players", err=True)
+        return []
+    return clips_of(aligned, found, models)
 
 
 def _bounds(metrics: Path, names: Sequence[str]) -> list["Scores"]:

@@ -24,6 +24,7 @@ BOUNDS = Path("results/renders/bounds")
 BOUND_METRICS = Path("results/metrics/bounds")
 BOUND_FIGURES = Path("results/figures/bounds")
 COMPARE = Path("results/compare")
+TABLE = Path("results/table")
 OUTPUTS = (RAW, ALIGNED, SHARDS, FIT, FEATURES, MODELS, RENDERS, METRICS)  # inputs of later stages
 
 
@@ -33,6 +34,11 @@ def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
     `suffix` (".safetensors", ".json") makes it a file.
     """
     return folder / str(block) / f"{model}{suffix}"
+
+
+def of_system(folder: Path, model: str, block: int | None) -> Path:
+    """The place of a model at a block size, or, without one, of a bound, under a folder."""
+    return folder / "bounds" / model if block is None else of_variant(folder, model, block)
 
 
 def checkpoint(model: str, block: int, stamp: str) -> Path:

@@ -6,7 +6,7 @@ The store is one for the whole session, because making one takes seconds and non
 import dataclasses
 import os
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.app import THREADS
@@ -223,6 +223,24 @@ def refuse(project, tmp_path, capsys):
         return output.err.removeprefix("diffsynth: ").rstrip("\n")
 
     return refused
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A browser, started once; see `support.browser`."""
+    from support.browser import chromium
+
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens watched pages (`support.browser.watched`) that are closed after the test."""
+    from support.browser import watched
+
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(watched(browser, **options))
 
 
 def files(folder):

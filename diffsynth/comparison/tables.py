@@ -1,4 +1,4 @@
-"""Models and block sizes side by side: a table, and curves over the block size as published.
+"""Models and block sizes side by side: a table, and the numbers of curves over the block size.
 
 One score is one model at one block size; its values are those of a file that `evaluate` writes,
 {"model", "block", "metrics": {...}, ...}, and of the timings that `infer` writes. What models lie between
@@ -7,23 +7,35 @@ One score is one model at one block size; its values are those of a file that `e
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 from diffsynth.errors import UserError
 from diffsynth.evaluation.registry import METRICS, Measure, Metric
 from diffsynth.runs.files import read_json
 
-ABOVE, BELOW = ("excitation",), ("ideal_gains", "recording")  # rows around the models
-DRAWN = {"excitation": "--", "ideal_gains": ":"}  # the recording itself is the end of every axis
+if TYPE_CHECKING:
+    from diffsynth.comparison.verdicts import Verdicts
+
+ABOVE, BELOW = ("low_pass", "excitation"), ("ideal_gains", "recording")  # rows around the models
+NAMES = {"low_pass": "low-pass 3.5 kHz", "excitation": "piano alone", "ideal_gains": "right gains"}
+SHORT = {
+    "onset_f1": "F1",
+    "pitch_accuracy": "pitch",
+    "polyphony_accuracy": "poly",
+    "spectral_convergence": "SC",
+    "log_spectral_distance": "LSD",
+    "log_mel_db": "mel",
+    "quiet_floor_db": "quiet",
+    "zimtohrli": "Zim",
+    "rtf": "RTF",
+    "p99_ms": "p99",
+}
+MARKS = {"best": "**{}**", "like best": "≈{}", "": "{}"}
 TIMINGS = {
     "rtf": Measure("RTF", "Real-time factor", "", False),
     "p50_ms": Measure("p50 ms", "Median time per block", "ms", False),
@@ -48,6 +60,21 @@ class Scores:
     model: str
     block: int | None
     values: dict[str, float]
+
+    @property
+    def system(self) -> tuple[str, int | None]:
+        """Model and block."""
+        return self.model, self.block
+
+    @property
+    def key(self) -> str:
+        """The name of a file about it, and its key in the report."""
+        return self.model if self.block is None else f"{self.model}-{self.block}"
+
+    @property
+    def label(self) -> str:
+        """A name for people."""
+        return NAMES.get(self.model, self.model) if self.block is None else f"{self.model}-{self.block}"
 
 
 def read_scores(report: str | Path, timings: str | Path) -> Scores:
@@ -105,6 +132,19 @@ def to_csv(scores: Sequence[Scores]) -> str:
     return _csv(["model", "block", *keys], rows)
 
 
+def to_rows(scores: Sequence[Scores]) -> dict[str, dict[str, float]]:
+    """What `dvc metrics` shows: by label of a row, the measures of `SHORT` under short names, three digits.
+
+    So a row fits a terminal, and a difference that `dvc metrics diff` lists is one of a thousandth at least.
+    """
+    return {
+        score.key: {
+            name: float(f"{score.values[key]:.3g}") for key, name in SHORT.items() if key in score.values
+        }
+        for score in scores
+    }
+
+
 def to_curves(scores: Sequence[Scores]) -> str:
     """The same numbers as CSV with one number per row, which plots of DVC need."""
     blocks = sorted({c.block for c in scores if c.block is not None})
@@ -118,79 +158,58 @@ def to_curves(scores: Sequence[Scores]) -> str:
     return _csv(["measure", "model", "block", "value"], rows)
 
 
-def to_markdown(scores: Sequence[Scores]) -> str:
-    """The table for people, three decimals, columns aligned; it leaves some measures out (`in_table`)."""
-    columns = {
-        key: measure
+def to_markdown(scores: Sequence[Scores], verdicts: "Verdicts | None" = None) -> str:
+    """The table for people, three decimals, columns aligned; it leaves some measures out (`in_table`).
+
+    With verdicts, the best model of a column is bold, what cannot be told from it has a ≈, a last row has the
+    median of the models' intervals, and a line says what they are.
+    """
+    columns = [
+        key
         for key, measure in columns_of(scores).items()
         if not isinstance(measure, Metric) or measure.in_table
-    }
-    rows = [["model", "block", *(m.heading for m in columns.values())]]
-    rows += [[c.model, _cell(c.block), *(_number(c.values.get(key)) for key in columns)] for c in scores]
+    ]
+    rows = [["model", "block", *(measures()[key].heading for key in columns)]]
+    rows += [[c.model, _cell(c.block), *(_marked(c, key, verdicts) for key in columns)] for c in scores]
+    if verdicts is not None and verdicts.drawn:
+        rows.append(["± (95 %)", "", *(number(_typical(scores, key, verdicts)) for key in columns)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # The model is text and stands on the left; numbers stand on the right.
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "".join(_markdown_row(row, widths) for row in (rows[0], rule, *rows[1:]))
+    lines = [_markdown_row(row, widths) for row in (rows[0], rule, *rows[1:])]
+    return "".join([*lines, *(["\n", legend(verdicts)] if verdicts is not None and verdicts.drawn else [])])
+
+
+def legend(verdicts: "Verdicts") -> str:
+    """What the marks and intervals are, in a line."""
+    return (
+        "Bold: the best model; ≈: cannot be told from it at 95 %, all pairs of a column taken together. "
+        f"Drawn: {verdicts.drawn}.\n"
+    )
+
+
+def _marked(score: Scores, key: str, verdicts: "Verdicts | None") -> str:
+    """A number with its mark."""
+    mark = verdicts.mark(score, key) if verdicts is not None else ""
+    return MARKS[mark].format(number(score.values.get(key)))
+
+
+def _typical(scores: Sequence[Scores], key: str, verdicts: "Verdicts") -> float | None:
+    """Median over models of half the width of their intervals."""
+    found = [verdicts.half(score, key) for score in scores if score.block is not None]
+    known = [half for half in found if half is not None]
+    return median(known) if known else None
 
 
 def _cell(value: int | None) -> str:
     return "" if value is None else str(value)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Three decimals, or two digits and an exponent where those would be zeros; nothing for None."""
     if value is None:
         return ""
     return f"{value:.1e}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
-
-
-def plot_rtf(scores: Sequence[Scores]) -> Figure:
-    """Real-time factor against block size, one line per model."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    _curves(axes, scores, "rtf", TIMINGS["rtf"])
-    axes.axhline(1.0, color="0.5", linestyle="--", linewidth=1, label="real time")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
-    return figure
-
-
-def plot_quality(scores: Sequence[Scores]) -> Figure:
-    """Each quality measure against block size, one panel per measure, one line per model.
-
-    Straight lines are what nothing learned and right gains get.
-    """
-    columns = 4
-    shown = {key: measure for key, measure in columns_of(scores).items() if key in quality()}
-    rows = math.ceil(len(shown) / columns)
-    figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, (key, measure) in zip(panels, shown.items(), strict=False):
-        _curves(axes, scores, key, measure)
-    for axes in figure.axes[len(shown) :]:
-        axes.remove()
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    return figure
-
-
-def _curves(axes: Axes, scores: Sequence[Scores], key: str, measure: Measure) -> None:
-    found = [(c.model, c.block, c.values[key]) for c in scores if key in c.values]
-    points = [(model, block, value) for model, block, value in found if block is not None]
-    for model in dict.fromkeys(model for model, _, _ in points):
-        own = sorted((block, value) for name, block, value in points if name == model)
-        axes.plot(*zip(*own, strict=True), marker="o", markersize=4, label=model)
-    for model, block, value in found:
-        if block is None and model in DRAWN:
-            label = model.replace("_", " ")
-            axes.axhline(value, color="0.5", linestyle=DRAWN[model], linewidth=1, label=label)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sorted({block for _, block, _ in points})))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set(title=measure.label, xlabel="block size in samples")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _markdown_row(row: list[str], widths: list[int]) -> str:

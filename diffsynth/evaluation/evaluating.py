@@ -10,10 +10,13 @@ from diffsynth.audio.files import Audio, read_audio
 from diffsynth.errors import UserError
 from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
-from diffsynth.evaluation.registry import evaluate_pair
+from diffsynth.evaluation.pair import Pair
+from diffsynth.evaluation.registry import evaluate_pair, measure
+from diffsynth.evaluation.segments import SEGMENT, evaluate_segments
 from diffsynth.runs.files import atomic_folder, read_json, write_json
 
 SCORES = "performances.json"  # of every performance, among the figures
+SEGMENTS = "segments.json"  # of every segment of them
 SPLIT = "test"
 RECORDING = "recording"  # evaluated against itself: what a perfect render scores
 DIGITS = 5  # significant; beyond them sums differ with the number of threads
@@ -32,8 +35,8 @@ def evaluate_renders(
 
     The report holds `model`, `block`, `sample_rate` (Hz) and `metrics` (the plain mean over the
     performances, so that a long one does not outweigh the others). The metrics of each performance lie
-    beside the figures, in `performances.json`, where they do not widen the tables of `dvc metrics`. See
-    `diffsynth.evaluation.registry`.
+    beside the figures, in `performances.json`, where they do not widen the tables of `dvc metrics`, and
+    those of their segments in `segments.json`. See `diffsynth.evaluation.registry` and `segments`.
 
     Args:
         aligned: folder of the targets, NAME.flac, and their index.json.
@@ -43,7 +46,7 @@ def evaluate_renders(
         block: its block size in samples; None for what is no model, which the stage `bounds` renders.
         config: settings of the metrics.
         report: JSON file to write.
-        figures: folder to write NAME.png and performances.json to; replaced as a whole.
+        figures: folder to write NAME.png and both JSON files to; replaced as a whole.
 
     Raises:
         UserError: an earlier stage has not run, or has left files that do not fit each other.
@@ -52,20 +55,32 @@ def evaluate_renders(
     label = model if block is None else f"{model}-{block}"
     rate, names = _test_split(aligned / "index.json")
     performances: dict[str, dict[str, float]] = {}
+    segments: dict[str, dict[str, list[float]]] = {}
     with atomic_folder(figures, SCORES) as folder:
         for name in tqdm(names, desc=f"evaluate {label}", unit="piece", disable=None):
             target = _audio(aligned / f"{name}.flac", rate, "align")
             prediction = _audio(renders / f"{name}.wav", rate, made_by)
             prediction = np.pad(prediction, (0, max(0, len(target) - len(prediction))))
-            scores = evaluate_pair(target, prediction, rate, config)
-            figure = spectrogram_figure(
-                target, prediction[: len(target)], rate, _title(name, model, block), scores
-            )
+            pair = Pair(target, prediction, rate, config)
+            scores, segments[name] = measure(pair), evaluate_segments(pair)
+            title = _title(name, model, block)
+            figure = spectrogram_figure(target, prediction[: len(target)], rate, title, scores)
             save_figure(folder / f"{name}.png", figure)
             performances[name] = scores
-        rounded = {name: round_values(scores) for name, scores in performances.items()}
-        write_json(folder / SCORES, rounded)
+        _write_scores(folder, performances, segments)
     return _write_report(report, model, block, rate, list(performances.values()))
+
+
+def _write_scores(
+    folder: Path, performances: dict[str, dict[str, float]], segments: dict[str, dict[str, list[float]]]
+) -> None:
+    """What was measured of performances, and of their segments."""
+    write_json(folder / SCORES, {name: round_values(scores) for name, scores in performances.items()})
+    rounded = {
+        name: {key: [_round(value) for value in values] for key, values in scores.items()}
+        for name, scores in segments.items()
+    }
+    write_json(folder / SEGMENTS, {"seconds": SEGMENT, "performances": rounded})
 
 
 def evaluate_recording(aligned: Path, config: Evaluate, report: Path) -> dict[str, Any]:
@@ -83,7 +98,11 @@ def evaluate_recording(aligned: Path, config: Evaluate, report: Path) -> dict[st
 
 def round_values(values: dict[str, float]) -> dict[str, float]:
     """The same values with five significant digits."""
-    return {name: float(f"{value:.{DIGITS}g}") for name, value in values.items()}
+    return {name: _round(value) for name, value in values.items()}
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _write_report(

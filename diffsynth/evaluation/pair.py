@@ -44,6 +44,12 @@ class Pair:
         self.prediction = match_level(self.target, self.raw)
         self.rate, self.settings = rate, settings
 
+    def part(self, begin: int, end: int) -> "Pair":
+        """Samples `begin` to `end`, the prediction at the level that it has beside the whole target."""
+        part = Pair(self.target[begin:end], self.raw[begin:end], self.rate, self.settings)
+        part.prediction = self.prediction[begin:end]
+        return part
+
     @cached_property
     def difference(self) -> Array:
         """Target minus prediction, [time], in double precision."""

@@ -49,6 +49,11 @@ class Measure:
         return f"{self.title} in {self.unit}" if self.unit else self.title
 
     @property
+    def perfect(self) -> float:
+        """The best value that there is."""
+        return 1.0 if self.higher_is_better else 0.0
+
+    @property
     def label(self) -> str:
         """Long name with an arrow in the direction that is better."""
         return f"{self.name} {ARROWS[self.higher_is_better]}"
@@ -142,7 +147,11 @@ def evaluate_pair(target: Array, prediction: Array, rate: int, config: Evaluate)
     Raises:
         UserError: one of the two holds no samples.
     """
-    pair = Pair(target, prediction, rate, config)
+    return measure(Pair(target, prediction, rate, config))
+
+
+def measure(pair: Pair) -> dict[str, float]:
+    """Every metric of the table but for those whose package is not installed."""
     return {name: metric.compute(pair) for name, metric in METRICS.items() if metric.available}
 
 

@@ -1,10 +1,11 @@
 """The fitted piano alone, and with the gains that the recording asks for: what voices lie between.
 
-A voice that has learned nothing plays the excitation. One that predicts every gain without error plays the
-excitation with the gains that `features` computes from the recording: no voice of gains comes nearer by
-predicting them better. Both are rendered here with the events of the test split.
+A voice that has learned nothing plays the excitation. One that predicts every target of diffusion without
+error plays the excitation with the gains that the levels of the recording ask for
+(`diffsynth.representation.targets`). Both are rendered here with the events of the test split.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,23 @@ INDEX = "index.json"
 FRAMES = 32  # of a block
 
 
-def render_bounds(aligned: Path, out: Path, piano: Piano, audio: AudioFormat, features: Features) -> None:
-    """Render the test split into folders `EXCITATION` and `IDEAL` under `out`, NAME.wav.
+def render_bounds(
+    aligned: Path,
+    out: Path,
+    piano: Piano,
+    audio: AudioFormat,
+    features: Features,
+    anchors: Mapping[str, Callable[[Audio, int], Audio]],
+) -> None:
+    """Render the test split into folders `EXCITATION`, `IDEAL` and those of anchors under `out`, NAME.wav.
+
+    Args:
+        aligned: folder of recordings and events.
+        out: folder to write; replaced as a whole.
+        piano: what plays.
+        audio: its rate and frames.
+        features: of the gains.
+        anchors: by name, what a recording and its rate become.
 
     Raises:
         UserError: there is no performance in the split.
@@ -45,6 +61,9 @@ def render_bounds(aligned: Path, out: Path, piano: Piano, audio: AudioFormat, fe
             alone, ideal = play_bounds(recording, events, piano, field)
             write_audio(folder / EXCITATION / f"{name}.wav", alone, audio.sample_rate)
             write_audio(folder / IDEAL / f"{name}.wav", ideal, audio.sample_rate)
+            for anchor, spoil in anchors.items():
+                spoilt = spoil(recording, audio.sample_rate)
+                write_audio(folder / anchor / f"{name}.wav", spoilt, audio.sample_rate)
         write_json(folder / INDEX, {"performances": names})
 
 

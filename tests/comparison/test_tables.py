@@ -19,14 +19,13 @@ from support.scores import (
     values,
 )
 
+from diffsynth.comparison.plots import plot_quality, plot_rtf
 from diffsynth.comparison.tables import (
     TIMINGS as SPEED,
 )
 from diffsynth.comparison.tables import (
     Scores,
     measures,
-    plot_quality,
-    plot_rtf,
     quality,
     to_csv,
     to_curves,
@@ -51,6 +50,9 @@ def compare(reports, *more):
         str(reports),
         "--timings",
         str(reports.parent / "timings"),
+        *("--figures", str(reports.parent / "figures"), "--renders", str(reports.parent / "renders")),
+        *("--aligned", str(reports.parent / "aligned")),
+        *("--table", str(reports.parent / "table")),
         "--output",
         str(reports.parent / "out"),
     ]
@@ -166,12 +168,25 @@ def test_the_command_writes_and_prints_all_variants(reports, capsys):
     out = reports.parent / "out"
     expected = to_markdown(all_scores())
     assert capsys.readouterr().out == expected == (out / "table.md").read_text()
-    files = {"table.csv", "table.md", "curves.csv", "rtf.png", "quality.png"}
+    files = {"table.csv", "table.md", "curves.csv", "intervals.csv", "report.html", "rtf.png", "quality.png"}
     assert {path.name for path in out.iterdir()} == files
     for name in ("rtf.png", "quality.png"):
         picture = imread(out / name)[..., :3]
         assert picture.mean() > 0.8  # mostly paper
         assert picture.min() < 0.2  # with ink on it
+
+
+def test_rows_for_dvc_are_short_and_those_of_before_are_removed(reports):
+    table = reports.parent / "table"
+    table.mkdir()
+    (table / "gru-512.json").write_text("{}")
+    assert compare(reports) == 0
+    names = [*(f"{model}-{block}" for model, block in VARIANTS), *BOUNDS]
+    assert sorted(path.stem for path in table.iterdir()) == sorted(names)
+    row = json.loads((table / "s6-2048.json").read_text())
+    assert list(row) == ["F1", "pitch", "poly", "SC", "LSD", "mel", "quiet", "Zim", "RTF", "p99"]
+    assert (row["F1"], row["RTF"], row["p99"]) == (0.601, 0.614, 0.616)
+    assert "RTF" not in json.loads((table / "excitation.json").read_text())
 
 
 def test_the_command_writes_the_same_bytes_again(reports):
@@ -194,7 +209,7 @@ def test_the_run_holds_the_curves_and_the_files(reports, mlflow_store, monkeypat
         "models": str(load_params(PARAMS).models),
         "blocks": str(load_params(PARAMS).blocks),
     }
-    assert len(client.list_artifacts(stored.info.run_id)) == 5
+    assert len(client.list_artifacts(stored.info.run_id)) == 7
     level = client.get_metric_history(stored.info.run_id, "onset_recall/ideal_gains")
     assert [(m.step, m.value) for m in level] == [(block, 100.02) for block in BLOCKS]
 
@@ -207,6 +222,8 @@ def test_cells_without_a_report_are_left_out_and_named(reports, capsys):
     assert output.err.splitlines() == [
         "diffsynth: not evaluated and left out: s6-1024",
         "diffsynth: not measured by `diffsynth bounds` and left out: ideal_gains",
+        f"diffsynth: {reports.parent}/figures holds no metrics of segments: intervals are left out",
+        f"diffsynth: {reports.parent}/renders holds no renders: the report has no players",
     ]
     assert len(output.out.splitlines()) == 2 + len(VARIANTS) - 1 + len(BOUNDS) - 1
 
@@ -216,7 +233,9 @@ def test_reports_that_the_parameters_do_not_name_are_left_out(reports, tmp_path,
     (tmp_path / "p.yaml").write_text(source.replace("models: [lstm, s6]", "models: [s6]"))
     assert compare(reports, "--params", str(tmp_path / "p.yaml")) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split()[1] for line in rows] == ["excitation", *["s6"] * 4, "ideal_gains", "recording"]
+    assert [line.split()[1] for line in rows] == [
+        *("low_pass", "excitation", *["s6"] * 4, "ideal_gains", "recording")
+    ]
 
 
 def test_nothing_to_compare_names_the_command(tmp_path, capsys):

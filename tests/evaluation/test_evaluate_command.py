@@ -72,7 +72,12 @@ def test_report(folders):
         "a.png",
         "b.png",
         "performances.json",
+        "segments.json",
     ]
+    segments = json.loads((folders / "figures" / "segments.json").read_text())
+    assert (segments["seconds"], list(segments["performances"])) == (5.0, ["a", "b"])
+    # Two seconds are one segment, which is measured like the whole.
+    assert segments["performances"]["b"] == {key: [value] for key, value in b.items()}
     assert not leftovers(folders)
 
 

@@ -75,15 +75,16 @@ def test_metrics_and_plots_are_declared(stages):
     for model in MODELS:
         for block in BLOCKS:
             for command, folder in (("evaluate", "metrics"), ("infer", "timings")):
-                (metrics,) = (out for out in stages[f"{command}@{model}-{block}"].outs if out.metric)
+                (metrics,) = (out for out in stages[f"{command}@{model}-{block}"].outs if not out.use_cache)
                 assert relative([metrics]) == {f"results/{folder}/{block}/{model}.json"}
-                assert not metrics.use_cache
             plots = [out for out in stages[f"train@{model}-{block}"].outs if out.plot]
             assert f"results/train/{block}/{model}/loss.csv" in relative(plots)
-    bounds = [out for out in stages["bounds"].outs if out.metric]
-    names = {f"results/metrics/bounds/{name}.json" for name in ("excitation", "ideal_gains", "recording")}
+    bounds = [out for out in stages["bounds"].outs if not out.use_cache]
+    names = ("excitation", "ideal_gains", "low_pass", "recording")
+    names = {f"results/metrics/bounds/{name}.json" for name in names}
     assert relative(bounds) == names
-    assert not any(out.use_cache for out in bounds)
+    assert relative(out for out in stages["compare"].outs if not out.use_cache) == {"results/table"}
+    assert yaml.safe_load((ROOT / "dvc.yaml").read_text())["metrics"] == ["results/table"]
     names = ("curves.csv", "rtf.png", "quality.png")
     assert relative(out for out in stages["compare"].outs if out.plot) == {
         f"results/compare/{n}" for n in names
@@ -92,7 +93,8 @@ def test_metrics_and_plots_are_declared(stages):
 
 def test_git_ignores_what_stages_make_and_nothing_else(stages, tmp_path):
     made = set().union(*(relative(stage.outs) for stage in stages.values()))
-    metrics = {name for name in made if name.startswith(("results/metrics/", "results/timings/"))}
+    kept = ("results/metrics/", "results/timings/", "results/table")
+    metrics = {name for name in made if name.startswith(kept)}
     code = {
         "dvc.lock",
         "dvc.yaml",
@@ -124,7 +126,10 @@ def test_dvc_calls_nobody():
 def test_the_template_of_the_curves_draws_a_line_per_model():
     template = json.loads((ROOT / ".dvc" / "plots" / "curves.json").read_text())
     (plot,) = (p for p in YAML["compare"]["plots"] if isinstance(p, dict))
-    assert plot == {"results/compare/curves.csv": {"template": "curves", "x": "block", "y": "value"}}
+    (options,) = plot.values()
+    assert (*plot, options["template"], options["x"], options["y"]) == (
+        *("results/compare/curves.csv", "curves", "block", "value"),
+    )
     encoding = template["spec"]["encoding"]
     assert (template["facet"]["field"], encoding["color"]["field"]) == ("measure", "model")
     assert encoding["x"]["axis"]["values"] == list(BLOCKS)
@@ -161,7 +166,9 @@ def copy(stages, tmp_path):
             "deps": sorted(deps),
             "params": sorted(params_of(stage)),
         }
-        for name in deps - made - {"results/metrics", "results/timings"}:
+        for name in (
+            deps - made - {"results/metrics", "results/timings", "results/figures", "results/renders"}
+        ):
             write(tmp_path / name / "file", name)
     write(tmp_path / "plan.json", json.dumps(plan))
     write(tmp_path / "pipeline" / "__init__.py", "")  # or that of PYTHONPATH would be found first

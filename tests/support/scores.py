@@ -22,7 +22,7 @@ METRICS = [
 TIMINGS = ["rtf", "p50_ms", "p99_ms"]
 BLOCKS = (512, 1024, 2048, 4096)
 VARIANTS = [(model, block) for model in ("lstm", "s6") for block in BLOCKS]
-BOUNDS = ["excitation", "ideal_gains", "recording"]
+BOUNDS = ["excitation", "ideal_gains", "recording", "low_pass"]
 
 
 def values(model, block):
@@ -40,7 +40,7 @@ def bound(name):
 def all_scores():
     """Every row in its place."""
     models = [Scores(model, block, values(model, block)) for model, block in VARIANTS]
-    return [bound("excitation"), *models, bound("ideal_gains"), bound("recording")]
+    return [bound("low_pass"), bound("excitation"), *models, bound("ideal_gains"), bound("recording")]
 
 
 def report(model, block):
@@ -57,6 +57,17 @@ def write(folder, model, block, content):
     path = folder / str(block) / f"{model}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
+
+
+def write_all(folder):
+    """Reports of all variants and bounds, in `metrics` and `timings` below a folder; returns the first."""
+    for model, block in VARIANTS:
+        write(folder / "metrics", model, block, report(model, block))
+        numbers = values(model, block)
+        write(folder / "timings", model, block, {name: numbers[name] for name in TIMINGS})
+    for name in BOUNDS:
+        write(folder / "metrics", name, "bounds", {"model": name, "metrics": bound(name).values})
+    return folder / "metrics"
 
 
 def lines_of(axes):

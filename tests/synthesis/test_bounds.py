@@ -79,12 +79,12 @@ def measured(project, tmp_path_factory):
     return folder
 
 
-def test_the_command_measures_all_three(measured):
+def test_the_command_measures_all_four(measured):
     reports = {
         path.stem: json.loads(path.read_text()) for path in (measured / "results/metrics/bounds").iterdir()
     }
     assert {name: (r["model"], "block" in r) for name, r in reports.items()} == {
-        name: (name, False) for name in ("excitation", "ideal_gains", "recording")
+        name: (name, False) for name in ("excitation", "ideal_gains", "low_pass", "recording")
     }
     alone, ideal, recording = (
         reports[name]["metrics"] for name in ("excitation", "ideal_gains", "recording")
@@ -92,10 +92,14 @@ def test_the_command_measures_all_three(measured):
     assert recording["onset_f1"] == recording["pitch_accuracy"] == 1.0
     for name in ("spectral_convergence", "log_mel_db"):
         assert 0.0 == recording[name] < ideal[name] < alone[name]
+    low = reports["low_pass"]["metrics"]  # lacks what is soft and high: little of the norm, many bands
+    assert 0.0 < low["spectral_convergence"] < ideal["spectral_convergence"]
+    assert low["log_mel_db"] > 3.0
+    assert low["pitch_accuracy"] > ideal["pitch_accuracy"]
 
 
 def test_what_it_measured_is_kept(measured, project):
-    for name in ("excitation", "ideal_gains"):
+    for name in ("excitation", "ideal_gains", "low_pass"):
         audio, rate = soundfile.read(measured / "results/renders/bounds" / name / "music_12.wav")
         recording, _ = soundfile.read(project.data / "aligned" / "music_12.flac")
         assert (len(audio), rate) == (len(recording), RATE)

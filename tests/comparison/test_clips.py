@@ -1,0 +1,51 @@
+"""Which stretches are played, and where they are called bad."""
+
+import numpy as np
+import soundfile
+from support.report_page import RATE
+
+from diffsynth.comparison.clips import band_levels, clips_of, worst_moments
+
+
+def noise(seconds, seed=0):
+    return (0.05 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype("f4")
+
+
+def tone(frequency, begin, end, seconds):
+    time = np.arange(round(seconds * RATE)) / RATE
+    return (np.sin(2 * np.pi * frequency * time) * ((time >= begin) & (time < end))).astype("f4")
+
+
+def test_the_worst_moments_say_where_and_how():
+    recording = noise(8.0)
+    rendering = recording + 0.5 * tone(120, 2, 2.6, 8) + 0.5 * tone(6000, 6, 6.6, 8)
+    found = worst_moments(band_levels(recording, RATE), band_levels(rendering, RATE), RATE)
+    near = [min(found, key=lambda moment: abs(moment.time - at)) for at in (2.3, 6.3)]
+    assert [abs(m.time - at) < 0.35 for m, at in zip(near, (2.3, 6.3), strict=True)] == [True, True]
+    assert [m.text.partition(", ")[2] for m in near] == ["too loud in the bass", "too loud in the treble"]
+    assert [m.time for m in found] == sorted(m.time for m in found)
+    softer = worst_moments(band_levels(rendering, RATE), band_levels(recording, RATE), RATE)
+    assert "too soft in the bass" in {m.text.partition(", ")[2] for m in softer}
+
+
+def test_equal_sounds_have_no_worst_moment():
+    levels = band_levels(noise(3.0), RATE)
+    assert worst_moments(levels, levels, RATE) == []
+
+
+def test_clips_are_nearest_median_and_farthest_and_the_worst_stretch(tmp_path):
+    """Of five performances of a minute, of which one is spoilt between 30 and 40 s most."""
+    (tmp_path / "aligned").mkdir()
+    (tmp_path / "s6").mkdir()
+    for number in range(5):
+        recording = noise(60.0, number)
+        spoilt = recording + 0.02 * number * tone(1000, 30, 40, 60)
+        soundfile.write(tmp_path / "aligned" / f"p{number}.flac", recording, RATE)
+        soundfile.write(tmp_path / "s6" / f"p{number}.wav", spoilt, RATE)
+    clips = clips_of(tmp_path / "aligned", {"s6-512": tmp_path / "s6"}, ["s6-512"])
+    assert [clip.name for clip in clips] == ["p0", "p2", "p4"]
+    for clip in clips[1:]:
+        assert clip.begin <= 30.5
+        assert clip.begin + clip.seconds >= 39.5
+        assert (clip.total, round(clip.seconds)) == (60.0, 24)
+    assert [track.system for track in clips[0].tracks] == ["recording", "s6-512"]
