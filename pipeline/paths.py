@@ -24,6 +24,7 @@ BOUNDS = Path("results/renders/bounds")
 BOUND_METRICS = Path("results/metrics/bounds")
 BOUND_FIGURES = Path("results/figures/bounds")
 COMPARE = Path("results/compare")
+LISTENING = Path("listening")  # not among the results, which are made anew: people have said this once
 OUTPUTS = (RAW, ALIGNED, SHARDS, FIT, FEATURES, MODELS, RENDERS, METRICS)  # inputs of later stages
 
 
