@@ -1,6 +1,6 @@
 """`diffsynth listen`: a blind listening test in the browser of this machine, and its results."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,24 +68,19 @@ def listen(
     from diffsynth.listening.server import ListeningServer
     from diffsynth.listening.session import Session
 
-    secret = book.open(design, digests(folders, clips), loudness)
-    server = ListeningServer(Session(book, design, stimuli, rate, secret, participants), port)
-    typer.echo(f"{server.address} ({loudness:.1f} LUFS; ends by itself, or with Ctrl-C)")
-    _serve(server.run, server.address if show else None, out)
-
-
-def _serve(run: Callable[[], None], address: str | None, out: Path) -> None:
-    """Serve until the test is over; Ctrl-C is a way to end it like another."""
-    if address is not None:
-        import webbrowser
-
-        webbrowser.open(address)
     try:
-        run()
-    except KeyboardInterrupt:
+        secret = book.open(design, digests(folders, clips), loudness)
+        server = ListeningServer(Session(book, design, stimuli, rate, secret, participants), port)
+        typer.echo(f"{server.address} ({loudness:.1f} LUFS; ends by itself, or with Ctrl-C)")
+        if show:
+            import webbrowser
+
+            webbrowser.open(server.address)
+        server.run()
+    except KeyboardInterrupt:  # a way to end it like another
         typer.echo(f"stopped; the ratings in {out} are kept, and the same command goes on", err=True)
-        return
-    typer.echo(f"{out}: done; see `diffsynth listen --results`")
+    else:
+        typer.echo(f"{out}: done; see `diffsynth listen --results`")
 
 
 def _systems(given: Sequence[str], renders: Path) -> dict[str, Path]:

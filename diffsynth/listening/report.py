@@ -77,7 +77,7 @@ def score_figure(kind: str, means: Sequence[Mean]) -> Figure:
             color=colour,
         )
     axes.set_xticks(range(len(means)), [mean.system for mean in means], rotation=35, ha="right")
-    axes.set_xlim(-0.6, len(means) - 0.2)
+    axes.set_xlim(-0.6 if kind == MOS else -1.1, len(means) - 0.2)
     _scale(axes, kind, low, high)
     counts = sorted({mean.ratings for mean in means})
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -94,7 +94,7 @@ def _scale(axes: Axes, kind: str, low: int, high: int) -> None:
     else:
         axes.set_yticks(range(low, high + 1, 20))
         for number, word in enumerate(WORDS):
-            axes.text(-0.5, 20 * number + 10, word, fontsize=8, color=BOUND, va="center", alpha=0.8)
+            axes.text(-1.05, 20 * number + 10, word, fontsize=8, color=BOUND, va="center", alpha=0.8)
     axes.grid(axis="y", alpha=0.35)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

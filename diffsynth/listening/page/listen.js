@@ -9,7 +9,8 @@ let page = null; // as the server describes it
 let busy = false;
 
 async function call(name, fields) {
-  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields) };
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, keepalive: true,
+    body: JSON.stringify(fields) };
   const answer = await fetch(`/api/${name}`, fields ? options : {});
   const value = await answer.json();
   if (!answer.ok) throw new Error(value.error);
@@ -115,25 +116,35 @@ function shown(line, value) {
 // What a participant does
 
 async function choose(sound) {
+  if (!player.buffers.has(sound)) return; // still loading
   player.select(sound);
   await player.play();
 }
 
-// One at a time, in the order of the clicks: an answer that is under way is kept before the next.
-let last = Promise.resolve();
+// Ratings are sent one at a time, and of every sound only the latest: a slider gives many.
+const unsent = new Map();
+let sending = Promise.resolve();
+
 function rate(sound, value) {
-  const asked = page;
-  last = last.then(() => guarded(async () => {
-    const answer = await call("rate", { participant: asked.participant, page: asked.page, sound, value });
-    if (page === asked) page.ratings = answer.ratings;
-    show();
-  }));
+  unsent.set(sound, { participant: page.participant, page: page.page, sound, value });
+  sending = sending.then(() => guarded(send));
 }
+
+async function send() {
+  for (const [sound, fields] of unsent) {
+    unsent.delete(sound);
+    const answer = await call("rate", fields);
+    if (page.page === answer.page) page.ratings = answer.ratings;
+    show();
+  }
+}
+
+window.addEventListener("pagehide", send); // requests outlive the page
 
 async function next() {
   if (busy || $(`${page.kind}-next`).disabled) return;
   busy = true;
-  await last;
+  await sending;
   await guarded(async () => open(await call("finish", { participant: page.participant, page: page.page })));
   busy = false;
 }
@@ -157,9 +168,14 @@ function show() {
     return;
   }
   for (const line of $("mushra-rows").children) {
-    line.querySelector("button").classList.toggle("on", line.dataset.sound === player.selected);
-    line.querySelector("input").disabled = !player.heard.has(line.dataset.sound);
+    const play = line.querySelector("button");
+    play.classList.toggle("on", line.dataset.sound === player.selected);
+    play.disabled = !ready;
+    const slider = line.querySelector("input");
+    slider.disabled = !player.heard.has(line.dataset.sound);
+    line.classList.toggle("kept", page.ratings[line.dataset.sound] === Number(slider.value));
   }
+  $("mushra-reference").disabled = !ready;
   $("mushra-reference").classList.toggle("on", player.selected === page.reference);
   const left = [unheard && `${unheard} to hear`, unrated && `${unrated} to rate`].filter(Boolean).join(", ");
   $("mushra-hint").textContent = ready ? left : "Loading …";

@@ -44,7 +44,7 @@ export class Player {
   }
 
   async play() {
-    if (this.playing || !this.selected) return;
+    if (this.playing || !this.buffers.has(this.selected)) return;
     await this.context.resume();
     if (this.playing) return;
     if (this.offset >= this.duration) this.offset = 0;
