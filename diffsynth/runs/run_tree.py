@@ -1,8 +1,8 @@
 """Which MLflow run a stage belongs to: one parent for each pipeline run, below it one run for each voice.
 
-`train`, `infer` and `evaluate` of one model at one block size log to one run, whatever starts them. They find
-it by what they read: `infer` by the digest of the voice, `evaluate` by that of the renders. Other stages have a
-run of their own under the same parent.
+`train`, `infer` and `evaluate` of one model at one block size log to one run, whatever starts them. They
+find it by what they read: `infer` by the digest of the voice, `evaluate` by that of the renders. Other stages
+have a run of their own under the same parent.
 
 Every stage that has finished leaves a tag `logged.STAGE` with the names of what it logged.
 """
