@@ -14,14 +14,14 @@ from diffsynth.listening.design import MOS, WORDS, Design
 from diffsynth.listening.stimuli import REFERENCE, Stimuli
 from diffsynth.runs.files import atomic_folder
 
-CONFIG = "diffsynth.yaml"
+CONFIG = "listening.yaml"
 RESOURCES = "resources/diffsynth"  # below webMUSHRA's folder `configs`
 MUSHRA_TEXT = "How near is each of these to the reference? One of them is the reference itself."
 MOS_TEXT = "How good does this sound?"
 
 
 def export(folder: Path, design: Design, stimuli: Stimuli, rate: int) -> Path:
-    """Write `diffsynth.yaml` and its WAV files, to be copied into the folder `configs` of webMUSHRA.
+    """Write `listening.yaml` and its WAV files, to be copied into the folder `configs` of webMUSHRA.
 
     Args:
         folder: to write; replaced as a whole.

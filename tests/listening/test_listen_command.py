@@ -113,7 +113,7 @@ def test_another_test_and_other_sounds_are_refused(listen, tmp_path, capsys, sou
 def test_the_same_test_is_written_for_webmushra(listen, tmp_path, sounds):
     assert listen("--export", "web", "--kind", "both", "--system", "lstm-512", "--clip", "alpha") == 0
     assert not (tmp_path / "listening").exists()
-    config = yaml.safe_load((tmp_path / "web" / "diffsynth.yaml").read_text())
+    config = yaml.safe_load((tmp_path / "web" / "listening.yaml").read_text())
     (random, *mos), (_, mushra), finish = config["pages"]
     assert (random, finish["type"]) == ("random", "finish")
     assert [page["type"] for page in mos] == ["likert_single_stimulus"] * 2
