@@ -52,14 +52,16 @@ def _evaluate_renders(
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
     from diffsynth.evaluation.registry import absent
+    from diffsynth.runs.files import folder_sha256
 
     require(renders, "infer", model, block)
     require(aligned / "index.json", "align")
-    with stage("evaluate", params, ["evaluate"], model, block) as run:
+    reads = {"renders": folder_sha256(renders)}
+    with stage("evaluate", params, ["evaluate"], model, block, reads=reads) as run:
         result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures)
         run.metrics(result["metrics"])
         run.artifact(report)
-        run.artifact(figures)
+        run.artifact(figures, "spectrograms")
     means = ", ".join(f"{name} {value:.3g}" for name, value in result["metrics"].items())
     typer.echo(f"evaluate {model}-{block}: {means} -> {report}")
     say_absent(absent())

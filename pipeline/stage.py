@@ -55,6 +55,7 @@ def stage(
     model: str | None = None,
     block: int | None = None,
     run_id: str | None = None,
+    reads: Mapping[str, str] | None = None,
 ) -> Iterator[Run]:
     """The MLflow run of a stage, with the parameters of `sections` and, if given, of one variant.
 
@@ -65,13 +66,14 @@ def stage(
         model: logged as parameter and tag, so that runs can be compared by it.
         block: in samples, likewise.
         run_id: of a run to continue.
+        reads: tags of the run that made what the stage reads; it then logs to that run (see `track`).
 
     Raises:
         UserError: MLflow's store cannot be reached.
     """
     variant = {key: value for key, value in (("model", model), ("block", block)) if value is not None}
     values = {section: params.values(section) for section in sections}
-    with track(name, {**variant, **values}, variant, run_id) as run:
+    with track(name, {**variant, **values}, variant, run_id, reads) as run:
         yield run
 
 

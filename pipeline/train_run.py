@@ -61,6 +61,7 @@ def run_training(
     with stage(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
+        run.dataset(next(path for path in sources if path.name == "index.json"), "training")
         _loop(trainer, checkpoint_every, path, stamp, run)
         trainer.denoiser.load_state_dict(trainer.best)
         card = _card(params, sources, trainer)
@@ -68,7 +69,7 @@ def run_training(
         save_voice(weights, task.voice(trainer.denoiser), card)
         curve = _write_curve(paths.of_variant(paths.TRAIN_RESULTS, model, block) / "loss.csv", trainer)
         run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters())})
-        run.artifact(weights)
+        run.voice(weights, card)
         run.artifact(curve)
     path.unlink(missing_ok=True)
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")

@@ -131,6 +131,13 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder_sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of the names and contents of all files below a folder."""
+    names = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in names]
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
 def _reason(error: OSError) -> str | None:
     """The reason of an error; a file in place of a folder is named as such, unlike in `mkdir`'s error."""
     return os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror

@@ -202,7 +202,9 @@ def test_the_run_holds_the_curves_and_the_files(reports, mlflow_store, monkeypat
     assert compare(reports) == 0
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name("diffsynth").experiment_id
-    (stored,) = client.search_runs([experiment], f"tags.pipeline_run = 'compare in {reports}'")
+    (stored,) = client.search_runs(
+        [experiment], f"tags.pipeline_run = 'compare in {reports}' and tags.stage = 'compare'"
+    )
     curve_of_rtf = [[m.step, m.value] for m in client.get_metric_history(stored.info.run_id, "rtf/s6")]
     assert curve_of_rtf == curve("s6", "rtf")
     assert stored.data.params == {

@@ -158,10 +158,11 @@ def test_command_measures_a_cell_and_tracks_it(folders, monkeypatch, capsys):
     assert len(output) == 1
     assert f"onset_f1 {report['metrics']['onset_f1']:.3g}" in output[0]
     client = MlflowClient(uri)
-    [tracked] = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    [tracked] = client.search_runs(experiments, "tags.stage = 'evaluate'")
     assert tracked.data.metrics == pytest.approx(report["metrics"])
     assert (tracked.data.params["model"], tracked.data.params["block"]) == ("lstm", "512")
-    assert {f.path for f in client.list_artifacts(tracked.info.run_id)} == {"lstm.json", "lstm"}
+    assert {f.path for f in client.list_artifacts(tracked.info.run_id)} == {"lstm.json", "spectrograms"}
 
 
 def test_command_measures_one_pair(folders, capsys):

@@ -19,7 +19,7 @@ def test_a_stage_logs_its_sections_and_its_variant(mlflow_store):
     assert {name.partition(".")[0] for name in stored.data.params} == {"model", "block", "s6", "infer"}
     tags = {"stage": "infer", "model": "s6", "block": "2048"}
     assert tags.items() <= stored.data.tags.items()
-    assert stored.info.run_name == "infer s6-2048"
+    assert stored.info.run_name == "s6-2048"
 
 
 def test_a_stage_without_a_variant_has_the_name_of_the_stage_and_no_variant(mlflow_store):

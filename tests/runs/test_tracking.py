@@ -3,12 +3,10 @@ import re
 import subprocess
 import sys
 import sysconfig
-from datetime import datetime
 from pathlib import Path
 
-import psutil
 import pytest
-from support.own_process import ROOT
+from support.own_process import ROOT, python
 
 from diffsynth.errors import UserError
 from diffsynth.runs.tracking import pipeline_run, track
@@ -57,7 +55,7 @@ def test_a_run_holds_what_was_logged(client, tmp_path):
         run.artifact(tmp_path / "folder")
         assert client.get_run(run.id).info.status == "RUNNING"
     stored = client.get_run(run.id)
-    assert (stored.info.status, stored.info.run_name) == ("FINISHED", "train s6-512")
+    assert (stored.info.status, stored.info.run_name) == ("FINISHED", "s6-512")
     assert client.get_experiment(stored.info.experiment_id).name == "diffsynth"
     assert stored.data.params == {
         "train.steps": "3",
@@ -158,15 +156,25 @@ def test_a_missing_artifact_is_named(tmp_path):
         run.artifact(tmp_path / "nothing.png")
 
 
-def test_pipeline_run_is_what_the_environment_says_or_names_this_process(monkeypatch):
+def test_pipeline_run_is_what_the_environment_says(monkeypatch):
     monkeypatch.setenv("DIFFSYNTH_PIPELINE_RUN", "mine")
     assert pipeline_run() == "mine"
-    monkeypatch.delenv("DIFFSYNTH_PIPELINE_RUN")
-    start, _, pid = pipeline_run().rpartition("-")
-    assert int(pid) == os.getpid()
-    assert datetime.strptime(start, "%Y%m%d-%H%M%S") == datetime.fromtimestamp(
-        int(psutil.Process().create_time())
+
+
+def test_stages_by_hand_are_one_pipeline_run_until_code_or_parameters_change(repository):
+    first = pipeline_run()
+    assert re.fullmatch("by-hand-[0-9a-f]{8}", first)
+    (repository / "dvc.lock").write_text("x")
+    (repository / "results").mkdir()
+    (repository / "results" / "a.json").write_text("x")
+    assert python("from diffsynth.runs.tracking import pipeline_run; print(pipeline_run())", repository) == (
+        f"{first}\n"
     )
+    seen = {first}
+    for change in (("code.py", "a = 2\n"), ("params.yaml", "lr: 1\n"), ("params.yaml", "lr: 2\n")):
+        (repository / change[0]).write_text(change[1])
+        seen.add(pipeline_run())
+    assert len(seen) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""`diffsynth listen` at the command line: what it refuses, Ctrl-C, results and webMUSHRA."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import yaml
+from support.listening_sounds import CLIPS, RATE, SYSTEMS, sound
+
+from diffsynth.audio.files import read_audio, write_audio
+from diffsynth.listening.answers import AnswerBook
+from pipeline.app import run
+
+
+@pytest.fixture
+def listen(sounds, tmp_path, monkeypatch):
+    """Runs the command in a folder of its own; returns its exit code."""
+    monkeypatch.chdir(tmp_path)
+    places = ["--aligned", sounds / "aligned", "--renders", sounds / "renders"]
+    return lambda *words: run([str(word) for word in ["listen", *places, *words]])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--kind", "abx"], "kind"),
+        (["--system", "lstm-4096"], "has no renders of lstm-4096 (excitation, lstm-512, s6-512 or s6-2048)"),
+        (["--system", "mine=nowhere"], "nowhere is not a folder"),
+        (["--system", "s6-512", "--system", "s6-512"], "a system cannot be called s6-512"),
+        (["--system", "recording"], "a system cannot be called recording"),
+        (["--clip", "echo"], "holds no echo.wav"),
+        (["--clip", "alpha", "--clip", "alpha@0"], "the clip alpha is given twice"),
+        (["--clip", "alpha@later"], "a clip is NAME or NAME@SECONDS, not 'alpha@later'"),
+        (["--clip", "alpha@0.3"], "alpha@0.3 has 0.30 s; 0.5 s are the least"),
+        (["--results"], "listening holds no listening test; run `diffsynth listen` first"),
+        (["--renders", "none"], "none does not exist; run `"),
+        (["--aligned", "none"], "none does not exist; run `"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(listen, words, message, capsys, tmp_path):
+    assert listen(*words) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def answer(folder, participant, values):
+    """Rate all pages of a participant without a browser; `values` by kind and system."""
+    book = AnswerBook(folder)
+    answers = book.answers(book.design(), participant)
+    for index, trial in enumerate(answers.trials):
+        for system in trial.systems:
+            answers.rate(index, system, values[trial.kind][system])
+        answers.finish(index)
+    book.save(answers)
+
+
+def interrupt_when(ready):
+    """Press Ctrl-C as soon as `ready()` is true."""
+
+    def wait():
+        while not ready():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def test_ctrl_c_ends_it_and_the_ratings_give_results(listen, tmp_path, capsys):
+    interrupt_when(lambda: (tmp_path / "listening" / "test.json").is_file())
+    assert listen("--kind", "both", "--clip", "alpha", "--clip", "bravo@0.05", "--seed", 3) == 0
+    assert "the same command goes on" in capsys.readouterr().err
+    assert listen("--results") == 2
+    assert "no page that somebody has finished" in capsys.readouterr().err
+    mos = {name: 1 + number for number, name in enumerate(SYSTEMS)}
+    models = {name: 20 * number for number, name in enumerate(SYSTEMS[1:])}
+    for who, hidden in (("anna", 100), ("ben", 95), ("carl", 40)):
+        values = {"mos": mos, "mushra": {**models, "recording": hidden, "anchor35": 5}}
+        answer(tmp_path / "listening", who, values)
+    assert listen("--results") == 0
+    out, error = capsys.readouterr()
+    assert error == "diffsynth: often missed the hidden reference: carl (kept; --screen leaves them out)\n"
+    assert "| lstm-512   |       6 |   3.00 | 3.00 to 3.00     |" in out
+    assert "| recording  |       6 |  78.33 |" in out
+    assert listen("--results", "--screen") == 0
+    assert "| recording  |       4 |  97.50 | 92.91 to 102.09" in capsys.readouterr().out  # t of 3: 3.182
+    written = {path.name for path in (tmp_path / "listening" / "results").iterdir()}
+    ends = (".csv", "-tests.csv", "-ratings.csv", ".png")
+    assert written == {f"{kind}{end}" for kind in ("mos", "mushra") for end in ends}
+
+
+def test_another_test_and_other_sounds_are_refused(listen, tmp_path, capsys, sounds):
+    folder = tmp_path / "mine"
+    for clip in CLIPS:
+        write_audio(folder / f"{clip}.wav", sound(clip, "s6-512"), RATE)
+    words = ["--out", tmp_path / "l", "--system", f"mine={folder}"]
+    interrupt_when(lambda: (tmp_path / "l" / "test.json").is_file())
+    assert listen(*words) == 0
+    write_audio(folder / "alpha.wav", sound("alpha", "s6-2048"), RATE)
+    capsys.readouterr()
+    for more in ([], ["--seed", 1], ["--kind", "both"]):
+        assert listen(*words, *more) == 2
+        assert (
+            "holds a test of other systems, clips or sounds; choose another --out" in capsys.readouterr().err
+        )
+
+
+def test_the_same_test_is_written_for_webmushra(listen, tmp_path, sounds):
+    assert listen("--export", "web", "--kind", "both", "--system", "lstm-512", "--clip", "alpha") == 0
+    assert not (tmp_path / "listening").exists()
+    config = yaml.safe_load((tmp_path / "web" / "listening.yaml").read_text())
+    (random, *mos), (_, mushra), finish = config["pages"]
+    assert (random, finish["type"]) == ("random", "finish")
+    assert [page["type"] for page in mos] == ["likert_single_stimulus"] * 2
+    assert [point["value"] for point in mos[0]["response"]] == [1, 2, 3, 4, 5]
+    assert (mushra["type"], mushra["createAnchor35"]) == ("mushra", True)
+    assert set(mushra["stimuli"]) == {"lstm-512"}
+    stimuli = [path for page in (mushra, *mos) for path in page["stimuli"].values()]
+    named = [mushra["reference"], *stimuli]
+    assert len(named) == 4
+    for place in named:  # relative to webMUSHRA's root, where the folder is called configs
+        samples, rate = read_audio(tmp_path / "web" / place.removeprefix("configs/"))
+        system = place.rpartition("/")[2].removesuffix(".wav")
+        assert rate == RATE
+        assert np.corrcoef(samples, sound("alpha", system))[0, 1] > 0.95
