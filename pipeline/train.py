@@ -11,7 +11,16 @@ from diffsynth.config import choice
 from diffsynth.errors import UserError
 from diffsynth.models.registry import MODELS
 from pipeline import paths
-from pipeline.machine import CHECKPOINT_EVERY, TRAINING_THREADS, CheckpointEvery, Threads
+from pipeline.machine import (
+    CHECKPOINT_EVERY,
+    LOADERS,
+    TRAINING_THREADS,
+    CheckpointEvery,
+    Device,
+    Loaders,
+    Precision,
+    Threads,
+)
 from pipeline.params import load_params
 from pipeline.stage import PARAMS, Block, Model, ParamsFile, require
 
@@ -40,6 +49,10 @@ def train(
     restart: Annotated[bool, typer.Option(help="Begin anew even if there is a checkpoint.")] = False,
     threads: Threads = TRAINING_THREADS,
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Loaders = LOADERS,
+    profile: Annotated[bool, typer.Option(help="Say where the time of a few steps goes.")] = False,
 ) -> None:
     """Train one model at one block size; an interrupted run goes on from its last checkpoint."""
     given = {
@@ -68,9 +81,10 @@ def train(
         require(path, command)
     if datasets is not None:
         _check_dataset(inputs, files, datasets)
-    from pipeline.train_run import run_training
+    from pipeline.train_run import Options, run_training
 
-    run_training(params, model, block, inputs, model_save_dir, epochs, restart, threads, checkpoint_every)
+    how = Options(threads, checkpoint_every, device, precision, workers, restart, profile)
+    run_training(params, model, block, inputs, model_save_dir, epochs, how)
     return None
 
 

@@ -1,26 +1,25 @@
 """What `diffsynth train` does once its input is known: the run, its checkpoints and its records."""
 
 import csv
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import typer
-from tqdm import tqdm
 
 from diffsynth.runs.files import atomic_path, sha256
 from diffsynth.runs.resuming import code_files
-from diffsynth.runs.tracking import Run
 from diffsynth.shards.places import Place
 from diffsynth.shards.segments import read_shards
 from diffsynth.synthesis.registry import VOICES
 from diffsynth.synthesis.voice import VoiceConfig
 from diffsynth.synthesis.weights import save_voice
 from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_checkpoint
+from diffsynth.training.machine import Machine, find_device, find_precision, prepare_torch
+from diffsynth.training.profiling import profiled_steps
 from diffsynth.training.random_streams import weights_seed
 from diffsynth.training.registry import TASKS
 from diffsynth.training.task import Inputs, Task
@@ -29,49 +28,79 @@ from diffsynth.training.validation import Excerpt
 from pipeline import paths
 from pipeline.params import Params
 from pipeline.stage import stage
+from pipeline.train_loop import train_all
 
 # Parts of the library that decide what a checkpoint means, beside the network of its model.
 CODE = ("diffusion", "models/parts", "representation", "training")
 
 
+@dataclass(frozen=True)
+class Options:
+    """How the machine works, see `pipeline.machine`, and whether to begin anew, and to write a profile."""
+
+    threads: int
+    checkpoint_every: int
+    device: str
+    precision: str
+    workers: int
+    restart: bool
+    profile: bool
+
+
 def run_training(
-    params: Params,
-    model: str,
-    block: int,
-    inputs: Inputs,
-    out: Path,
-    epochs: int | None,
-    restart: bool,
-    threads: int,
-    checkpoint_every: int,
+    params: Params, model: str, block: int, inputs: Inputs, out: Path, epochs: int | None, options: Options
 ) -> None:
     """Train, or go on with, one model at one block size and write it to `out`."""
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    machine = _machine(options)
     config = _config(params, model, block)
     task = TASKS[config.network.voice].read(config, params.train, inputs)
     sources = list(task.files(inputs))
     if epochs is not None:
         steps = task.train.steps(epochs)
         params = params.replaced(train=replace(params.train, steps=steps))
-    trainer = _trainer(params, task, inputs.shards)
+    trainer = _trainer(params, task, inputs.shards, machine)
     stamp = run_stamp(_decisive(config, params), [*sources, *code_files([*CODE, f"models/{model}"])])
     path = paths.checkpoint(model, block, stamp)
-    run_id = None if restart else _resume(trainer, path, stamp)
+    run_id = None if options.restart else _resume(trainer, path, stamp, options.precision)
+    results = paths.of_variant(paths.TRAIN_RESULTS, model, block)
     with stage(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
-        _loop(trainer, checkpoint_every, path, stamp, run)
-        trainer.denoiser.load_state_dict(trainer.best)
+
+        def save() -> None:
+            numbers = {
+                "progress": asdict(trainer.progress),
+                "precision": trainer.machine.precision,
+                "run_id": run.id,
+            }
+            save_checkpoint(path, stamp, trainer.tensors(), numbers)
+
+        with _profiler(results, options, machine) as stepped:
+            every = options.checkpoint_every
+            speed = train_all(trainer, path.stem, task.train.seconds, run, save, every, stepped)
         card = _card(params, sources, trainer)
         weights = paths.of_variant(out, model, block, ".safetensors")
-        save_voice(weights, task.voice(trainer.denoiser), card)
-        curve = _write_curve(paths.of_variant(paths.TRAIN_RESULTS, model, block) / "loss.csv", trainer)
-        run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters())})
+        save_voice(weights, task.voice(trainer.result()), card)
+        curve = _write_curve(results / "loss.csv", trainer)
+        run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters()), "speed": speed})
         run.artifact(weights)
         run.artifact(curve)
     path.unlink(missing_ok=True)
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
+
+
+def _machine(options: Options) -> Machine:
+    """The device and processes to train on; the process is set up for them."""
+    device = find_device(options.device)
+    prepare_torch(device, options.threads)
+    return Machine(device, find_precision(options.precision, device), options.workers)
+
+
+def _profiler(folder: Path, options: Options, machine: Machine) -> AbstractContextManager[Callable[[], None]]:
+    """A profile of the first steps, if there is to be one; yields what to call after every step."""
+    if not options.profile:
+        return nullcontext(lambda: None)
+    return profiled_steps(folder, machine.device.type == "cuda")
 
 
 def _config(params: Params, model: str, block: int) -> VoiceConfig:
@@ -88,18 +117,23 @@ def _decisive(config: VoiceConfig, params: Params) -> dict[str, Any]:
     return {"config": asdict(config), "train": train, "diffusion": diffusion}
 
 
-def _resume(trainer: Trainer, path: Path, stamp: str) -> str | None:
-    """Go on from a checkpoint, if there is one; returns the MLflow run that it belongs to."""
+def _resume(trainer: Trainer, path: Path, stamp: str, precision: str) -> str | None:
+    """Go on from a checkpoint, if there is one; returns the MLflow run that it belongs to.
+
+    A run keeps its precision wherever it goes on, unless another one is asked for.
+    """
     if (found := load_checkpoint(path, stamp)) is None:
         return None
     tensors, numbers = found
+    if precision == "auto":
+        trainer.machine = replace(trainer.machine, precision=numbers["precision"])
     trainer.restore(tensors, numbers["progress"])
     typer.echo(f"continuing {path.stem}-{path.parent.name} after step {trainer.progress.step}")
     run_id: str = numbers["run_id"]
     return run_id
 
 
-def _trainer(params: Params, task: Task, shards: Place) -> Trainer:
+def _trainer(params: Params, task: Task, shards: Place, machine: Machine) -> Trainer:
     """A trainer at its first step; it validates by streaming the beginning of the validation split."""
     first = next(iter(read_shards(shards, "validation")))
     excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
@@ -111,45 +145,8 @@ def _trainer(params: Params, task: Task, shards: Place) -> Trainer:
         params.train,
         params.diffusion,
         listen=lambda averaged: excerpt.listen(task.voice(averaged)),
+        machine=machine,
     )
-
-
-def _loop(trainer: Trainer, checkpoint_every: int, path: Path, stamp: str, run: Run) -> None:
-    """All steps that are left, with progress, metrics and checkpoints, also when interrupted."""
-    progress, steps = trainer.progress, trainer.config.steps
-    bar = tqdm(total=steps, initial=progress.step, desc=path.stem, unit="step", disable=None)
-
-    def save() -> None:
-        numbers = {"progress": asdict(progress), "run_id": run.id}
-        save_checkpoint(path, stamp, trainer.tensors(), numbers)
-
-    with bar, _signals() as received:
-        for row in trainer.steps():
-            run.metrics(row, progress.step)
-            bar.update()
-            if "one_step_db" in row:
-                bar.set_postfix(dB=f"{row['one_step_db']:.2f}")
-            if received or progress.step % checkpoint_every == 0:
-                save()
-            if received:
-                break
-    for number in received[:1]:
-        signal.raise_signal(number)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect signals to stop, which in the middle of a step would leave what no checkpoint may hold."""
-    received: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, lambda number, _: received.append(number))
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _card(params: Params, sources: list[Path], trainer: Trainer) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class FeatureFolder:
 
     Attributes:
         frames: in a segment.
+        frame_seconds: s from frame to frame.
 
     Raises:
         UserError: there is no index, or no such split.
@@ -69,6 +70,7 @@ class FeatureFolder:
     def __init__(self, folder: Place, split: str) -> None:
         self._shards, self._split = ShardFolder(folder, split, "features"), split
         self.frames: int = self._shards.index["frames"]
+        self.frame_seconds: float = self._shards.index["frame"] / self._shards.index["sample_rate"]
 
     @cached_property
     def recorded(self) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,25 +30,43 @@ class Batch:
         state: of the network before the first block; None if sequences begin with the condition.
         x: [b, t, f, k] clean data, normalised.
         weight: [b, t, f, k] how much each value counts.
+        lead: blocks at the beginning of all sequences in which nothing counts.
     """
 
     cond: Tensor
     state: State | None
     x: Tensor
     weight: Tensor
+    lead: int = 0
 
     def part(self, rows: slice) -> "Batch":
         """Some of the sequences."""
-        state = None if self.state is None else tuple(tensor[rows] for tensor in self.state)
-        return Batch(self.cond[rows], state, self.x[rows], self.weight[rows])
+        return self._each(lambda tensor: tensor[rows])
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same where a GPU fetches it while the CPU goes on; called by a `DataLoader`."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        state = None if self.state is None else tuple(map(change, self.state))
+        return Batch(change(self.cond), state, change(self.x), change(self.weight), self.lead)
 
 
 class Examples(ABC):
     """One split of the data, in the form that one model and block size needs.
 
+    Attributes:
+        seconds: of the recordings in a batch, as counted by `steps`.
+
     A batch is a pure function of the seed and the step. It depends neither on what was drawn before nor on
     who draws it: workers of a loader take steps in turn, ranks take rows of every step.
     """
+
+    seconds: float
 
     @abstractmethod
     def draw(self, step: int, rows: slice = slice(None)) -> Batch:
@@ -104,6 +122,7 @@ class GainExamples(Examples):
         self._data, self._frames, self._train = data, frames, train
         self._length = train.sequence // frames * frames
         self._stride = self._length - train.warmup
+        self.seconds = train.batch_size * self._stride * data.frame_seconds
         self._ends = [np.cumsum([self._crops(n) for n in shard]) for shard in data.recorded]
         self._order = Order([int(ends[-1]) for ends in self._ends], train.seed)
         if not len(self._order):
@@ -158,7 +177,8 @@ class GainExamples(Examples):
         columns = zip(*(self._read(crop) for crop in crops), strict=True)
         cond, gains, weight = (torch.from_numpy(np.stack(column)).float() for column in columns)
         x, shape = (gains - self._mean) / self._scale, (-1, self._frames)
-        return Batch(cond.unflatten(1, shape), None, x.unflatten(1, shape), weight.unflatten(1, shape))
+        lead = self._train.warmup // self._frames
+        return Batch(cond.unflatten(1, shape), None, x.unflatten(1, shape), weight.unflatten(1, shape), lead)
 
     def _read(self, crop: Crop) -> tuple[NDArray[np.float16], ...]:
         part = slice(crop.start, crop.start + self._length)
