@@ -15,9 +15,9 @@ def train_all(
     trainer: Trainer,
     name: str,
     seconds: float,
-    run: Run | None,
-    save: Callable[[], None],
-    every: int,
+    run: Run | None = None,
+    save: Callable[[], None] = lambda: None,
+    every: int = 1,
     stepped: Callable[[], None] = lambda: None,
 ) -> float:
     """Take all steps that are left; returns how many times faster than real time audio was learned from.

@@ -21,6 +21,7 @@ from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_check
 from diffsynth.training.machine import Machine, find_device, find_precision, prepare_torch
 from diffsynth.training.profiling import profiled_steps
 from diffsynth.training.random_streams import weights_seed
+from diffsynth.training.ranks import joined, local_rank
 from diffsynth.training.registry import TASKS
 from diffsynth.training.task import Inputs, Task
 from diffsynth.training.trainer import Trainer
@@ -51,7 +52,25 @@ def run_training(
     params: Params, model: str, block: int, inputs: Inputs, out: Path, epochs: int | None, options: Options
 ) -> None:
     """Train, or go on with, one model at one block size and write it to `out`."""
-    machine = _machine(options)
+    device = find_device(options.device, local_rank())
+    prepare_torch(device, options.threads)
+    precision = find_precision(options.precision, device)
+    with joined(device) as ranks:
+        machine = Machine(device, precision, options.workers, ranks)
+        _train(params, model, block, inputs, out, epochs, options, machine)
+
+
+def _train(
+    params: Params,
+    model: str,
+    block: int,
+    inputs: Inputs,
+    out: Path,
+    epochs: int | None,
+    options: Options,
+    machine: Machine,
+) -> None:
+    """As `run_training`, on a machine."""
     config = _config(params, model, block)
     task = TASKS[config.network.voice].read(config, params.train, inputs)
     sources = list(task.files(inputs))
@@ -63,16 +82,17 @@ def run_training(
     path = paths.checkpoint(model, block, stamp)
     run_id = None if options.restart else _resume(trainer, path, stamp, options.precision)
     results = paths.of_variant(paths.TRAIN_RESULTS, model, block)
+    machine.ranks.check_same(trainer.progress.step)
+    if not machine.ranks.first:
+        train_all(trainer, path.stem, task.train.seconds)
+        return
     with stage(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
 
         def save() -> None:
-            numbers = {
-                "progress": asdict(trainer.progress),
-                "precision": trainer.machine.precision,
-                "run_id": run.id,
-            }
+            progress, precision = asdict(trainer.progress), trainer.machine.precision
+            numbers = {"progress": progress, "precision": precision, "run_id": run.id}
             save_checkpoint(path, stamp, trainer.tensors(), numbers)
 
         with _profiler(results, options, machine) as stepped:
@@ -87,13 +107,6 @@ def run_training(
         run.artifact(curve)
     path.unlink(missing_ok=True)
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
-
-
-def _machine(options: Options) -> Machine:
-    """The device and processes to train on; the process is set up for them."""
-    device = find_device(options.device)
-    prepare_torch(device, options.threads)
-    return Machine(device, find_precision(options.precision, device), options.workers)
 
 
 def _profiler(folder: Path, options: Options, machine: Machine) -> AbstractContextManager[Callable[[], None]]:
@@ -128,7 +141,8 @@ def _resume(trainer: Trainer, path: Path, stamp: str, precision: str) -> str | N
     if precision == "auto":
         trainer.machine = replace(trainer.machine, precision=numbers["precision"])
     trainer.restore(tensors, numbers["progress"])
-    typer.echo(f"continuing {path.stem}-{path.parent.name} after step {trainer.progress.step}")
+    if trainer.machine.ranks.first:
+        typer.echo(f"continuing {path.stem}-{path.parent.name} after step {trainer.progress.step}")
     run_id: str = numbers["run_id"]
     return run_id
 
@@ -144,7 +158,7 @@ def _trainer(params: Params, task: Task, shards: Place, machine: Machine) -> Tra
         task.validation,
         params.train,
         params.diffusion,
-        listen=lambda averaged: excerpt.listen(task.voice(averaged)),
+        listen=lambda averaged: excerpt.listen(task.voice(averaged)) if machine.ranks.first else {},
         machine=machine,
     )
 

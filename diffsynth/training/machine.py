@@ -4,6 +4,7 @@ None of it belongs to what is learned. Random numbers are drawn on the CPU whate
 every device sees the same batches, noise levels and noise.
 """
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -52,8 +53,11 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
     if name not in ("auto", "cpu", "cuda") and not (kind == "cuda" and colon and number.isdecimal()):
         raise UserError(f"there is no device {name!r}: choose auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cpu" or (name == "auto" and not count):
+    # `accelerate launch --cpu` says what "auto" is.
+    if name == "cpu" or (name == "auto" and (not count or os.environ.get("ACCELERATE_USE_CPU") == "true")):
         return torch.device("cpu")
+    if number and int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1:
+        raise UserError(f"{name}: of several processes each takes a GPU of its own; say --device cuda")
     index = int(number) if number else local_rank
     if not count:
         raise UserError(f"{name}: PyTorch finds no GPU here; --device cpu or auto trains without one")
