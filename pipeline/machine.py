@@ -19,6 +19,13 @@ CHECKPOINT_EVERY = 100
 LOADERS = 0  # a batch takes 5 ms, a step ten times as long: on few cores the network needs all of them
 
 Workers = Annotated[int, typer.Option(min=1, envvar="DIFFSYNTH_WORKERS", help="Processes.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DIFFSYNTH_CLUSTER",
+        help="Dask scheduler (tcp://HOST:8786) whose workers do the work, in place of processes here.",
+    ),
+]
 Connections = Annotated[
     int, typer.Option(min=1, envvar="DIFFSYNTH_CONNECTIONS", help="Files fetched at once.")
 ]
