@@ -35,6 +35,15 @@ def of_variant(folder: Path, model: str, block: int, suffix: str = "") -> Path:
     return folder / str(block) / f"{model}{suffix}"
 
 
+def finished(model: str, block: int) -> Path | None:
+    """The last checkpoint of a run that has ended, to go on from with more steps.
+
+    None in a temporary copy of the project, whose experiments would each leave one.
+    """
+    same = project_root() == Path.cwd()
+    return of_variant(CHECKPOINTS / "finished", model, block, ".safetensors") if same else None
+
+
 def checkpoint(model: str, block: int, stamp: str) -> Path:
     """The checkpoint of a training run.
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from diffsynth.errors import UserError
 from diffsynth.runs.tracking import Run
 from diffsynth.training.trainer import Trainer
 
@@ -34,20 +35,31 @@ def train_all(
     begin, first, progress = time.perf_counter(), trainer.progress.step, trainer.progress
     bar = _Bar(trainer, name, seconds, shown=run is not None)
     stopped = False
-    with bar, _signals() as received:
+    with bar, _signals() as received, _saved_at_last(save if run is not None else lambda: None):
         for row in trainer.steps():
             if run is not None:
                 run.metrics(row, progress.step)
             bar.show(row)
             stepped()
             stopped = trainer.machine.ranks.any(bool(received))
-            if run is not None and (stopped or progress.step % every == 0):
+            if run is not None and progress.step % every == 0:
                 save()
             if stopped:
                 break
     if stopped:  # also where another process was told to
         signal.raise_signal((received or [signal.SIGTERM])[0])
     return seconds * (progress.step - first) / (time.perf_counter() - begin)
+
+
+@contextmanager
+def _saved_at_last(save: Callable[[], None]) -> Iterator[None]:
+    """Save when the body ends, also where it has diverged or a shard cannot be read: between two steps."""
+    try:
+        yield
+    except UserError:
+        save()
+        raise
+    save()
 
 
 class _Bar(tqdm):

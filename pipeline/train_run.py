@@ -5,19 +5,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import typer
 
-from diffsynth.runs.files import atomic_path, sha256
-from diffsynth.runs.resuming import code_files
+from diffsynth.runs.files import atomic_path, check_writable, sha256
+from diffsynth.runs.tracking import Run
 from diffsynth.shards.places import Place
 from diffsynth.shards.segments import read_shards
 from diffsynth.synthesis.registry import VOICES
-from diffsynth.synthesis.voice import VoiceConfig
-from diffsynth.synthesis.weights import save_voice
-from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_checkpoint
+from diffsynth.synthesis.voice import Voice, VoiceConfig
+from diffsynth.synthesis.weights import check_saved, save_voice
+from diffsynth.training.checkpoint import save_checkpoint
 from diffsynth.training.machine import Machine, find_device, find_precision, prepare_torch
 from diffsynth.training.profiling import profiled_steps
 from diffsynth.training.random_streams import weights_seed
@@ -30,26 +31,30 @@ from pipeline import paths
 from pipeline.params import Params
 from pipeline.stage import stage
 from pipeline.train_loop import train_all
-
-# Parts of the library that decide what a checkpoint means, beside the network of its model.
-CODE = ("diffusion", "models/parts", "representation", "training")
+from pipeline.train_resume import Beginning, find, first_voice, keep, origin_of, restore
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the machine works, see `pipeline.machine`, and whether to begin anew, and to write a profile."""
+    """How the machine works, see `pipeline.machine`, and whether to write a profile."""
 
     threads: int
     checkpoint_every: int
     device: str
     precision: str
     workers: int
-    restart: bool
     profile: bool
 
 
 def run_training(
-    params: Params, model: str, block: int, inputs: Inputs, out: Path, epochs: int | None, options: Options
+    params: Params,
+    model: str,
+    block: int,
+    inputs: Inputs,
+    out: Path,
+    epochs: int | None,
+    options: Options,
+    begin: Beginning,
 ) -> None:
     """Train, or go on with, one model at one block size and write it to `out`."""
     device = find_device(options.device, local_rank())
@@ -57,7 +62,7 @@ def run_training(
     precision = find_precision(options.precision, device)
     with joined(device) as ranks:
         machine = Machine(device, precision, options.workers, ranks)
-        _train(params, model, block, inputs, out, epochs, options, machine)
+        _train(params, model, block, inputs, out, epochs, options, begin, machine)
 
 
 def _train(
@@ -68,19 +73,27 @@ def _train(
     out: Path,
     epochs: int | None,
     options: Options,
+    begin: Beginning,
     machine: Machine,
 ) -> None:
     """As `run_training`, on a machine."""
     config = _config(params, model, block)
-    task = TASKS[config.network.voice].read(config, params.train, inputs)
+    first = None if begin.init_from is None else first_voice(begin.init_from, config)
+    task = TASKS[config.network.voice].read(config, params.train, inputs, first)
     sources = list(task.files(inputs))
     if epochs is not None:
         steps = task.train.steps(epochs)
         params = params.replaced(train=replace(params.train, steps=steps))
-    trainer = _trainer(params, task, inputs.shards, machine)
-    stamp = run_stamp(_decisive(config, params), [*sources, *code_files([*CODE, f"models/{model}"])])
-    path = paths.checkpoint(model, block, stamp)
-    run_id = None if options.restart else _resume(trainer, path, stamp, options.precision)
+    excerpt = _excerpt(params, inputs.shards)
+    trainer = _trainer(params, task, excerpt, first, machine)
+    origin = origin_of(config, params, sources, begin)
+    path = paths.checkpoint(model, block, origin.stamp)
+    check_writable(path)
+    say = typer.echo if machine.ranks.first else lambda _: None
+    found = find(path, model, block, origin, begin, say)
+    if found is not None:
+        restore(trainer, found, f"{model}-{block}", options.precision, say)
+    run_id = None if found is None else found.numbers["run_id"]
     results = paths.of_variant(paths.TRAIN_RESULTS, model, block)
     machine.ranks.check_same(trainer.progress.step)
     if not machine.ranks.first:
@@ -93,19 +106,20 @@ def _train(
         def save() -> None:
             progress, precision = asdict(trainer.progress), trainer.machine.precision
             numbers = {"progress": progress, "precision": precision, "run_id": run.id}
-            save_checkpoint(path, stamp, trainer.tensors(), numbers)
+            save_checkpoint(path, origin, trainer.tensors(), numbers)
 
         with _profiler(results, options, machine) as stepped:
             every = options.checkpoint_every
             speed = train_all(trainer, path.stem, task.train.seconds, run, save, every, stepped)
-        card = _card(params, sources, trainer)
-        weights = paths.of_variant(out, model, block, ".safetensors")
-        save_voice(weights, task.voice(trainer.result()), card)
+        voice, weights = task.voice(trainer.result()), paths.of_variant(out, model, block, ".safetensors")
+        save_voice(weights, voice, _card(params, sources, trainer, begin))
+        check_saved(weights, voice)
         curve = _write_curve(results / "loss.csv", trainer)
         run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters()), "speed": speed})
         run.artifact(weights)
         run.artifact(curve)
-    path.unlink(missing_ok=True)
+        _log_excerpt(run, excerpt, voice)
+    keep(path, model, block)
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
 
 
@@ -124,36 +138,29 @@ def _config(params: Params, model: str, block: int) -> VoiceConfig:
     return kind(model=model, block=block, network=network, **sections)
 
 
-def _decisive(config: VoiceConfig, params: Params) -> dict[str, Any]:
-    """The parameters that a checkpoint belongs to."""
-    train, diffusion = asdict(params.train), asdict(params.diffusion)
-    return {"config": asdict(config), "train": train, "diffusion": diffusion}
-
-
-def _resume(trainer: Trainer, path: Path, stamp: str, precision: str) -> str | None:
-    """Go on from a checkpoint, if there is one; returns the MLflow run that it belongs to.
-
-    A run keeps its precision wherever it goes on, unless another one is asked for.
-    """
-    if (found := load_checkpoint(path, stamp)) is None:
-        return None
-    tensors, numbers = found
-    if precision == "auto":
-        trainer.machine = replace(trainer.machine, precision=numbers["precision"])
-    trainer.restore(tensors, numbers["progress"])
-    if trainer.machine.ranks.first:
-        typer.echo(f"continuing {path.stem}-{path.parent.name} after step {trainer.progress.step}")
-    run_id: str = numbers["run_id"]
-    return run_id
-
-
-def _trainer(params: Params, task: Task, shards: Place, machine: Machine) -> Trainer:
-    """A trainer at its first step; it validates by streaming the beginning of the validation split."""
+def _excerpt(params: Params, shards: Place) -> Excerpt:
+    """What is validated by: the beginning of the validation split."""
     first = next(iter(read_shards(shards, "validation")))
-    excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
+    return Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
+
+
+def _log_excerpt(run: Run, excerpt: Excerpt, voice: Voice) -> None:
+    """The excerpt as the best weights play it, beside the recording, as artifacts."""
+    from diffsynth.runs.hearing import write_comparison  # needs matplotlib
+
+    with TemporaryDirectory() as folder:
+        rate = voice.config.audio.sample_rate
+        run.artifact(write_comparison(Path(folder) / "validation", excerpt.audio, excerpt.play(voice), rate))
+
+
+def _trainer(params: Params, task: Task, excerpt: Excerpt, first: Voice | None, machine: Machine) -> Trainer:
+    """A trainer at its first step, with fresh weights or those of a voice; it validates by the excerpt."""
     torch.manual_seed(weights_seed(params.train.seed))
+    denoiser = task.config.new_denoiser()
+    if first is not None:
+        denoiser.load_state_dict(first.denoiser.state_dict())
     return Trainer(
-        task.config.new_denoiser(),
+        denoiser,
         task.train,
         task.validation,
         params.train,
@@ -163,9 +170,11 @@ def _trainer(params: Params, task: Task, shards: Place, machine: Machine) -> Tra
     )
 
 
-def _card(params: Params, sources: list[Path], trainer: Trainer) -> dict[str, Any]:
+def _card(params: Params, sources: list[Path], trainer: Trainer, begin: Beginning) -> dict[str, Any]:
     """The origin of the weights. It must be the same for two identical runs."""
+    first = begin.init_from
     return {
+        **({} if first is None else {"init_from": {"name": first.name, "sha256": sha256(first)}}),
         "data": {f"{path.parent.name}/{path.name}": sha256(path) for path in sources},
         "train": asdict(params.train),
         "diffusion": asdict(params.diffusion),

@@ -33,10 +33,10 @@ class GainTask(Task):
         }
 
     @classmethod
-    def read(cls, config: Any, train: Train, inputs: Inputs) -> Self:
+    def read(cls, config: Any, train: Train, inputs: Inputs, begin: Voice | None = None) -> Self:
         """See `Task`."""
         data, validation = (FeatureFolder(inputs.features, split) for split in ("train", "validation"))
-        normaliser = data.moments().normaliser()
+        normaliser = begin.normaliser if isinstance(begin, GainVoice) else data.moments().normaliser()
         train_on, validate_on = (
             GainExamples(part, normaliser, config.frames, train) for part in (data, validation)
         )

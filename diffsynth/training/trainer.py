@@ -22,6 +22,7 @@ from diffsynth.training.config import Diffusion, Train
 from diffsynth.training.loading import loader
 from diffsynth.training.machine import Machine
 from diffsynth.training.random_streams import batch_seed, dropout_seed, weights_seed
+from diffsynth.training.watching import is_stale, watch
 
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
 VALIDATION = 32  # sequences
@@ -34,11 +35,15 @@ class Progress:
     Attributes:
         step: steps done.
         best: lowest validation error so far, `one_step_db`.
+        skipped: steps whose loss or gradients were not finite, which have changed nothing.
+        in_a_row: of these, the last ones without a good step between them.
         history: one row per validation.
     """
 
     step: int = 0
     best: float = math.inf
+    skipped: int = 0
+    in_a_row: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -80,17 +85,28 @@ class Trainer:
         self.progress = Progress()
 
     def steps(self) -> Iterator[dict[str, float]]:
-        """Train to the last step; yields the numbers of each step, and of validations among them."""
+        """Train to the last step; yields the numbers of each step, and of validations among them.
+
+        Raises:
+            DivergedError: `max_skipped` steps in a row were not finite; the run is at its last good step.
+        """
+        if self._is_stale():
+            return
         rows, gpu = self.machine.ranks.rows(self.config.batch_size), self.machine.device.type == "cuda"
         first, last = self.progress.step, self.config.steps
         for batch in loader(self._data, first, last, rows, self.machine.workers, gpu):
-            rate = self._rate(self.progress.step)
-            row = {"loss": self._step(self.progress.step, batch), "learning_rate": rate}
+            loss, rate = self._step(self.progress.step, batch), self._rate(self.progress.step)
+            watch(self.progress, loss is not None, self.config.max_skipped)
+            row = {"learning_rate": rate, "skipped": self.progress.skipped}
+            if loss is not None:
+                row["loss"] = loss
             self.progress.step += 1
             step = self.progress.step
             if step % self.config.validate_every == 0 or step == self.config.steps:
                 row |= self._validate()
             yield row
+            if self._is_stale():
+                return
 
     def result(self) -> Denoiser:
         """The network with the best weights, on the CPU; it cannot be trained on."""
@@ -129,16 +145,22 @@ class Trainer:
         fall = 0.5 * (1 + math.cos(math.pi * step / self.config.steps))
         return self.config.learning_rate * min(1.0, (step + 1) / rise) * fall
 
-    def _step(self, step: int, batch: Batch) -> float:
-        """One optimiser step over the sequences of a batch, `mini_batch_size` at a time."""
+    def _is_stale(self) -> bool:
+        return is_stale(self.progress.history, self.config.patience)
+
+    def _step(self, step: int, batch: Batch) -> float | None:
+        """One optimiser step over the sequences of a batch, `mini_batch_size` at a time; returns its loss.
+
+        Where the loss or a gradient is not finite, nothing changes, and there is no loss.
+        """
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(step)
         self.denoiser.train()
         self._optimiser.zero_grad(set_to_none=True)
         total = float(self._gradients(step, batch))
-        if not math.isfinite(total):
-            raise UserError(f"training diverged in step {step + 1}; lower train.learning_rate")
-        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.clip, foreach=True)
+        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.clip, foreach=True)
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            return None
         self._optimiser.step()
         self._average(step)
         return total
