@@ -20,7 +20,7 @@ def write_comparison(
     """Write `recording.flac`, `prediction.flac` and `spectrogram.png` of samples at `rate` Hz to a folder."""
     for name, samples in (("recording", recording), ("prediction", prediction)):
         with atomic_path(folder / f"{name}.flac") as path:
-            soundfile.write(path, np.clip(samples, -1.0, 1.0), rate, subtype="PCM_16")
+            soundfile.write(path, np.clip(samples, -1.0, 1.0), rate, subtype="PCM_24")
     with atomic_path(folder / "spectrogram.png") as path:
         _figure(recording, prediction, rate).savefig(path, dpi=100, metadata={"Software": None})
     return folder
