@@ -105,7 +105,7 @@ class Trainer:
             if step % self.config.validate_every == 0 or step == self.config.steps:
                 row |= self._validate()
             yield row
-            if self._is_stale():
+            if "one_step_db" in row and self._is_stale():
                 return
 
     def result(self) -> Denoiser:
@@ -146,7 +146,9 @@ class Trainer:
         return self.config.learning_rate * min(1.0, (step + 1) / rise) * fall
 
     def _is_stale(self) -> bool:
-        return is_stale(self.progress.history, self.config.patience)
+        """Whether validations bring nothing any more; processes agree, whose last digits may differ."""
+        patience = self.config.patience
+        return patience > 0 and self.machine.ranks.any(is_stale(self.progress.history, patience))
 
     def _step(self, step: int, batch: Batch) -> float | None:
         """One optimiser step over the sequences of a batch, `mini_batch_size` at a time; returns its loss.
