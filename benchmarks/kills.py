@@ -4,8 +4,8 @@
 
 First every model is trained without a fault. Then it is trained again while its process, and all that it has
 started, is killed at moments drawn evenly from the time that a run takes, so many times, and started again
-after each; once as `diffsynth train`, once through `dvc repro`. A checkpoint is written after every step, so
-that many kills meet one half written. The data is that of the last `dvc repro` in this repository.
+after each; once as `diffsynth train`, once through `dvc repro`. A checkpoint is written after every step, and every
+second kill waits for one that is being written. The data is that of the last `dvc repro` in this repository.
 """
 
 import argparse
@@ -42,16 +42,22 @@ class Place:
         """What training writes at its end."""
         return self.folder / "models" / str(self.block) / f"{self.model}.safetensors"
 
+    def parts(self) -> list[Path]:
+        """Checkpoints that are being written, or were when their process was killed."""
+        return list((self.folder / "checkpoints" / str(self.block)).glob(".part-*"))
+
     def half_written(self) -> int:
-        """Files that a killed process has left in the middle of writing them."""
-        folder = self.folder / "checkpoints" / str(self.block)
-        left = list(folder.glob(".part-*"))
+        """Checkpoints that a killed process has left in the middle of writing them, which are removed."""
+        left = self.parts()
         for file in left:
             file.unlink()
         return len(left)
 
-    def run(self, seconds: float) -> bool:
-        """Train, and kill everything after so many seconds; returns whether it had ended before."""
+    def run(self, seconds: float, aimed: bool = False) -> bool:
+        """Train, and kill everything after so many seconds; returns whether it had ended before.
+
+        If the kill is aimed, it waits for the next checkpoint that is being written.
+        """
         environment = {
             **os.environ,
             "PYTHONPATH": str(self.folder),
@@ -66,9 +72,16 @@ class Place:
             try:
                 code = child.wait(seconds)
             except subprocess.TimeoutExpired:
+                while aimed and child.poll() is None and not self.parts():
+                    pass
+                if child.poll() is not None:
+                    return self._ended(child.returncode)
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
                 return False
+        return self._ended(code)
+
+    def _ended(self, code: int) -> bool:
         if code:
             raise SystemExit(f"training failed:\n{(self.folder / 'log.txt').read_text()}")
         return True
@@ -94,7 +107,7 @@ def killed(place: Place, kills: int, whole: str, seconds: float, chance: random.
     """Train with so many kills; returns what is reported of it."""
     met, ends, left = 0, 0, kills
     while left:
-        if place.run(chance.uniform(0, seconds)):
+        if place.run(chance.uniform(0, seconds), aimed=left % 2 == 1):
             ends += 1
             check(place, whole)
         else:
