@@ -4,8 +4,8 @@
 
 First every model is trained without a fault. Then it is trained again while its process, and all that it has
 started, is killed at moments drawn evenly from the time that a run takes, so many times, and started again
-after each; once as `diffsynth train`, once through `dvc repro`. A checkpoint is written after every step, and every
-second kill waits for one that is being written. The data is that of the last `dvc repro` in this repository.
+after each; once as `diffsynth train`, once through `dvc repro`. A checkpoint is written after every step, and
+every second kill waits for one that is being written. The data is that of the last `dvc repro` here.
 """
 
 import argparse
@@ -141,7 +141,8 @@ def main() -> None:
     for model in given.models:
         train = [sys.executable, "-m", "pipeline", "train", "--model", model, "--block", str(given.block)]
         stage = f"train@{model}-{given.block}"
-        repro = [sys.executable, "-m", "dvc", "repro", "--single-item", "--no-run-cache", stage]
+        # Forced, or weights that have been removed would come from DVC's cache.
+        repro = [sys.executable, "-m", "dvc", "repro", "--single-item", "--force", stage]
         with tempfile.TemporaryDirectory() as folder:
             copy(Path(folder), given.steps, given.data)
             plain = Place(Path(folder), model, given.block, train)
