@@ -20,6 +20,7 @@ from diffsynth.synthesis.voice import Voice, VoiceConfig
 from diffsynth.synthesis.weights import check_saved, save_voice
 from diffsynth.training.checkpoint import save_checkpoint
 from diffsynth.training.machine import Machine, find_device, find_precision, prepare_torch
+from diffsynth.training.origin import named
 from diffsynth.training.profiling import profiled_steps
 from diffsynth.training.random_streams import weights_seed
 from diffsynth.training.ranks import joined, local_rank
@@ -102,6 +103,8 @@ def _train(
     with stage(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
+        if found is not None and found.differences:  # parameters of a run cannot be changed in MLflow
+            run.tags({"continued_though": named(found.differences)})
 
         def save() -> None:
             progress, precision = asdict(trainer.progress), trainer.machine.precision

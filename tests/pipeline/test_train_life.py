@@ -68,7 +68,9 @@ def test_a_run_that_has_ended_goes_on_where_more_steps_are_asked_for(ended, trai
     assert [row["step"] for row in after["progress"]["history"]] == [4, 8, 12]
     assert after["progress"]["history"][:2] == before["progress"]["history"]
     assert read_card(weights_of(ended))["train"]["steps"] == 12
-    history = MlflowClient(mlflow_store).get_metric_history(after["run_id"], "learning_rate")
+    client = MlflowClient(mlflow_store)
+    assert client.get_run(after["run_id"]).data.tags["continued_though"] == "train.steps is 12 and was 8"
+    history = client.get_metric_history(after["run_id"], "learning_rate")
     rates = {metric.step: metric.value for metric in history if metric.step > 8}
     # From where it is on, the cosine of the longer run.
     assert rates == pytest.approx(
