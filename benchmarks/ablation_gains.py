@@ -21,6 +21,7 @@ from ablation import ROWS, Job, compare
 
 from diffsynth.piano.piano import load_piano
 from diffsynth.representation.feature_shards import FeatureFolder, write_features
+from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import sha256, write_json
 from diffsynth.shards.folders import INDEX, read_index
 from diffsynth.shards.pieces import Piece
@@ -61,10 +62,10 @@ def train(piano_file: Path, shards: Path, params: Params, steps: int, workers: i
     data, validation = (FeatureFolder(features, split) for split in ("train", "validation"))
     config = GainConfig(MODEL, BLOCK, params.audio, params.lstm, params.features)
     schedule = replace(params.train, steps=steps, validate_every=steps)
-    normaliser = data.moments().normaliser()
+    normaliser, targets = data.moments().normaliser(), Targets(params.features, params.audio)
 
     def examples(part: FeatureFolder) -> GainExamples:
-        return GainExamples(part, normaliser, config.frames, schedule)
+        return GainExamples(part, normaliser, targets, config.hops, schedule)
 
     torch.manual_seed(schedule.seed)
     trainer = Trainer(config.new_denoiser(), examples(data), examples(validation), schedule, params.diffusion)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from diffsynth.runs.cluster import on_cluster
 from pipeline import paths
-from pipeline.machine import WORKERS, Workers
+from pipeline.machine import WORKERS, Cluster, Workers
 from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, require, stage
 
@@ -18,6 +19,7 @@ def align(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.ALIGNED,
     report: Annotated[Path, typer.Option(help="Folder of the table and plot.")] = paths.ALIGN_RESULTS,
     workers: Workers = WORKERS,
+    cluster: Cluster = None,
 ) -> None:
     """Match the MIDI events of every performance to its audio."""
     params = load_params(params_file)
@@ -25,7 +27,7 @@ def align(
     from diffsynth.alignment.performances import align_all
     from diffsynth.alignment.report import write_report
 
-    with stage("align", params, ["audio", "align"]) as run:
+    with on_cluster(cluster), stage("align", params, ["audio", "align"]) as run:
         entries = align_all(raw, out, params.audio, params.align, workers)
         write_report(entries, report)
         good = [entry for entry in entries if entry.status == "ok"]

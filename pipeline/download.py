@@ -10,9 +10,10 @@ import typer
 from diffsynth.datasets.registry import SOURCES, bring
 from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
+from diffsynth.runs.cluster import on_cluster
 from pipeline import paths
 from pipeline.cached import cached_output
-from pipeline.machine import CONNECTIONS, WORKERS, Connections, Workers
+from pipeline.machine import CONNECTIONS, WORKERS, Cluster, Connections, Workers
 from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, or_list, stage
 
@@ -33,6 +34,7 @@ def download(
     program: Annotated[int | None, typer.Option(help="General MIDI program in it: 0 is a piano.")] = None,
     gain: Annotated[float | None, typer.Option(min=0.0, help="Linear, of the synthesizer.")] = None,
     workers: Workers = WORKERS,
+    cluster: Cluster = None,
     connections: Connections = CONNECTIONS,
     dry_run: Annotated[bool, typer.Option(help="Say what would be downloaded, and do nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.RAW,
@@ -55,7 +57,7 @@ def download(
     if dry_run:
         typer.echo("\n".join(params.dataset.plan(out, means)))
         return
-    with stage("download", params, ["dataset"]) as run:
+    with on_cluster(cluster), stage("download", params, ["dataset"]) as run:
         manifest = bring(params.dataset, out, means)
         count = Counter(performance.split for performance in manifest.performances)
         seconds = sum(performance.duration for performance in manifest.performances)

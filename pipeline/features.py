@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from diffsynth.runs.cluster import on_cluster
 from pipeline import paths
-from pipeline.machine import WORKERS, Workers
+from pipeline.machine import WORKERS, Cluster, Workers
 from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, require_all, stage
 
@@ -17,6 +18,7 @@ def features(
     fit: Annotated[Path, typer.Option(help="Fitted piano.")] = paths.FIT,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.FEATURES,
     workers: Workers = WORKERS,
+    cluster: Cluster = None,
 ) -> None:
     """Compute what the models learn: band gains relative to the excitation."""
     from diffsynth.representation.feature_shards import read_moments, write_features
@@ -26,7 +28,7 @@ def features(
     params = load_params(params_file)
     folder = place(shards)
     require_all({fit: "fit", index_file(folder): "shard"})
-    with stage("features", params, ["audio", "features"]) as run:
+    with on_cluster(cluster), stage("features", params, ["audio", "features"]) as run:
         index = write_features(folder, fit, out, params.audio, params.features, workers)
         for split, part in index["splits"].items():
             gain, count = read_moments(part).mean_db, part["samples"]

@@ -16,8 +16,16 @@ WORKERS = min(MOST, CORES)
 CONNECTIONS = 4
 TRAINING_THREADS, RENDERING_THREADS = 2, 1
 CHECKPOINT_EVERY = 100
+LOADERS = 0  # a batch takes 5 ms, a step ten times as long: on few cores the network needs all of them
 
 Workers = Annotated[int, typer.Option(min=1, envvar="DIFFSYNTH_WORKERS", help="Processes.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DIFFSYNTH_CLUSTER",
+        help="Dask scheduler (tcp://HOST:8786) whose workers do the work, in place of processes here.",
+    ),
+]
 Connections = Annotated[
     int, typer.Option(min=1, envvar="DIFFSYNTH_CONNECTIONS", help="Files fetched at once.")
 ]
@@ -26,4 +34,21 @@ Threads = Annotated[
 ]
 CheckpointEvery = Annotated[
     int, typer.Option(min=1, envvar="DIFFSYNTH_CHECKPOINT_EVERY", help="Steps between checkpoints.")
+]
+Loaders = Annotated[
+    int,
+    typer.Option(
+        "--workers", min=0, envvar="DIFFSYNTH_LOADERS", help="Processes that prepare batches; 0: none."
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(envvar="DIFFSYNTH_DEVICE", help="auto (a GPU if there is one), cpu, cuda or cuda:N."),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        envvar="DIFFSYNTH_PRECISION",
+        help="Of products: float32, bfloat16, or auto (bfloat16 on a GPU, else float32).",
+    ),
 ]

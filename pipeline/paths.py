@@ -42,6 +42,15 @@ def of_system(folder: Path, model: str, block: int | None) -> Path:
     return folder / "bounds" / model if block is None else of_variant(folder, model, block)
 
 
+def finished(model: str, block: int) -> Path | None:
+    """The last checkpoint of a run that has ended, to go on from with more steps.
+
+    None in a temporary copy of the project, whose experiments would each leave one.
+    """
+    same = project_root() == Path.cwd()
+    return of_variant(CHECKPOINTS / "finished", model, block, ".safetensors") if same else None
+
+
 def checkpoint(model: str, block: int, stamp: str) -> Path:
     """The checkpoint of a training run.
 

@@ -11,7 +11,16 @@ from diffsynth.config import choice
 from diffsynth.errors import UserError
 from diffsynth.models.registry import MODELS
 from pipeline import paths
-from pipeline.machine import CHECKPOINT_EVERY, TRAINING_THREADS, CheckpointEvery, Threads
+from pipeline.machine import (
+    CHECKPOINT_EVERY,
+    LOADERS,
+    TRAINING_THREADS,
+    CheckpointEvery,
+    Device,
+    Loaders,
+    Precision,
+    Threads,
+)
 from pipeline.params import load_params
 from pipeline.stage import PARAMS, Block, Model, ParamsFile, require
 
@@ -37,11 +46,28 @@ def train(
     cond_dim: Annotated[int | None, typer.Option(min=1, help="Width of the embedded condition.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, batches and noise.")] = None,
     only_inference: Annotated[bool, typer.Option(help="Do not train: run `infer` with this model.")] = False,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Voice of the same model, block and sizes to go on from: fine-tuning.")
+    ] = None,
     restart: Annotated[bool, typer.Option(help="Begin anew even if there is a checkpoint.")] = False,
+    resume_anyway: Annotated[
+        bool,
+        typer.Option(
+            help="Go on from a checkpoint of other training code, or of another learning_rate, weight_decay, "
+            "clip, steps, validate_every, patience or max_skipped; never of other data, networks or seeds."
+        ),
+    ] = False,
     threads: Threads = TRAINING_THREADS,
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Loaders = LOADERS,
+    profile: Annotated[bool, typer.Option(help="Say where the time of a few steps goes.")] = False,
 ) -> None:
-    """Train one model at one block size; an interrupted run goes on from its last checkpoint."""
+    """Train one model at one block size; an interrupted run goes on from its last checkpoint.
+
+    A run that has ended goes on as well where --steps or --epochs asks for more than it had.
+    """
     given = {
         "train.steps": steps,
         "train.batch_size": batch_size,
@@ -68,9 +94,12 @@ def train(
         require(path, command)
     if datasets is not None:
         _check_dataset(inputs, files, datasets)
-    from pipeline.train_run import run_training
+    from pipeline.train_resume import Beginning
+    from pipeline.train_run import Options, run_training
 
-    run_training(params, model, block, inputs, model_save_dir, epochs, restart, threads, checkpoint_every)
+    how = Options(threads, checkpoint_every, device, precision, workers, profile)
+    begin = Beginning(restart, resume_anyway, (steps or epochs) is not None, init_from)
+    run_training(params, model, block, inputs, model_save_dir, epochs, how, begin)
     return None
 
 

@@ -1,27 +1,29 @@
 """What `diffsynth train` does once its input is known: the run, its checkpoints and its records."""
 
 import csv
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import typer
-from tqdm import tqdm
 
-from diffsynth.runs.files import atomic_path, sha256
-from diffsynth.runs.resuming import code_files
+from diffsynth.runs.files import atomic_path, check_writable, sha256
 from diffsynth.runs.tracking import Run
 from diffsynth.shards.places import Place
 from diffsynth.shards.segments import read_shards
 from diffsynth.synthesis.registry import VOICES
-from diffsynth.synthesis.voice import VoiceConfig
-from diffsynth.synthesis.weights import save_voice
-from diffsynth.training.checkpoint import load_checkpoint, run_stamp, save_checkpoint
+from diffsynth.synthesis.voice import Voice, VoiceConfig
+from diffsynth.synthesis.weights import check_saved, save_voice
+from diffsynth.training.checkpoint import save_checkpoint
+from diffsynth.training.machine import Machine, find_device, find_precision, prepare_torch
+from diffsynth.training.origin import named
+from diffsynth.training.profiling import profiled_steps
 from diffsynth.training.random_streams import weights_seed
+from diffsynth.training.ranks import joined, local_rank
 from diffsynth.training.registry import TASKS
 from diffsynth.training.task import Inputs, Task
 from diffsynth.training.trainer import Trainer
@@ -29,9 +31,20 @@ from diffsynth.training.validation import Excerpt
 from pipeline import paths
 from pipeline.params import Params
 from pipeline.stage import stage
+from pipeline.train_loop import train_all
+from pipeline.train_resume import Beginning, find, first_voice, keep, origin_of, restore
 
-# Parts of the library that decide what a checkpoint means, beside the network of its model.
-CODE = ("diffusion", "models/parts", "representation", "training")
+
+@dataclass(frozen=True)
+class Options:
+    """How the machine works, see `pipeline.machine`, and whether to write a profile."""
+
+    threads: int
+    checkpoint_every: int
+    device: str
+    precision: str
+    workers: int
+    profile: bool
 
 
 def run_training(
@@ -41,38 +54,85 @@ def run_training(
     inputs: Inputs,
     out: Path,
     epochs: int | None,
-    restart: bool,
-    threads: int,
-    checkpoint_every: int,
+    options: Options,
+    begin: Beginning,
 ) -> None:
     """Train, or go on with, one model at one block size and write it to `out`."""
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    device = find_device(options.device, local_rank())
+    prepare_torch(device, options.threads)
+    precision = find_precision(options.precision, device)
+    with joined(device) as ranks:
+        machine = Machine(device, precision, options.workers, ranks)
+        _train(params, model, block, inputs, out, epochs, options, begin, machine)
+
+
+def _train(
+    params: Params,
+    model: str,
+    block: int,
+    inputs: Inputs,
+    out: Path,
+    epochs: int | None,
+    options: Options,
+    begin: Beginning,
+    machine: Machine,
+) -> None:
+    """As `run_training`, on a machine."""
     config = _config(params, model, block)
-    task = TASKS[config.network.voice].read(config, params.train, inputs)
+    first = None if begin.init_from is None else first_voice(begin.init_from, config)
+    task = TASKS[config.network.voice].read(config, params.train, inputs, first)
     sources = list(task.files(inputs))
     if epochs is not None:
         steps = task.train.steps(epochs)
         params = params.replaced(train=replace(params.train, steps=steps))
-    trainer = _trainer(params, task, inputs.shards)
-    stamp = run_stamp(_decisive(config, params), [*sources, *code_files([*CODE, f"models/{model}"])])
-    path = paths.checkpoint(model, block, stamp)
-    run_id = None if restart else _resume(trainer, path, stamp)
+    excerpt = _excerpt(params, inputs.shards)
+    trainer = _trainer(params, task, excerpt, first, machine)
+    origin = origin_of(config, params, sources, begin)
+    path = paths.checkpoint(model, block, origin.stamp)
+    check_writable(path)
+    say = typer.echo if machine.ranks.first else lambda _: None
+    found = find(path, model, block, origin, begin, say)
+    if found is not None:
+        restore(trainer, found, f"{model}-{block}", options.precision, say)
+    run_id = None if found is None else found.numbers["run_id"]
+    results = paths.of_variant(paths.TRAIN_RESULTS, model, block)
+    machine.ranks.check_same(trainer.progress.step)
+    if not machine.ranks.first:
+        train_all(trainer, path.stem, task.train.seconds)
+        return
     with stage(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
         run.dataset(next(path for path in sources if path.name == "index.json"), "training")
-        _loop(trainer, checkpoint_every, path, stamp, run)
-        trainer.denoiser.load_state_dict(trainer.best)
-        card = _card(params, sources, trainer)
-        weights = paths.of_variant(out, model, block, ".safetensors")
-        save_voice(weights, task.voice(trainer.denoiser), card)
-        curve = _write_curve(paths.of_variant(paths.TRAIN_RESULTS, model, block) / "loss.csv", trainer)
-        run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters())})
+        if found is not None and found.differences:  # parameters of a run cannot be changed in MLflow
+            run.tags({"continued_though": named(found.differences)})
+
+        def save() -> None:
+            progress, precision = asdict(trainer.progress), trainer.machine.precision
+            numbers = {"progress": progress, "precision": precision, "run_id": run.id}
+            save_checkpoint(path, origin, trainer.tensors(), numbers)
+
+        with _profiler(results, options, machine) as stepped:
+            every = options.checkpoint_every
+            speed = train_all(trainer, path.stem, task.train.seconds, run, save, every, stepped)
+        voice, weights = task.voice(trainer.result()), paths.of_variant(out, model, block, ".safetensors")
+        card = _card(params, sources, trainer, begin)
+        save_voice(weights, voice, card)
+        check_saved(weights, voice)
+        curve = _write_curve(results / "loss.csv", trainer)
+        run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters()), "speed": speed})
         run.voice(weights, card)
         run.artifact(curve)
-    path.unlink(missing_ok=True)
+        _log_excerpt(run, excerpt, voice)
+    keep(path, model, block)
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
+
+
+def _profiler(folder: Path, options: Options, machine: Machine) -> AbstractContextManager[Callable[[], None]]:
+    """A profile of the first steps, if there is to be one; yields what to call after every step."""
+    if not options.profile:
+        return nullcontext(lambda: None)
+    return profiled_steps(folder, machine.device.type == "cuda")
 
 
 def _config(params: Params, model: str, block: int) -> VoiceConfig:
@@ -84,79 +144,43 @@ def _config(params: Params, model: str, block: int) -> VoiceConfig:
     return kind(model=model, block=block, objective=objective, network=network, **sections)
 
 
-def _decisive(config: VoiceConfig, params: Params) -> dict[str, Any]:
-    """The parameters that a checkpoint belongs to."""
-    train, diffusion = asdict(params.train), asdict(params.diffusion)
-    return {"config": asdict(config), "train": train, "diffusion": diffusion}
-
-
-def _resume(trainer: Trainer, path: Path, stamp: str) -> str | None:
-    """Go on from a checkpoint, if there is one; returns the MLflow run that it belongs to."""
-    if (found := load_checkpoint(path, stamp)) is None:
-        return None
-    tensors, numbers = found
-    trainer.restore(tensors, numbers["progress"])
-    typer.echo(f"continuing {path.stem}-{path.parent.name} after step {trainer.progress.step}")
-    run_id: str = numbers["run_id"]
-    return run_id
-
-
-def _trainer(params: Params, task: Task, shards: Place) -> Trainer:
-    """A trainer at its first step; it validates by streaming the beginning of the validation split."""
+def _excerpt(params: Params, shards: Place) -> Excerpt:
+    """What is validated by: the beginning of the validation split."""
     first = next(iter(read_shards(shards, "validation")))
-    excerpt = Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
+    return Excerpt.of(first, params.train.stream_seconds, params.audio.sample_rate)
+
+
+def _log_excerpt(run: Run, excerpt: Excerpt, voice: Voice) -> None:
+    """The excerpt as the best weights play it, beside the recording, as artifacts."""
+    from diffsynth.runs.hearing import write_comparison  # needs matplotlib
+
+    with TemporaryDirectory() as folder:
+        rate = voice.config.audio.sample_rate
+        run.artifact(write_comparison(Path(folder) / "validation", excerpt.audio, excerpt.play(voice), rate))
+
+
+def _trainer(params: Params, task: Task, excerpt: Excerpt, first: Voice | None, machine: Machine) -> Trainer:
+    """A trainer at its first step, with fresh weights or those of a voice; it validates by the excerpt."""
     torch.manual_seed(weights_seed(params.train.seed))
+    denoiser = task.config.new_denoiser()
+    if first is not None:
+        denoiser.load_state_dict(first.denoiser.state_dict())
     return Trainer(
-        task.config.new_denoiser(),
+        denoiser,
         task.train,
         task.validation,
         params.train,
         params.diffusion,
-        listen=lambda averaged: excerpt.listen(task.voice(averaged)),
+        listen=lambda averaged: excerpt.listen(task.voice(averaged)) if machine.ranks.first else {},
+        machine=machine,
     )
 
 
-def _loop(trainer: Trainer, checkpoint_every: int, path: Path, stamp: str, run: Run) -> None:
-    """All steps that are left, with progress, metrics and checkpoints, also when interrupted."""
-    progress, steps = trainer.progress, trainer.config.steps
-    bar = tqdm(total=steps, initial=progress.step, desc=path.stem, unit="step", disable=None)
-
-    def save() -> None:
-        numbers = {"progress": asdict(progress), "run_id": run.id}
-        save_checkpoint(path, stamp, trainer.tensors(), numbers)
-
-    with bar, _signals() as received:
-        for row in trainer.steps():
-            run.metrics(row, progress.step)
-            bar.update()
-            if "one_step_db" in row:
-                bar.set_postfix(dB=f"{row['one_step_db']:.2f}")
-            if received or progress.step % checkpoint_every == 0:
-                save()
-            if received:
-                break
-    for number in received[:1]:
-        signal.raise_signal(number)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect signals to stop, which in the middle of a step would leave what no checkpoint may hold."""
-    received: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, lambda number, _: received.append(number))
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _card(params: Params, sources: list[Path], trainer: Trainer) -> dict[str, Any]:
+def _card(params: Params, sources: list[Path], trainer: Trainer, begin: Beginning) -> dict[str, Any]:
     """The origin of the weights. It must be the same for two identical runs."""
+    first = begin.init_from
     return {
+        **({} if first is None else {"init_from": {"name": first.name, "sha256": sha256(first)}}),
         "data": {f"{path.parent.name}/{path.name}": sha256(path) for path in sources},
         "train": asdict(params.train),
         "diffusion": asdict(params.diffusion),

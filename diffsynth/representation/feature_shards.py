@@ -63,6 +63,7 @@ class FeatureFolder:
 
     Attributes:
         hops: in a segment.
+        hop_seconds: s from hop to hop.
 
     Raises:
         UserError: there is no index, or no such split.
@@ -71,6 +72,7 @@ class FeatureFolder:
     def __init__(self, folder: Place, split: str) -> None:
         self._shards, self._split = ShardFolder(folder, split, "features"), split
         self.hops: int = self._shards.index["hops"]
+        self.hop_seconds: float = self._shards.index["hop"] / self._shards.index["sample_rate"]
 
     @cached_property
     def recorded(self) -> list[list[int]]:

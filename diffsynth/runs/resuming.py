@@ -114,6 +114,11 @@ def _locked(work: Path, path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def library_digest() -> str:
+    """Hash of all source files of the library."""
+    return _digest("")
+
+
 @cache
 def _digest(*names: str) -> str:
     """Hash of source files of the library."""

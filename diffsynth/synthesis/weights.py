@@ -30,15 +30,42 @@ OLDER = {"features": {"noise_bands": 0, "knee": KNEE, "hop": 1}}
 
 
 def save_voice(path: str | Path, voice: Voice, card: Mapping[str, Any]) -> None:
-    """Write a voice, atomically; `card` is any JSON that belongs in a model card."""
+    """Write a voice, atomically; `card` is any JSON that belongs in a model card.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     tensors = {f"denoiser.{name}": value for name, value in voice.denoiser.state_dict().items()}
     arrays = voice.arrays()
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     # One entry, because safetensors writes several in an order that changes from call to call.
     header = {"config": dataclasses.asdict(voice.config), "card": dict(card)}
     metadata = {FORMAT: json.dumps(header, sort_keys=True)}
-    with atomic_path(path) as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, str(temporary), metadata)
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(contiguous, str(temporary), metadata)
+    except SafetensorError as error:
+        raise UserError(f"cannot write {path}: {error}") from error
+
+
+def check_saved(path: str | Path, voice: Voice) -> None:
+    """Read a voice back that `save_voice` has written, and compare it bit by bit.
+
+    Raises:
+        UserError: the file does not hold the voice.
+    """
+    found = load_voice(path)
+    arrays, expected = found.arrays(), voice.arrays()
+    state, wanted = found.denoiser.state_dict(), voice.denoiser.state_dict()
+    if not (
+        found.config == voice.config
+        and state.keys() == wanted.keys()
+        and arrays.keys() == expected.keys()
+        and all(torch.equal(state[name], value) for name, value in wanted.items())
+        and all(np.array_equal(arrays[name], value) for name, value in expected.items())
+    ):
+        raise UserError(f"{path} does not hold what was written to it: the disk may be faulty")
 
 
 def load_voice(path: str | Path) -> Voice:

@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ class Batch:
         weight: [b, t, f, k] how much each value counts.
         levels: [b, t, f, parts, bands] what `Examples.heard` takes of the recording, if it takes anything.
         learned: [b, t, f, 1] 1 where sequences carry loss, 0 where they do not.
+        lead: blocks at the beginning of all sequences in which nothing counts.
     """
 
     cond: Tensor
@@ -39,20 +41,55 @@ class Batch:
     weight: Tensor
     levels: Tensor
     learned: Tensor
+    lead: int = 0
 
     def part(self, rows: slice) -> "Batch":
         """Some of the sequences."""
-        state = None if self.state is None else tuple(tensor[rows] for tensor in self.state)
-        rest = self.x, self.weight, self.levels, self.learned
-        return Batch(self.cond[rows], state, *(tensor[rows] for tensor in rest))
+        return self._each(lambda tensor: tensor[rows])
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same where a GPU fetches it while the CPU goes on; called by a `DataLoader`."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def counted(self) -> "Batch":
+        """The same data without the blocks in which nothing counts; the condition stays whole."""
+        return replace(
+            self,
+            x=self.x[:, self.lead :],
+            weight=self.weight[:, self.lead :],
+            levels=self.levels[:, self.lead :],
+            learned=self.learned[:, self.lead :],
+            lead=0,
+        )
+
+    @staticmethod
+    def of_data(cond: Tensor, state: State | None, x: Tensor) -> "Batch":
+        """Data of which all counts, and of which nothing else is known than itself."""
+        ones = torch.ones_like(x)
+        return Batch(cond, state, x, ones, x[:, :, :, None], ones[..., :1])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        state = None if self.state is None else tuple(map(change, self.state))
+        names = ("cond", "x", "weight", "levels", "learned")
+        moved: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, state=state, **moved)
 
 
 class Examples(ABC):
     """One split of the data, in the form that one model and block size needs.
 
+    Attributes:
+        seconds: of the recordings in a batch, as counted by `steps`.
+
     A batch is a pure function of the seed and the step. It depends neither on what was drawn before nor on
     who draws it: workers of a loader take steps in turn, ranks take rows of every step.
     """
+
+    seconds: float
 
     @abstractmethod
     def draw(self, step: int, rows: slice = slice(None)) -> Batch:
@@ -120,6 +157,7 @@ class GainExamples(Examples):
         self._targets = targets
         self._length = train.sequence // hops * hops
         self._stride = self._length - train.warmup
+        self.seconds = train.batch_size * self._stride * data.hop_seconds
         self._ends = [np.cumsum([self._crops(n) for n in shard]) for shard in data.recorded]
         self._order = Order([int(ends[-1]) for ends in self._ends], train.seed)
         if not len(self._order):
@@ -183,7 +221,8 @@ class GainExamples(Examples):
         columns = zip(*(self._read(crop) for crop in crops), strict=True)
         blocks = (torch.from_numpy(np.stack(column)).unflatten(1, (-1, self._hops)) for column in columns)
         cond, levels, gains, weight, learned = (tensor.float() for tensor in blocks)
-        return Batch(cond, None, (gains - self._mean) / self._scale, weight, levels, learned)
+        lead = self._train.warmup // self._hops
+        return Batch(cond, None, (gains - self._mean) / self._scale, weight, levels, learned, lead)
 
     def _read(self, crop: Crop) -> tuple[NDArray[np.floating], ...]:
         cond, levels = self._data.read(crop.shard, crop.segment, slice(crop.start, crop.start + self._length))

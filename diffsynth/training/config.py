@@ -29,4 +29,6 @@ class Train:
     clip: Positive
     validate_every: Count
     stream_seconds: Positive
+    patience: Natural
+    max_skipped: Count
     seed: Seed

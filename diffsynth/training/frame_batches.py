@@ -49,7 +49,7 @@ class RecordedBlocks:
     """
 
     def __init__(self, folder: Place, split: str, block: int, rate: int) -> None:
-        self.block, self._rate = block, rate
+        self.block, self.rate = block, rate
         self._shards = ShardFolder(folder, split)
         numbers = range(len(self._shards.shards))
         self._lengths = [self._shards.lengths(number) for number in numbers]
@@ -78,7 +78,7 @@ class RecordedBlocks:
         """
         tar, silence = self._shards.open(shard), self._silence[shard][row]
         audio = self._audio(shard, row, begin, begin + 2 * self.block)
-        events = to_samples(read_events(tar, row), self._rate)
+        events = to_samples(read_events(tar, row), self.rate)
         events["position"] += silence
         roll = RecordedRoll(events).window(begin + self.block, self.block)
         return torch.from_numpy(audio).view(2, self.block), torch.from_numpy(roll)
@@ -117,6 +117,7 @@ class FrameExamples(Examples):
     def __init__(self, recordings: RecordedBlocks, scale: FrameScale, train: Train) -> None:
         self._recordings, self._scale, self._train = recordings, scale, train
         self._frames = Frames(recordings.block)
+        self.seconds = train.batch_size * recordings.block / recordings.rate
         self._ends = [np.cumsum(counts) for counts in recordings.counts]
         self._order = Order([int(ends[-1]) for ends in self._ends], train.seed)
 
@@ -159,6 +160,4 @@ class FrameExamples(Examples):
         pairs, rolls = zip(*(self._recordings.pair(*self._place(e)) for e in examples), strict=True)
         data = self._scale.forward(self._frames.analyse(torch.cat(pairs))).unflatten(0, (len(pairs), 2))
         x = data[:, 1:]
-        ones = torch.ones_like(x)
-        state = (data[:, :1].contiguous(),)
-        return Batch(torch.stack(rolls)[:, None], state, x, ones, x[:, :, :, None], ones[..., :1])
+        return Batch.of_data(torch.stack(rolls)[:, None], (data[:, :1].contiguous(),), x)

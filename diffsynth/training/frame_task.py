@@ -26,13 +26,16 @@ class FrameTask(Task):
         return {index_file(inputs.shards): "shard"}
 
     @classmethod
-    def read(cls, config: Any, train: Train, inputs: Inputs) -> Self:
+    def read(cls, config: Any, train: Train, inputs: Inputs, begin: Voice | None = None) -> Self:
         """See `Task`."""
         block, rate = config.block, config.audio.sample_rate
         data, validation = (
             RecordedBlocks(inputs.shards, split, block, rate) for split in ("train", "validation")
         )
-        scale = FrameScale.measure(data.batches(Frames(block)), block)
+        if isinstance(begin, FrameVoice):
+            scale = begin.normaliser
+        else:
+            scale = FrameScale.measure(data.batches(Frames(block)), block)
         train_on, validate_on = (FrameExamples(part, scale, train) for part in (data, validation))
         return cls(config, train_on, validate_on, scale)
 

@@ -34,10 +34,10 @@ class GainTask(Task):
         }
 
     @classmethod
-    def read(cls, config: Any, train: Train, inputs: Inputs) -> Self:
+    def read(cls, config: Any, train: Train, inputs: Inputs, begin: Voice | None = None) -> Self:
         """See `Task`."""
         data, validation = (FeatureFolder(inputs.features, split) for split in ("train", "validation"))
-        normaliser = data.moments().normaliser()
+        normaliser = begin.normaliser if isinstance(begin, GainVoice) else data.moments().normaliser()
         targets = Targets(config.features, config.audio)
         train_on, validate_on = (
             GainExamples(part, normaliser, targets, config.hops, train) for part in (data, validation)

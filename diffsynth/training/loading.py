@@ -25,7 +25,12 @@ class _Steps(Dataset[Batch | UserError]):
 
 
 def loader(
-    examples: Examples, first: int, last: int, rows: slice = slice(None), workers: int = 0
+    examples: Examples,
+    first: int,
+    last: int,
+    rows: slice = slice(None),
+    workers: int = 0,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
     """The batches of steps [first, last), or some of their rows, in order.
 
@@ -35,6 +40,7 @@ def loader(
         last: step to end before.
         rows: of every batch, those of one rank.
         workers: processes that take steps in turn; 0 draws in this one, when a batch is asked for.
+        pinned: whether batches lie where a GPU fetches them by itself.
 
     Raises:
         UserError: a shard is missing or damaged.
@@ -49,6 +55,7 @@ def loader(
         num_workers=min(workers, max(last - first, 1)),
         collate_fn=_same,
         prefetch_factor=AHEAD,
+        pin_memory=pinned,
         # Started afresh, because a forked process inherits locks of threads that it does not have.
         multiprocessing_context="spawn",
     )

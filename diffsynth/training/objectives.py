@@ -33,6 +33,14 @@ class Draws:
         """Those of some of the sequences."""
         return Draws(self.noise[rows], self.sigma[rows])
 
+    def after(self, lead: int) -> "Draws":
+        """Those of the blocks from `lead` on."""
+        return Draws(self.noise[:, :, lead:], self.sigma[:, lead:])
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same on a device."""
+        return Draws(*(each.to(device, non_blocking=True) for each in (self.noise, self.sigma)))
+
 
 class Objective(ABC):
     """How far a network is from what it is to do.
@@ -45,9 +53,9 @@ class Objective(ABC):
     draws = 1
     criterion = "one_step_db"
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Draws:
-        """All that is random of a batch."""
-        b, *rest = batch.x.shape
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Draws:
+        """All that is random of a batch whose data are of this shape, [b, t, f, k]."""
+        b, *rest = shape
         sigma = torch.rand((b, rest[0]), generator=generator)
         return Draws(torch.randn((b, self.draws, *rest), generator=generator), sigma)
 

@@ -47,11 +47,26 @@ class Order:
     def example(self, position: int) -> Example:
         """What stands at a position, from 0 on, over all epochs."""
         epoch, place = divmod(position, len(self))
-        groups, ends = _groups(self._counts, self._seed, epoch, self._group)
+        ends = _groups(self, epoch)[1]
         number = int(np.searchsorted(ends, place, side="right"))
         begin = int(ends[number - 1]) if number else 0
-        shard, item = _shuffled(self._counts, self._seed, epoch, groups[number])[place - begin].tolist()
+        shard, item = _shuffled(self, epoch, number)[place - begin].tolist()
         return Example(epoch, shard, item)
+
+    def groups(self, epoch: int) -> list[tuple[int, ...]]:
+        """The groups of shards of an epoch, in order."""
+        order = generator("shards", self._seed, epoch).permutation(len(self._counts)).tolist()
+        return [tuple(order[first : first + self._group]) for first in range(0, len(order), self._group)]
+
+    def size(self, members: Sequence[int]) -> int:
+        """Examples in a group of shards."""
+        return sum(self._counts[shard] for shard in members)
+
+    def shuffled(self, epoch: int, members: Sequence[int]) -> NDArray[np.int64]:
+        """All examples of a group, [n, 2]: shard and item, in the order in which they are seen."""
+        counts = self._counts
+        pairs = [np.stack([np.full(counts[s], s), np.arange(counts[s])], axis=1) for s in members]
+        return generator("examples", self._seed, epoch, *members).permutation(np.concatenate(pairs))
 
     def spread(self, count: int) -> list[Example]:
         """So many examples, or all if there are fewer, at even distances in the order of the index."""
@@ -63,18 +78,16 @@ class Order:
         return [Example(0, s, place - int(begins[s])) for s, place in zip(shards, chosen, strict=True)]
 
 
+# Kept by the order itself, which is compared by identity: to compare counts would take the longer the more
+# shards there are.
 @lru_cache(maxsize=4)
-def _groups(
-    counts: tuple[int, ...], seed: int, epoch: int, group: int
-) -> tuple[list[tuple[int, ...]], NDArray[np.int64]]:
-    """The groups of shards of an epoch, in order, and the place at which each one ends."""
-    order = generator("shards", seed, epoch).permutation(len(counts)).tolist()
-    groups = [tuple(order[first : first + group]) for first in range(0, len(order), group)]
-    return groups, np.cumsum([sum(counts[shard] for shard in members) for members in groups])
+def _groups(order: Order, epoch: int) -> tuple[list[tuple[int, ...]], NDArray[np.int64]]:
+    """The groups of an epoch, and the place at which each one ends."""
+    groups = order.groups(epoch)
+    return groups, np.cumsum([order.size(members) for members in groups])
 
 
 @lru_cache(maxsize=4)
-def _shuffled(counts: tuple[int, ...], seed: int, epoch: int, members: tuple[int, ...]) -> NDArray[np.int64]:
-    """All examples of a group, [n, 2]: shard and item, in the order in which they are seen."""
-    pairs = [np.stack([np.full(counts[s], s), np.arange(counts[s])], axis=1) for s in members]
-    return generator("examples", seed, epoch, *members).permutation(np.concatenate(pairs))
+def _shuffled(order: Order, epoch: int, number: int) -> NDArray[np.int64]:
+    """The examples of a group of an epoch, by its number."""
+    return order.shuffled(epoch, _groups(order, epoch)[0][number])

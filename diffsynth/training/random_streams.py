@@ -23,9 +23,9 @@ def batch_seed(seed: int, step: int) -> int:
     return number if number < SEEDS else _hashed("batch", seed, step)
 
 
-def dropout_seed(seed: int, step: int) -> int:
-    """Of what layers drop in one step."""
-    return _hashed("dropout", seed, step)
+def dropout_seed(seed: int, step: int, row: int) -> int:
+    """Of what layers drop of one row of the batch of a step."""
+    return _hashed("dropout", seed, step, row)
 
 
 def generator(stream: str, *numbers: int) -> np.random.Generator:

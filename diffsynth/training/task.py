@@ -48,8 +48,15 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def read(cls, config: Any, train: Train, inputs: Inputs) -> Self:
+    def read(cls, config: Any, train: Train, inputs: Inputs, begin: Voice | None = None) -> Self:
         """The task of a voice's configuration.
+
+        Args:
+            config: of the voice.
+            train: how examples are cut.
+            inputs: what earlier stages have left.
+            begin: voice whose weights training begins with, and whose normaliser it keeps: weights mean
+                something in the units only that they have learned in.
 
         Raises:
             UserError: a file is missing or damaged, or holds too little.

@@ -1,11 +1,14 @@
 """Training of a denoiser on sequences of blocks, with an averaged copy of the weights.
 
 Every random number of step i comes from a generator seeded with (seed, i), so that a run that was
-interrupted and resumed goes the same way as one that was not.
+interrupted and resumed goes the same way as one that was not. It is drawn on the CPU, for the whole batch,
+whatever device the network is on and however many processes share the rows.
 """
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +20,11 @@ from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.training.batches import Batch, Examples
 from diffsynth.training.config import Diffusion, Train
-from diffsynth.training.objectives import objective_of
+from diffsynth.training.loading import loader
+from diffsynth.training.machine import Machine
+from diffsynth.training.objectives import Draws, objective_of
 from diffsynth.training.random_streams import batch_seed, dropout_seed, weights_seed
+from diffsynth.training.watching import is_stale, watch
 
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
 VALIDATION = 32  # sequences
@@ -31,11 +37,15 @@ class Progress:
     Attributes:
         step: steps done.
         best: lowest validation error so far, by the criterion of the objective.
+        skipped: steps whose loss or gradients were not finite, which have changed nothing.
+        in_a_row: of these, the last ones without a good step between them.
         history: one row per validation.
     """
 
     step: int = 0
     best: float = math.inf
+    skipped: int = 0
+    in_a_row: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -48,7 +58,8 @@ class Trainer:
         validation: validation examples.
         train: optimisation.
         diffusion: averaging and validation noise levels.
-        listen: called at every validation with the averaged network; its numbers join the row.
+        listen: called at every validation with the averaged network on the CPU; its numbers join the row.
+        machine: what to train on, by default the CPU.
     """
 
     def __init__(
@@ -59,35 +70,58 @@ class Trainer:
         train: Train,
         diffusion: Diffusion,
         listen: Callable[[Denoiser], dict[str, float]] = lambda _: {},
+        machine: Machine | None = None,
     ) -> None:
-        _check(train)
-        self.denoiser, self.config, self.diffusion = denoiser, train, diffusion
+        self.machine = machine = machine or Machine()
+        _check(train, machine.ranks.count)
+        self.denoiser, self.config, self.diffusion = denoiser.to(machine.device), train, diffusion
         self.listen, self._objective = listen, objective_of(diffusion.objective)
         self._data, self._validation = data, validation
-        self._averaged = {name: value.clone() for name, value in denoiser.state_dict().items()}
+        # Of the network itself, in whose weights the optimiser and `load_state_dict` write.
+        self._weights = denoiser.state_dict()
+        self._averaged = {name: value.clone() for name, value in self._weights.items()}
         self.best = {name: value.clone() for name, value in self._averaged.items()}
         self._optimiser = torch.optim.AdamW(
-            _parameter_groups(denoiser, train.weight_decay), lr=train.learning_rate, foreach=True
+            _parameter_groups(denoiser, train.weight_decay), lr=train.learning_rate, fused=True
         )
         self.progress = Progress()
 
     def steps(self) -> Iterator[dict[str, float]]:
-        """Train to the last step; yields the numbers of each step, and of validations among them."""
-        while self.progress.step < self.config.steps:
-            row = {"loss": self._step(self.progress.step), "learning_rate": self._rate(self.progress.step)}
+        """Train to the last step; yields the numbers of each step, and of validations among them.
+
+        Raises:
+            DivergedError: `max_skipped` steps in a row were not finite; the run is at its last good step.
+        """
+        if self._is_stale():
+            return
+        rows, gpu = self.machine.ranks.rows(self.config.batch_size), self.machine.device.type == "cuda"
+        first, last = self.progress.step, self.config.steps
+        for batch in loader(self._data, first, last, rows, self.machine.workers, gpu):
+            loss, rate = self._step(self.progress.step, batch), self._rate(self.progress.step)
+            watch(self.progress, loss is not None, self.config.max_skipped)
+            row = {"learning_rate": rate, "skipped": self.progress.skipped}
+            if loss is not None:
+                row["loss"] = loss
             self.progress.step += 1
             step = self.progress.step
             if step % self.config.validate_every == 0 or step == self.config.steps:
                 row |= self._validate()
             yield row
+            if "one_step_db" in row and self._is_stale():
+                return
+
+    def result(self) -> Denoiser:
+        """The network with the best weights, on the CPU; it cannot be trained on."""
+        self.denoiser.load_state_dict(self.best)
+        return self.denoiser.cpu()
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors of the run under flat names."""
-        named = {"denoiser": self.denoiser.state_dict(), "averaged": self._averaged, "best": self.best}
+        """All tensors of the run under flat names, copied to the CPU."""
+        named = {"denoiser": self._weights, "averaged": self._averaged, "best": self.best}
         result = {f"{group}.{name}": value for group, state in named.items() for name, value in state.items()}
         for index, state in self._optimiser.state_dict()["state"].items():
             result |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
-        return {name: value.detach().clone() for name, value in result.items()}
+        return {name: value.detach().to("cpu", copy=True) for name, value in result.items()}
 
     def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Go on from `tensors` and the fields of a `Progress`."""
@@ -96,7 +130,9 @@ class Trainer:
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = value
         self.denoiser.load_state_dict(groups["denoiser"])
-        self._averaged, self.best = groups["averaged"], groups["best"]
+        for name, value in self._averaged.items():
+            value.copy_(groups["averaged"][name])
+            self.best[name] = groups["best"][name].to(value)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in groups.get("optimiser", {}).items():
             index, _, key = name.partition(".")
@@ -111,52 +147,80 @@ class Trainer:
         fall = 0.5 * (1 + math.cos(math.pi * step / self.config.steps))
         return self.config.learning_rate * min(1.0, (step + 1) / rise) * fall
 
-    def _step(self, step: int) -> float:
-        """One optimiser step over `batch_size` sequences, `mini_batch_size` at a time."""
+    def _is_stale(self) -> bool:
+        """Whether validations bring nothing any more; processes agree, whose last digits may differ."""
+        patience = self.config.patience
+        return patience > 0 and self.machine.ranks.any(is_stale(self.progress.history, patience))
+
+    def _step(self, step: int, batch: Batch) -> float | None:
+        """One optimiser step over the sequences of a batch, `mini_batch_size` at a time; returns its loss.
+
+        Where the loss or a gradient is not finite, nothing changes, and there is no loss.
+        """
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(step)
         self.denoiser.train()
         self._optimiser.zero_grad(set_to_none=True)
-        total = self._gradients(step)
-        if not math.isfinite(total):
-            raise UserError(f"training diverged in step {step + 1}; lower train.learning_rate")
-        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.clip)
+        total = float(self._gradients(step, batch))
+        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.clip, foreach=True)
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            return None
         self._optimiser.step()
         self._average(step)
         return total
 
-    def _gradients(self, step: int) -> float:
-        """Gradients of a step and its loss.
+    def _gradients(self, step: int, batch: Batch) -> Tensor:
+        """Gradients of a step; returns its loss.
 
-        All of the batch is drawn first, and sums over mini-batches are divided by the weight of all of it:
-        the size of a mini-batch decides how much memory a step takes, and nothing else.
+        Sums over mini-batches, and over the rows of other processes, are divided by the weight of the whole
+        batch: how it is divided decides how much memory a step takes, and nothing else.
         """
-        generator = torch.Generator().manual_seed(batch_seed(self.config.seed, step))
-        batch = self._data.draw(step)
-        draws = self._objective.draw(batch, generator)
+        ranks, count, size = self.machine.ranks, self.config.batch_size, self.config.mini_batch_size
+        batch = batch.to(self.machine.device)
+        draws = self._draws(step, batch)
         total = self._objective.total(batch)
-        result = 0.0
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(dropout_seed(self.config.seed, step))
-            for first in range(0, self.config.batch_size, self.config.mini_batch_size):
-                rows = slice(first, first + self.config.mini_batch_size)
-                part = batch.part(rows)
-                error = self._objective.error(self._denoise(part), self._data, part, draws.part(rows))
-                (error / total).backward()
-                result += float(error.detach() / total)
+        ranks.add(total)
+        result = torch.zeros((), dtype=torch.float64, device=total.device)
+        seeds = [dropout_seed(self.config.seed, step, row) for row in range(count)[ranks.rows(count)]]
+        for first in range(0, len(batch.x), size):
+            rows = slice(first, first + size)
+            self.denoiser.seed_rows(seeds[rows])
+            error = self._error(batch.part(rows), draws.part(rows)) / total
+            error.backward()
+            result += error.detach()
+        ranks.add(result, *(p.grad for p in self.denoiser.parameters() if p.grad is not None))
         return result
 
-    def _denoise(self, batch: Batch) -> Denoise:
-        """The network as the diffusion sees it, for the sequences of a batch."""
-        state = batch.state or self.denoiser.initial_state(len(batch.cond))
-        context, _ = self.denoiser.encode(batch.cond, state)
-        return lambda x_t, sigma: self.denoiser.denoise(x_t, sigma, context)
+    def _draws(self, step: int, batch: Batch) -> Draws:
+        """All that is random of the rows that this process has."""
+        generator = torch.Generator().manual_seed(batch_seed(self.config.seed, step))
+        whole = self._objective.draw((self.config.batch_size, *batch.x.shape[1:]), generator)
+        return whole.part(self.machine.ranks.rows(self.config.batch_size)).to(self.machine.device)
 
+    def _error(self, batch: Batch, draws: Draws) -> Tensor:
+        """Sum of the errors, where anything counts."""
+        denoise = self._denoise(batch, batch.lead, self.machine.autocast)
+        return self._objective.error(denoise, self._data, batch.counted(), draws.after(batch.lead))
+
+    def _denoise(
+        self, batch: Batch, lead: int = 0, precision: Callable[[], AbstractContextManager[Any]] = nullcontext
+    ) -> Denoise:
+        """The network as the diffusion sees it, for the sequences of a batch from block `lead` on."""
+        state = batch.state or self.denoiser.initial_state(len(batch.cond))
+        with precision():
+            context = self.denoiser.encode(batch.cond, state)[0][:, lead:]
+
+        def denoise(x_t: Tensor, sigma: Tensor) -> Tensor:
+            with precision():
+                return self.denoiser.denoise(x_t, sigma, context).float()
+
+        return denoise
+
+    @torch.no_grad()
     def _average(self, step: int) -> None:
         """Exponential moving average of the weights, faster at the beginning."""
         decay = min(self.diffusion.ema, (1 + step) / (10 + step))
-        for name, value in self.denoiser.state_dict().items():
-            self._averaged[name].lerp_(value, 1 - decay)
+        torch._foreach_lerp_(list(self._averaged.values()), list(self._weights.values()), 1 - decay)
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
@@ -165,10 +229,10 @@ class Trainer:
         The best is what renders best in one step, because that is how it will be used, unless the objective
         knows better.
         """
-        trained = {name: value.clone() for name, value in self.denoiser.state_dict().items()}
+        trained = {name: value.clone() for name, value in self._weights.items()}
         self.denoiser.load_state_dict(self._averaged)
         self.denoiser.eval()
-        row = self._errors() | self.listen(self.denoiser)
+        row = self._errors() | self._listened()
         if row[self._objective.criterion] < self.progress.best:
             self.progress.best = row[self._objective.criterion]
             self.best = {name: value.clone() for name, value in self._averaged.items()}
@@ -176,23 +240,31 @@ class Trainer:
         self.progress.history.append({"step": self.progress.step, **row})
         return row
 
+    def _listened(self) -> dict[str, float]:
+        """What `listen` says of the network, which it gets on the CPU."""
+        if self.machine.device.type == "cpu":
+            return self.listen(self.denoiser)
+        return self.listen(deepcopy(self.denoiser).cpu())
+
     def _errors(self) -> dict[str, float]:
         """What the objective says, and the error of one-step sampling in dB, on fixed sequences."""
         generator = torch.Generator().manual_seed(weights_seed(self.config.seed))
-        batch = self._validation.fixed(VALIDATION)
-        draws = self._objective.draw(batch, generator)
-        denoise = self._denoise(batch)
-        sigmas = self.diffusion.validation_sigmas
+        fixed = self._validation.fixed(VALIDATION)
+        batch = fixed.to(self.machine.device)
+        draws = self._objective.draw(batch.x.shape, generator).to(self.machine.device)
+        denoise, sigmas = self._denoise(batch), self.diffusion.validation_sigmas
         row = self._objective.validate(denoise, self._validation, batch, draws, sigmas)
         found = sample(denoise, draws.noise[:, 0], 1)
-        row["one_step_db"] = self._validation.error_db(found, batch)
+        row["one_step_db"] = self._validation.error_db(found.cpu(), fixed)
         return row
 
 
-def _check(train: Train) -> None:
+def _check(train: Train, ranks: int) -> None:
     for name in ("steps", "batch_size", "mini_batch_size", "validate_every"):
         if getattr(train, name) < 1:
             raise UserError(f"train.{name} must be at least 1")
+    if train.batch_size < ranks:
+        raise UserError(f"train.batch_size is {train.batch_size}, too small for {ranks} processes")
 
 
 def _parameter_groups(denoiser: Denoiser, weight_decay: float) -> list[dict[str, Any]]:

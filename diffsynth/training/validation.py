@@ -29,11 +29,15 @@ class Excerpt:
         events = segment.events[segment.events["time"] < seconds]
         return Excerpt(events, audio)
 
-    def listen(self, voice: Voice) -> dict[str, float]:
-        """Stream the excerpt; the distance of its spectra and levels from the recording."""
+    def play(self, voice: Voice) -> NDArray[np.float32]:
+        """Stream the excerpt; as many samples as the recording has."""
         synthesizer = Synthesizer(voice)
         parts = blocks_of(self.events, synthesizer.rate, synthesizer.block, len(self.audio))
-        audio = np.concatenate([synthesizer.process(part) for part in parts])[: len(self.audio)]
+        return np.concatenate([synthesizer.process(part) for part in parts])[: len(self.audio)]
+
+    def listen(self, voice: Voice) -> dict[str, float]:
+        """Stream the excerpt; the distance of its spectra and levels from the recording."""
+        audio = self.play(voice)
         wanted, made = _log_power(self.audio), _log_power(audio)
         energy = np.mean(np.square(audio)) + FLOOR, np.mean(np.square(self.audio)) + FLOOR
         return {

@@ -1,10 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffsynth.models.parts.scan import CHUNK, selective_scan, selective_scan_reference
+from diffsynth.models.parts.scan import CHUNK, SPAN, selective_scan, selective_scan_reference
 
 NAMES = ("u", "dt", "A", "B", "C", "state")
 # Below, at and above one chunk, and no multiple of it.
@@ -42,7 +44,8 @@ def test_all_paths_follow_the_recurrence(b, length, d, n, seed):
     expected = numpy_scan(*inputs)
     with torch.no_grad():
         plain = selective_scan(*inputs)
-    for result in (selective_scan_reference(*inputs), selective_scan(*inputs), plain):
+    found = selective_scan_reference(*inputs), selective_scan(*inputs), selective_scan(*inputs, True), plain
+    for result in found:
         for value, wanted in zip(result, expected, strict=True):
             np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-10, atol=1e-12)
 
@@ -53,14 +56,13 @@ def test_gradients_equal_those_of_the_reference(b, length, d, n, seed):
     inputs = [z.requires_grad_() for z in make_inputs(b, length, d, n, seed)]
     generator = torch.Generator().manual_seed(seed)
     weights = [torch.randn(s, generator=generator, dtype=torch.float64) for s in ((b, length, d), (b, d, n))]
-    fast, slow = (
-        torch.autograd.grad(scan(*inputs), inputs, weights)
-        for scan in (selective_scan, selective_scan_reference)
-    )
-    for name, value, wanted in zip(NAMES, fast, slow, strict=True):
-        torch.testing.assert_close(
-            value, wanted, rtol=1e-9, atol=1e-11, msg=lambda m, name=name: f"{name}: {m}"
-        )
+    scans = selective_scan, selective_scan_reference, partial(selective_scan, doubling=True)
+    fast, slow, doubled = (torch.autograd.grad(scan(*inputs), inputs, weights) for scan in scans)
+    for name, *values, wanted in zip(NAMES, fast, doubled, slow, strict=True):
+        for value in values:
+            torch.testing.assert_close(
+                value, wanted, rtol=1e-9, atol=1e-11, msg=lambda m, name=name: f"{name}: {m}"
+            )
 
 
 def test_gradients_equal_finite_differences():
@@ -81,10 +83,11 @@ def test_gradients_of_a_part_of_the_inputs(missing):
     torch.testing.assert_close(fast, slow)
 
 
-def test_single_precision_stays_close_at_full_size():
-    exact = [z.requires_grad_() for z in make_inputs(2, 128, 32, 16, seed=7)]
+@pytest.mark.parametrize("doubling", [False, True])
+def test_single_precision_stays_close_at_full_size(doubling):
+    exact = [z.requires_grad_() for z in make_inputs(2, SPAN + 44, 32, 16, seed=7)]
     single = [z.detach().float().requires_grad_() for z in exact]
-    y, last = selective_scan(*single)
+    y, last = selective_scan(*single, doubling)
     expected, expected_last = selective_scan_reference(*exact)
     gradients = torch.autograd.grad(y.square().sum() + last.sum(), single)
     wanted = torch.autograd.grad(expected.square().sum() + expected_last.sum(), exact)

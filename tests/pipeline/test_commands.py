@@ -70,7 +70,9 @@ def test_training_writes_a_voice_that_says_where_it_comes_from(project, trained)
         assert [row["step"] for row in rows] == ["4", "8"]
         assert {name: f"{value:.6g}" for name, value in card["validation"].items()} == rows[-1]
         assert float(rows[-1]["streamed_lsd"]) > 0
-        assert not list((trained / "checkpoints").rglob("*.safetensors"))
+        kept = trained / "checkpoints" / "finished" / "1024" / f"{model}.safetensors"
+        assert kept in (found := list((trained / "checkpoints").rglob("*.safetensors")))
+        assert len(found) == 2
 
 
 @pytest.mark.parametrize("model", ["lstm", "s6"])

@@ -166,8 +166,8 @@ def test_overrides_replace_values_unless_they_are_none():
     params = load_params(FILE, {"train.steps": 7, "train.seed": None, "blocks": [512]})
     expected = dataclasses.replace(load_params(FILE).train, steps=7)
     assert (params.train, params.blocks) == (expected, [512])
-    with pytest.raises(UserError, match=r"unknown parameter in .*: train: pace$"):
-        load_params(FILE, {"train.pace": 7})
+    with pytest.raises(UserError, match=r"unknown parameter in .*: train: colour$"):
+        load_params(FILE, {"train.colour": 7})
     with pytest.raises(UserError, match="train: steps must be of type int"):
         load_params(FILE, {"train.steps": "7"})
 
@@ -206,6 +206,7 @@ def test_a_value_is_kept_or_refused_never_changed(leaf, value):
 FREE = {"floor"}  # numbers that may be negative
 ZERO = {"program", "gain", "seed", "validation", "test", "max_offset", "max_drift", "max_residual"}
 ZERO |= {"passes", "jitter", "min_matched", "context", "ema", "warmup", "learning_rate", "weight_decay"}
+ZERO |= {"patience"}
 NUMBERS = [
     (section, key)
     for section, key in LEAVES

@@ -51,7 +51,8 @@ def test_training_writes_a_voice_that_says_where_it_comes_from(project, shards, 
         (row,) = csv.DictReader(file)
     assert row["step"] == "2"
     assert {name: f"{value:.6g}" for name, value in card["validation"].items()} == row
-    assert not list((trained_unet / "checkpoints").rglob("*.safetensors"))
+    kept = trained_unet / "checkpoints" / "finished" / "512" / "unet.safetensors"
+    assert list((trained_unet / "checkpoints").rglob("*.safetensors")) == [kept]
     assert project.run("train", *VARIANT, *SHORT, "--data-dir", shards, folder=tmp_path) == 0
     assert weights_of(tmp_path).read_bytes() == weights_of(trained_unet).read_bytes()
 

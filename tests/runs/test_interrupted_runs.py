@@ -92,7 +92,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
     assert weights_of(resumable.folder).read_bytes() == weights_of(whole).read_bytes()
     curve = os.path.join("results", "train", "1024", "lstm", "loss.csv")
     assert (resumable.folder / curve).read_bytes() == (whole / curve).read_bytes()
-    assert not list((resumable.folder / "checkpoints").rglob("*.safetensors"))
+    assert checkpoints(resumable.folder) == ["finished/1024/lstm.safetensors"]
 
 
 def test_ctrl_c_is_one_line_and_leaves_a_checkpoint(project, tmp_path):
@@ -109,6 +109,12 @@ def other_data(project, folder):
     index["splits"]["train"]["shards"][0]["sha256"] = "0" * 64
     write_json(path, index)
     return folder / "data"
+
+
+def checkpoints(folder):
+    """Names of all checkpoints, from their folder."""
+    place = folder / "checkpoints"
+    return [path.relative_to(place).as_posix() for path in place.rglob("*.safetensors")]
 
 
 def other_code(folder, monkeypatch):
@@ -131,10 +137,33 @@ def test_a_checkpoint_of_something_else_is_refused(project, resumable, refuse, m
         other_code(resumable.folder, monkeypatch)
     error = refuse("train", *VARIANT, "--data-dir", data, *change)
     path = os.path.join("checkpoints", "1024", "lstm.safetensors")
+    difference = {
+        "learning rate": "train.learning_rate is 0.003 and was 0.002",
+        "units": "network.units is 13 and was 12",
+        "seed": "train.seed is 1 and was 0",
+        "data": "features/index.json has changed",
+        "code": "diffsynth/diffusion/loss.py has changed",
+    }[what]
+    use = "--resume-anyway to go on from it, " if what in ("learning rate", "code") else ""
     assert error == (
-        f"{path} belongs to another configuration, other data or other code: "
-        f"use --restart to train from the beginning, or remove {path}"
+        f"{path} belongs to another run: {difference}; "
+        f"use {use}--restart to train from the beginning, or remove {path}"
     )
+    if not use:  # not even then
+        assert refuse("train", *VARIANT, "--data-dir", data, *change, "--resume-anyway") == error
+
+
+def test_changed_code_can_be_accepted(project, resumable, monkeypatch, capsys, tmp_path_factory):
+    other_code(resumable.folder, monkeypatch)
+    options = [*VARIANT, "--data-dir", project.data]
+    assert project.run("train", *options, "--resume-anyway", folder=resumable.folder) == 0
+    assert capsys.readouterr().out.startswith(
+        f"continuing lstm-1024 after step {resumable.step}, though diffsynth/diffusion/loss.py has changed\n"
+    )
+    monkeypatch.undo()
+    set_long(project, whole := tmp_path_factory.mktemp("whole"))
+    assert project.run("train", *options, folder=whole) == 0
+    assert weights_of(resumable.folder).read_bytes() == weights_of(whole).read_bytes()  # it was a comment
 
 
 def test_a_damaged_checkpoint_is_refused(project, resumable, refuse):
@@ -150,4 +179,4 @@ def test_restart_begins_anew(project, resumable, trained, capsys):
     assert project.run("train", *options, folder=resumable.folder) == 0
     assert "continuing" not in capsys.readouterr().out
     assert weights_of(resumable.folder).read_bytes() == weights_of(trained).read_bytes()
-    assert not list((resumable.folder / "checkpoints").rglob("*.safetensors"))
+    assert checkpoints(resumable.folder) == ["finished/1024/lstm.safetensors"]

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 from support.displaced import CONFIG, FORMAT, add
@@ -20,7 +18,6 @@ from diffsynth.shards import building
 from diffsynth.shards.config import Shard
 from diffsynth.shards.writing import write_shards
 
-ROOT = Path(__file__).parents[2]
 SHARD = Shard(segment=2.0, context=2.0, megabytes=0.05, fewest=3)
 
 
@@ -163,30 +160,3 @@ def test_two_processes_do_not_write_one_output(tmp_path):
             pass
         tidy(work, set())
     assert (tmp_path / "out").is_dir()
-
-
-WORKERS = """
-import os, sys, time
-from diffsynth.runs.parallel import parallel_map
-def job(path):
-    open(path, "w").write(str(os.getpid()))
-    time.sleep(60)
-if __name__ == "__main__":
-    list(parallel_map(job, sys.argv[1:], 2, "", progress=False))
-"""
-
-
-def test_workers_end_with_a_killed_parent(tmp_path):
-    import psutil
-
-    (tmp_path / "main.py").write_text(WORKERS)
-    files = [tmp_path / "1", tmp_path / "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    parent = psutil.Popen([sys.executable, tmp_path / "main.py", *map(str, files)], env=environment)
-    while not all(file.is_file() and file.read_text() for file in files):
-        assert parent.poll() is None
-    workers = [psutil.Process(int(file.read_text())) for file in files]
-    parent.kill()
-    parent.wait()
-    _, alive = psutil.wait_procs(workers, timeout=30)
-    assert alive == []

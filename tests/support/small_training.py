@@ -31,6 +31,8 @@ TRAIN = Train(
     clip=1.0,
     validate_every=2,
     stream_seconds=1.0,
+    patience=0,
+    max_skipped=3,
     seed=3,
 )
 DIFFUSION = Diffusion(objective="velocity", ema=0.9, validation_sigmas=[0.2, 0.8])

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from diffsynth.models.lstm import Lstm
 from diffsynth.models.parts.denoiser import RecurrentDenoiser, State
+from diffsynth.models.parts.precision import full_precision
 
 # Memory of the cells at initialisation, in frames: from almost 0 to about one and a half seconds.
 SHORTEST, LONGEST = 2.0, 300.0
@@ -30,7 +31,7 @@ class LstmDenoiser(RecurrentDenoiser):
     def trunk(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """The recurrence, see `Denoiser`."""
         h, c = (tensor.transpose(0, 1).contiguous() for tensor in state)
-        y, (h, c) = self.lstm(features, (h, c))
+        y, (h, c) = full_precision(lambda x, *state: self.lstm(x, state), features, h, c)
         return y, (h.transpose(0, 1), c.transpose(0, 1))
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from diffsynth.models.parts.precision import full_precision
+
 
 class SigmaEmbedding(nn.Module):
     """Noise level to a vector: fixed Fourier features and a small network.
@@ -48,7 +50,7 @@ class DepthwiseConv(nn.Module):
         """[..., l + kernel - 1, d] to [..., l, d]."""
         if not torch.is_grad_enabled():
             return _depthwise(x, self.weight, self.bias)
-        return _Depthwise.apply(x, self.weight, self.bias)
+        return full_precision(_Depthwise.apply, x, self.weight, self.bias)
 
 
 def _depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

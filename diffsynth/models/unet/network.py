@@ -25,6 +25,7 @@ the time within the block along the axis of frequency.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -57,13 +58,27 @@ class LearnedFourier(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout whose draws go on from sequence to sequence, however a batch is divided."""
+    """Dropout that draws on the CPU, for each row by a seed of its own, however a batch is divided.
+
+    Attributes:
+        seeds: of the rows of the next batch; without any, PyTorch's own generator draws.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds: Sequence[int] = ()
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, ..] to [b, ..]; in evaluation as it is."""
         if not self.training:
             return x
-        return x * (torch.rand(x.shape) >= DROPOUT) / (1 - DROPOUT)
+        return x * (self._draw(x.shape) >= DROPOUT).to(x.device) / (1 - DROPOUT)
+
+    def _draw(self, shape: torch.Size) -> Tensor:
+        if not self.seeds:
+            return torch.rand(shape)
+        part = shape[0] // len(self.seeds), *shape[1:]  # several blocks of a row follow each other
+        return torch.cat([torch.rand(part, generator=torch.Generator().manual_seed(s)) for s in self.seeds])
 
 
 class Attention(nn.Module):
@@ -161,6 +176,12 @@ class UnetDenoiser(Denoiser):
     def initial_state(self, batch: int) -> State:
         """A silent block, [b, 1, f, k]."""
         return (self.input.weight.new_zeros(batch, 1, FRAMES, self.bands),)
+
+    def seed_rows(self, seeds: Sequence[int]) -> None:
+        """See `Denoiser`."""
+        for layer in self.modules():
+            if isinstance(layer, Dropout):
+                layer.seeds = seeds
 
     def encode(self, cond: Tensor, state: State) -> tuple[Tensor, State]:
         """Context of blocks: the block before and the embedded piano roll, as channels.

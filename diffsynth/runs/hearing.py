@@ -1,0 +1,50 @@
+"""What is kept of a validation by ear: the excerpt as it was recorded and as it is played, and a picture."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from diffsynth.runs.files import atomic_path
+
+FFT, HOP = 2048, 256  # samples
+RANGE = 80.0  # dB below the loudest that are shown
+HIGHEST = 8000.0  # Hz
+
+
+def write_comparison(
+    folder: Path, recording: NDArray[np.float32], prediction: NDArray[np.float32], rate: int
+) -> Path:
+    """Write `recording.flac`, `prediction.flac` and `spectrogram.png` of samples at `rate` Hz to a folder."""
+    for name, samples in (("recording", recording), ("prediction", prediction)):
+        with atomic_path(folder / f"{name}.flac") as path:
+            soundfile.write(path, np.clip(samples, -1.0, 1.0), rate, subtype="PCM_24")
+    with atomic_path(folder / "spectrogram.png") as path:
+        _figure(recording, prediction, rate).savefig(path, dpi=100, metadata={"Software": None})
+    return folder
+
+
+def _figure(recording: NDArray[np.float32], prediction: NDArray[np.float32], rate: int) -> Figure:
+    """The recording above the prediction, on one scale of levels."""
+    levels = [_levels(samples) for samples in (recording, prediction)]
+    top = max(float(each.max()) for each in levels)
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    axes = figure.subplots(2, 1, sharex=True, sharey=True)
+    for axis, each, name in zip(axes, levels, ("recording", "prediction"), strict=True):
+        extent = (0.0, len(recording) / rate, 0.0, rate / 2000)
+        limits = {"vmin": top - RANGE, "vmax": top}
+        image = axis.imshow(each, origin="lower", aspect="auto", extent=extent, cmap="magma", **limits)
+        axis.set(title=name, ylabel="frequency (kHz)", ylim=(0.0, min(HIGHEST, rate / 2) / 1000))
+    axes[1].set_xlabel("time (s)")
+    figure.colorbar(image, ax=axes, label="level (dB of full scale)")
+    return figure
+
+
+def _levels(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Levels in dB of full scale, [bins, frames]."""
+    padded = np.pad(samples, FFT // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::HOP]
+    spectrum = np.abs(np.fft.rfft(frames * np.hanning(FFT))) * (4 / FFT)
+    return 20 * np.log10(np.maximum(spectrum, 1e-5)).T
