@@ -59,10 +59,11 @@ def run_training(
 ) -> None:
     """Train, or go on with, one model at one block size and write it to `out`."""
     device = find_device(options.device, local_rank())
-    prepare_torch(device, options.threads)
+    prepare_torch(device)
     precision = find_precision(options.precision, device)
     with joined(device) as ranks:
-        machine = Machine(device, precision, options.workers, ranks)
+        threads = options.threads if device.type == "cpu" else 1
+        machine = Machine(device, precision, options.workers, ranks, threads)
         _train(params, model, block, inputs, out, epochs, options, begin, machine)
 
 

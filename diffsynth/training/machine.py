@@ -25,12 +25,14 @@ class Machine:
         precision: "bfloat16": products in half precision, where autocast allows it; "float32".
         workers: processes that prepare batches ahead of time; 0 prepares them when they are needed.
         ranks: the processes that train together.
+        threads: that share the rows of a batch, on a CPU; rounding depends on them.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "float32"
     workers: int = 0
     ranks: Ranks = field(default_factory=Ranks)
+    threads: int = 1
 
     def autocast(self) -> AbstractContextManager[None]:
         """Lowers the precision of products while it lasts, if it is to be low."""
@@ -82,12 +84,12 @@ def find_precision(name: str, device: torch.device) -> str:
     return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
-def prepare_torch(device: torch.device, threads: int) -> None:
-    """Settings of the process: threads, and the same numbers in every run on a CPU.
+def prepare_torch(device: torch.device) -> None:
+    """Settings of the process: the same numbers in every run on a CPU, and no threads but the trainer's own.
 
     On a GPU runs differ in the last digits: some of its kernels add in any order.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(device.type == "cpu")
     # Meant for the search for bugs; takes 5 % of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -6,28 +6,34 @@ whatever device the network is on and however many processes share the rows.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffsynth.diffusion import Denoise, sample
 from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import Denoiser
+from diffsynth.models.parts.row_seeds import seeded_rows
 from diffsynth.training.batches import Batch, Examples
 from diffsynth.training.config import Diffusion, Train
 from diffsynth.training.loading import loader
 from diffsynth.training.machine import Machine
 from diffsynth.training.objectives import Draws, objective_of
+from diffsynth.training.optimiser import make_optimiser
 from diffsynth.training.random_streams import batch_seed, dropout_seed, weights_seed
 from diffsynth.training.watching import is_stale, watch
 
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
 VALIDATION = 32  # sequences
+Part = tuple[Tensor, list[Tensor]]
+"""The part of some rows in the loss, and its gradients."""
 
 
 @dataclass
@@ -77,13 +83,17 @@ class Trainer:
         self.denoiser, self.config, self.diffusion = denoiser.to(machine.device), train, diffusion
         self.listen, self._objective = listen, objective_of(diffusion.objective)
         self._data, self._validation = data, validation
+        self._parameters = list(denoiser.parameters())
+        # Threads of ours, each with a part of the rows, keep cores busy where those of PyTorch would wait for
+        # each other after every small operation.
+        self._map: Callable[..., Iterable[Part]] = map
+        if machine.threads > 1:
+            self._map = ThreadPoolExecutor(machine.threads).map
         # Of the network itself, in whose weights the optimiser and `load_state_dict` write.
         self._weights = denoiser.state_dict()
         self._averaged = {name: value.clone() for name, value in self._weights.items()}
         self.best = {name: value.clone() for name, value in self._averaged.items()}
-        self._optimiser = torch.optim.AdamW(
-            _parameter_groups(denoiser, train.weight_decay), lr=train.learning_rate, fused=True
-        )
+        self._optimiser = make_optimiser(denoiser, train)
         self.progress = Progress()
 
     def steps(self) -> Iterator[dict[str, float]]:
@@ -160,9 +170,8 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(step)
         self.denoiser.train()
-        self._optimiser.zero_grad(set_to_none=True)
         total = float(self._gradients(step, batch))
-        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.clip, foreach=True)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip, foreach=True)
         if not (math.isfinite(total) and math.isfinite(norm)):
             return None
         self._optimiser.step()
@@ -172,24 +181,38 @@ class Trainer:
     def _gradients(self, step: int, batch: Batch) -> Tensor:
         """Gradients of a step; returns its loss.
 
-        Sums over mini-batches, and over the rows of other processes, are divided by the weight of the whole
-        batch: how it is divided decides how much memory a step takes, and nothing else.
+        Sums over mini-batches, and over the rows of other threads and processes, are divided by the weight of
+        the whole batch: how it is divided decides how much memory and time a step takes, and nothing else.
         """
-        ranks, count, size = self.machine.ranks, self.config.batch_size, self.config.mini_batch_size
-        batch = batch.to(self.machine.device)
+        ranks, batch = self.machine.ranks, batch.to(self.machine.device)
         draws = self._draws(step, batch)
         total = self._objective.total(batch)
         ranks.add(total)
-        result = torch.zeros((), dtype=torch.float64, device=total.device)
-        seeds = [dropout_seed(self.config.seed, step, row) for row in range(count)[ranks.rows(count)]]
-        for first in range(0, len(batch.x), size):
-            rows = slice(first, first + size)
-            self.denoiser.seed_rows(seeds[rows])
-            error = self._error(batch.part(rows), draws.part(rows)) / total
-            error.backward()
-            result += error.detach()
-        ranks.add(result, *(p.grad for p in self.denoiser.parameters() if p.grad is not None))
+        own = range(self.config.batch_size)[ranks.rows(self.config.batch_size)]
+        seeds = [dropout_seed(self.config.seed, step, row) for row in own]
+
+        def part(rows: slice) -> tuple[Tensor, list[Tensor]]:
+            with seeded_rows(seeds[rows]):
+                error = self._error(batch.part(rows), draws.part(rows)) / total
+            return error.detach().double(), list(torch.autograd.grad(error, self._parameters))
+
+        parts = self._divided(len(batch.x), part)
+        result, gradients = next(parts)
+        for error, more in parts:
+            result += error
+            torch._foreach_add_(gradients, more)
+        ranks.add(result, *gradients)
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
         return result
+
+    def _divided(self, rows: int, part: Callable[[slice], Part]) -> Iterator[Part]:
+        """Results for all rows, in order: a mini-batch after the other, each divided among the threads."""
+        for first in range(0, rows, self.config.mini_batch_size):
+            count = min(self.config.mini_batch_size, rows - first)
+            threads = min(self.machine.threads, count)
+            ends = [first + count * i // threads for i in range(threads + 1)]
+            yield from self._map(part, [slice(*ends) for ends in pairwise(ends)])
 
     def _draws(self, step: int, batch: Batch) -> Draws:
         """All that is random of the rows that this process has."""
@@ -265,14 +288,3 @@ def _check(train: Train, ranks: int) -> None:
             raise UserError(f"train.{name} must be at least 1")
     if train.batch_size < ranks:
         raise UserError(f"train.batch_size is {train.batch_size}, too small for {ranks} processes")
-
-
-def _parameter_groups(denoiser: Denoiser, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters for the optimiser: those that decay, then those that do not."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in denoiser.named_parameters():
-        groups[denoiser.decays(name, parameter)].append(parameter)
-    return [
-        {"params": groups[True], "weight_decay": weight_decay},
-        {"params": groups[False], "weight_decay": 0.0},
-    ]

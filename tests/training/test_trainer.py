@@ -27,6 +27,7 @@ from support.small_training import (
 from diffsynth import diffusion
 from diffsynth.models.unet import Unet
 from diffsynth.training.batches import Batch
+from diffsynth.training.machine import Machine
 from diffsynth.training.random_streams import STRIDE, batch_seed, dropout_seed, weights_seed
 from diffsynth.training.trainer import Trainer
 
@@ -169,13 +170,25 @@ class Blocks:
         return 0.0
 
 
-def test_dropout_does_not_depend_on_the_size_of_mini_batches():
+@models
+def test_threads_change_the_last_digits_alone_and_always_alike(model):
+    train = replace(TRAIN, steps=6, batch_size=4, mini_batch_size=3)
+    one, two, again = (make_trainer(model, train, machine=Machine(threads=n)) for n in (1, 3, 3))
+    rows = [run(trainer) for trainer in (one, two, again)]
+    assert rows[1] == rows[2]
+    assert_equal(again.tensors(), two.tensors())
+    assert [row["loss"] for row in rows[1]] == pytest.approx([row["loss"] for row in rows[0]], rel=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_dropout_does_not_depend_on_how_a_batch_is_divided(threads):
     rows = []
     for mini in (5, 2):
         torch.manual_seed(0)
         network = Unet(16).new_denoiser(16, 3)
         train = replace(TRAIN, batch_size=5, mini_batch_size=mini, validate_every=9, steps=9)
-        rows.append(run(Trainer(network, Blocks(), Blocks(), train, DIFFUSION), 3))
+        machine = Machine(threads=threads if mini == 2 else 1)
+        rows.append(run(Trainer(network, Blocks(), Blocks(), train, DIFFUSION, machine=machine), 3))
     assert [row["loss"] for row in rows[1]] == pytest.approx([row["loss"] for row in rows[0]], rel=1e-4)
 
 

@@ -6,7 +6,6 @@ every sampling step.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,9 +49,6 @@ class Denoiser(nn.Module, ABC):
     def feed_back(self, state: State, x: Tensor) -> State:  # noqa: ARG002
         """The state once the blocks have been sampled as x [b, t, f, k]; as it was if x does not matter."""
         return state
-
-    def seed_rows(self, seeds: Sequence[int]) -> None:
-        """Take the seeds of what layers drop of the next batch, one for each row; here nothing is dropped."""
 
     def decays(self, name: str, parameter: nn.Parameter) -> bool:  # noqa: ARG002
         """Whether weight decay may draw a parameter to zero: no bias, no scale of a norm, no other vector.

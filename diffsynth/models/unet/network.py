@@ -25,7 +25,6 @@ the time within the block along the axis of frequency.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +32,7 @@ from torch.nn import functional
 
 from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import Denoiser, State
+from diffsynth.models.parts.row_seeds import row_seeds
 from diffsynth.models.unet import Unet
 from diffsynth.representation.stft_frames import FRAMES
 
@@ -58,15 +58,7 @@ class LearnedFourier(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout that draws on the CPU, for each row by a seed of its own, however a batch is divided.
-
-    Attributes:
-        seeds: of the rows of the next batch; without any, PyTorch's own generator draws.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seeds: Sequence[int] = ()
+    """Dropout that draws on the CPU, for each row by its seed; without seeds, by PyTorch's own generator."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, ..] to [b, ..]; in evaluation as it is."""
@@ -75,10 +67,10 @@ class Dropout(nn.Module):
         return x * (self._draw(x.shape) >= DROPOUT).to(x.device) / (1 - DROPOUT)
 
     def _draw(self, shape: torch.Size) -> Tensor:
-        if not self.seeds:
+        if not (seeds := row_seeds()):
             return torch.rand(shape)
-        part = shape[0] // len(self.seeds), *shape[1:]  # several blocks of a row follow each other
-        return torch.cat([torch.rand(part, generator=torch.Generator().manual_seed(s)) for s in self.seeds])
+        part = shape[0] // len(seeds), *shape[1:]  # several blocks of a row follow each other
+        return torch.cat([torch.rand(part, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
 class Attention(nn.Module):
@@ -176,12 +168,6 @@ class UnetDenoiser(Denoiser):
     def initial_state(self, batch: int) -> State:
         """A silent block, [b, 1, f, k]."""
         return (self.input.weight.new_zeros(batch, 1, FRAMES, self.bands),)
-
-    def seed_rows(self, seeds: Sequence[int]) -> None:
-        """See `Denoiser`."""
-        for layer in self.modules():
-            if isinstance(layer, Dropout):
-                layer.seeds = seeds
 
     def encode(self, cond: Tensor, state: State) -> tuple[Tensor, State]:
         """Context of blocks: the block before and the embedded piano roll, as channels.
