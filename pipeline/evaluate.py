@@ -60,7 +60,7 @@ def _evaluate_renders(
     with stage("evaluate", params, ["evaluate"], model, block, reads=reads) as run:
         result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures)
         run.metrics(result["metrics"])
-        run.artifact(report)
+        run.artifact(report, "metrics")
         run.artifact(figures, "spectrograms")
     means = ", ".join(f"{name} {value:.3g}" for name, value in result["metrics"].items())
     typer.echo(f"evaluate {model}-{block}: {means} -> {report}")

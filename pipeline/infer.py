@@ -49,7 +49,7 @@ def infer(
         timings = render_split(aligned, folder, synthesizer)
         run.metrics({name: timings[name] for name in ("rtf", "p50_ms", "p99_ms")})
         write_json(report, timings)
-        run.artifact(report)
+        run.artifact(report, "timings")
         run.dataset(aligned / "index.json", "testing")
         run.tags({**reads, "renders": folder_sha256(folder)})
         _log_clips(run, folder)

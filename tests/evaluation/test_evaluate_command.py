@@ -162,7 +162,7 @@ def test_command_measures_a_cell_and_tracks_it(folders, monkeypatch, capsys):
     [tracked] = client.search_runs(experiments, "tags.stage = 'evaluate'")
     assert tracked.data.metrics == pytest.approx(report["metrics"])
     assert (tracked.data.params["model"], tracked.data.params["block"]) == ("lstm", "512")
-    assert {f.path for f in client.list_artifacts(tracked.info.run_id)} == {"lstm.json", "spectrograms"}
+    assert {f.path for f in client.list_artifacts(tracked.info.run_id)} == {"metrics", "spectrograms"}
 
 
 def test_command_measures_one_pair(folders, capsys):
