@@ -62,7 +62,9 @@ def train(
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Loaders = LOADERS,
-    profile: Annotated[bool, typer.Option(help="Say where the time of a few steps goes.")] = False,
+    profile: Annotated[
+        bool, typer.Option(help="Say where the time of a few steps goes, on one thread.")
+    ] = False,
 ) -> None:
     """Train one model at one block size; an interrupted run goes on from its last checkpoint.
 

@@ -62,7 +62,8 @@ def run_training(
     prepare_torch(device)
     precision = find_precision(options.precision, device)
     with joined(device) as ranks:
-        threads = options.threads if device.type == "cpu" else 1
+        # The profiler sees the thread that started it, and on a GPU the network waits for no thread.
+        threads = 1 if options.profile or device.type != "cpu" else options.threads
         machine = Machine(device, precision, options.workers, ranks, threads)
         _train(params, model, block, inputs, out, epochs, options, begin, machine)
 

@@ -88,7 +88,8 @@ class Trainer:
         # each other after every small operation.
         self._map: Callable[..., Iterable[Part]] = map
         if machine.threads > 1:
-            self._map = ThreadPoolExecutor(machine.threads).map
+            # What a thread of PyTorch's own would be is decided in each thread anew.
+            self._map = ThreadPoolExecutor(machine.threads, "rows", torch.set_num_threads, (1,)).map
         # Of the network itself, in whose weights the optimiser and `load_state_dict` write.
         self._weights = denoiser.state_dict()
         self._averaged = {name: value.clone() for name, value in self._weights.items()}
