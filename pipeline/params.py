@@ -71,12 +71,16 @@ class Params:
         """A model and a block size, checked.
 
         Raises:
-            UserError: one of them is unknown, or a block does not hold a whole number of frames.
+            UserError: one of them is unknown, or a block does not hold whole frames, or whole hops of gains.
         """
         choice("model", model, MODELS)
         choice("block", block, BLOCKS)
         if block % self.audio.frame:
             raise UserError(f"a block of {block} samples does not hold whole frames of {self.audio.frame}")
+        if block // self.audio.frame % (hop := self.features.hop):
+            raise UserError(
+                f"a block of {block // self.audio.frame} frames does not hold whole hops of {hop}"
+            )
         return model, block
 
     def replaced(self, **sections: Any) -> "Params":

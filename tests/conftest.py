@@ -155,7 +155,7 @@ def torch_as_it_was():
 SMALL = {
     "shard": {"segment": 4.0, "context": 2.0, "megabytes": 0.1, "fewest": 3},
     "fit": {"partials": 12},
-    "features": {"bands": 20},
+    "features": {"bands": 20, "noise_bands": 10},
     "train": {
         "steps": 8,
         "batch_size": 4,

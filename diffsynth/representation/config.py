@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from diffsynth.config import Count, Natural, Positive
+from diffsynth.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Features:
     window: Count
     floor: float
     hop: Count
+
+    def __post_init__(self) -> None:
+        if self.noise_bands == 1 or self.noise_bands > self.bands:
+            raise UserError(f"features: noise_bands must be 0 or from 2 to bands, not {self.noise_bands}")
 
     @property
     def values(self) -> int:

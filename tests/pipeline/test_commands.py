@@ -12,9 +12,11 @@ from diffsynth.audio.files import read_audio
 from diffsynth.midi.events import to_notes
 from diffsynth.piano.piano import load_piano
 from diffsynth.representation.feature_shards import FeatureFolder
+from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import read_json, sha256, write_json
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice, read_card
+from pipeline.params import load_params
 
 RATE = 24000
 VARIANT = ["--model", "lstm", "--block", 1024]
@@ -38,14 +40,17 @@ def test_the_fit_has_a_voice_for_every_key_and_tunes_those_it_heard(project):
 
 def test_features_are_those_of_the_shards(project):
     index = read_json(project.data / "shards" / "index.json")["splits"]
+    params = load_params(project.folder / "params.yaml")
+    targets = Targets(params.features, params.audio)
     for split in ("train", "validation"):
         features = FeatureFolder(project.data / "features", split)
         rows = [(shard, row) for shard, counts in enumerate(features.recorded) for row in range(len(counts))]
         assert len(rows) == index[split]["samples"]
         for shard, row in rows:
-            cond, gains, weight = features.read(shard, row, slice(None))
-            assert cond.shape == (750, 20 + 2 * 88 + 3)
-            assert gains.shape == weight.shape == (750, 20)
+            cond, levels = features.read(shard, row, slice(None))
+            assert cond.shape == (187, 30 + 2 * 88 + 3)
+            assert levels.shape == (187, 3, 20)
+            gains, weight = targets(levels)
             heard = features.recorded[shard][row]
             assert weight[:heard].any()
             assert not weight[heard:].any()
@@ -56,7 +61,7 @@ def test_training_writes_a_voice_that_says_where_it_comes_from(project, trained)
     for model in ("lstm", "s6"):
         path = weights_of(trained, model)
         voice, card = load_voice(path), read_card(path)
-        assert (voice.config.model, voice.config.block, voice.config.hops) == (model, 1024, 8)
+        assert (voice.config.model, voice.config.block, voice.config.hops) == (model, 1024, 2)
         assert voice.config.network.units == 12
         normaliser = FeatureFolder(project.data / "features", "train").moments().normaliser()
         np.testing.assert_array_equal(voice.normaliser.scale, normaliser.scale)
@@ -128,9 +133,9 @@ def test_the_options_of_the_published_starter_work(project, tmp_path):
     network, train = load_voice(path).config.network, read_card(path)["train"]
     assert (network.units, network.cond_units, network.layers) == (10, 6, 1)
     assert (train["batch_size"], train["mini_batch_size"], train["learning_rate"]) == (6, 3, 0.01)
-    # 4 segments of 750 frames and one of 375; 48 frames of a sequence carry loss:
-    # 4 times 16, and 8 sequences, 6 a step.
-    assert train["steps"] == 12
+    # 4 segments of 187 hops and one of 93; 48 hops of a sequence carry loss: 4 times 4,
+    # and 2 sequences, 6 a step.
+    assert train["steps"] == 3
     assert project.run("train", "--model", "lstm", "--only-inference", *folders, folder=tmp_path) == 0
     assert (tmp_path / "results" / "renders" / "512" / "lstm" / "music_12.wav").is_file()
 
@@ -201,8 +206,8 @@ def test_training_that_cannot_be_is_refused(project, refuse, options, message):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("sequence: 64", "sequence: 800", "train.sequence is longer than a segment, which has 750 frames"),
-        ("warmup: 16", "warmup: 64", "train.sequence, in whole blocks of 8 frames, must exceed train.warmup"),
+        ("sequence: 64", "sequence: 800", "train.sequence is longer than a segment, which has 187 hops"),
+        ("warmup: 16", "warmup: 64", "train.sequence, in whole blocks of 2 hops, must exceed train.warmup"),
         ("validate_every: 4", "validate_every: 0", "train: validate_every must be at least 1, not 0"),
         ("steps: 8", "steps: eight", "train: steps must be of type int, not 'eight'"),
         ("frame: 128", "frame: 100", "a block of 1024 samples does not hold whole frames of 100"),
