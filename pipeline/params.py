@@ -78,7 +78,7 @@ class Params:
         if block % self.audio.frame:
             raise UserError(f"a block of {block} samples does not hold whole frames of {self.audio.frame}")
         if block // self.audio.frame % (hop := self.features.hop):
-            raise UserError(
+            raise UserError(f"a block of {block} samples does not hold whole hops of {hop} frames")
                 f"a block of {block // self.audio.frame} frames does not hold whole hops of {hop}"
             )
         return model, block
