@@ -79,8 +79,6 @@ class Params:
             raise UserError(f"a block of {block} samples does not hold whole frames of {self.audio.frame}")
         if block // self.audio.frame % (hop := self.features.hop):
             raise UserError(f"a block of {block} samples does not hold whole hops of {hop} frames")
-                f"a block of {block // self.audio.frame} frames does not hold whole hops of {hop}"
-            )
         return model, block
 
     def replaced(self, **sections: Any) -> "Params":
