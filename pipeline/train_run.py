@@ -105,7 +105,7 @@ def _train(
     with stage(
         "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
     ) as run:
-        run.dataset(next(path for path in sources if path.name == "index.json"), "training")
+        run.dataset(sources[0], "training")
         if found is not None and found.differences:  # parameters of a run cannot be changed in MLflow
             run.tags({"continued_though": named(found.differences)})
 

@@ -206,6 +206,19 @@ def trained(project, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def diffused(trained, tmp_path_factory):
+    """A folder of both models as if they had learned by diffusion, which takes any number of steps."""
+    from diffsynth.synthesis.weights import load_voice, save_voice
+
+    folder = tmp_path_factory.mktemp("diffused") / "models"
+    for path in (trained / "models" / "1024").iterdir():
+        voice = load_voice(path)
+        config = dataclasses.replace(voice.config, objective="velocity")
+        save_voice(folder / "1024" / path.name, dataclasses.replace(voice, config=config), {})
+    return folder
+
+
 @pytest.fixture
 def refuse(project, tmp_path, capsys):
     """Runs a command in `tmp_path` that must be refused: exit code 2, one line, nothing left behind."""

@@ -102,7 +102,7 @@ class Engine:
     def _play(self, events: Events) -> None:
         begin = now()
         sound = self._synthesizer.process(events)
-        self._fading.add(sound, len(events))
+        self._fading.add(sound, len(events), self._synthesizer.rest)
         audio = self._upsample(sound)
         self.meter.add((now() - begin) * self._rate / self._block)
         self._ring.write(audio)

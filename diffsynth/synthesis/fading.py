@@ -13,18 +13,20 @@ class Fading:
 
     Args:
         rate: of the samples, Hz.
-        rest: amplitude that samples have at rest, where the room itself can be heard.
     """
 
-    def __init__(self, rate: int, rest: float = 0.0) -> None:
-        self._while, self._longest, self._rest = WHILE * rate, LONGEST * rate, rest
+    def __init__(self, rate: int) -> None:
+        self._while, self._longest = WHILE * rate, LONGEST * rate
         self._peak, self._quiet, self._after = 0.0, 0, 0
 
-    def add(self, audio: NDArray[np.float32], events: int) -> None:
-        """Update with the next samples and the number of events in them."""
+    def add(self, audio: NDArray[np.float32], events: int, rest: float = 0.0) -> None:
+        """Update with the next samples and the number of events in them.
+
+        Samples up to `rest` in amplitude are those of the room, which is always heard.
+        """
         level = float(np.abs(audio).max(initial=0))
         self._peak = max(self._peak, level)
-        self._quiet = self._quiet + len(audio) if level <= max(SILENCE * self._peak, self._rest) else 0
+        self._quiet = self._quiet + len(audio) if level <= max(SILENCE * self._peak, rest) else 0
         self._after = 0 if events else self._after + len(audio)
 
     @property

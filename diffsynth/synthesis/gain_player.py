@@ -26,7 +26,6 @@ class GainPlayer(Player):
 
     def __init__(self, field: GainField, bank: Bank, normaliser: Normaliser, hops: int) -> None:
         self._field, self._bank, self._normaliser = field, bank, normaliser
-        self.rest = CREST * float(np.sqrt(bank.piano.noise.floor.sum()))
         self.shape = hops, field.features.values
         self.condition_shape = hops, field.width(field.features)
         self._frames = hops * field.features.hop
@@ -36,6 +35,7 @@ class GainPlayer(Player):
         """Silence, all keys and pedals up."""
         self._bank.reset()
         self._gains = np.zeros((1, self.shape[1]), dtype=np.float32)
+        self.rest = self._floor(np.float32(1.0))
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next block depends on."""
@@ -57,4 +57,11 @@ class GainPlayer(Player):
         self._gains = gains[-1:]
         field, excitation = self._field, self._excitation
         of_modes = field.mode_gains(gains, excitation.sounding)
-        return self._bank.play(excitation, of_modes, field.noise_gains(gains))
+        of_noise = field.noise_gains(gains)
+        self.rest = self._floor(of_noise)
+        return self._bank.play(excitation, of_modes, of_noise)
+
+    def _floor(self, gain: NDArray[np.float32] | np.float32) -> float:
+        """Highest sample of the room alone, with gains [.., b] of its bands."""
+        powers = (self._bank.piano.noise.floor * gain**2).sum(axis=-1)
+        return CREST * float(np.sqrt(powers.max()))

@@ -18,7 +18,7 @@ class Player(ABC):
     Attributes:
         shape: f and k, of the data of one block.
         condition_shape: of its condition.
-        rest: amplitude that samples have while nothing is played.
+        rest: amplitude that samples of the last block have at most where only the room is heard.
     """
 
     shape: tuple[int, int]

@@ -53,7 +53,7 @@ class Synthesizer:
 
     @property
     def rest(self) -> float:
-        """Amplitude that samples have while nothing is played."""
+        """Amplitude that samples of the last block have at most where only the room is heard."""
         return self._player.rest
 
     def reset(self) -> None:
@@ -135,15 +135,15 @@ def play(synthesizer: Synthesizer, events: Events) -> Iterator[NDArray[np.float3
         events: times in seconds, in order.
     """
     synthesizer.reset()
-    fading = Fading(synthesizer.rate, synthesizer.rest)
+    fading = Fading(synthesizer.rate)
     last = int(to_samples(events[-1:], synthesizer.rate)["position"].max(initial=0))
     for part in stream_blocks(events, synthesizer.rate, synthesizer.block, last + 1):
         audio = synthesizer.process(part)
-        fading.add(audio, len(part))
+        fading.add(audio, len(part), synthesizer.rest)
         yield audio
     while not fading.silent:
         audio = synthesizer.process(NO_EVENTS)
-        fading.add(audio, 0)
+        fading.add(audio, 0, synthesizer.rest)
         yield audio
 
 

@@ -43,7 +43,7 @@ class Task(ABC):
     def files(inputs: Inputs) -> dict[Path, str]:
         """The files that decide what is learned, and the command that makes each.
 
-        An index stands for its shards, of which it holds the checksums.
+        An index stands for its shards, of which it holds the checksums. The first is that of the data.
         """
 
     @classmethod

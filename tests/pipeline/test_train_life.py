@@ -183,7 +183,7 @@ def test_diverged_training_ends_at_its_last_good_step_and_goes_on_more_slowly(tr
     def draw(self, step, *rows):
         batch = drawn(self, step, *rows)
         if step >= 3:
-            batch.x[:] = math.inf
+            batch.cond[:] = math.inf
         return batch
 
     monkeypatch.setattr(GainExamples, "draw", draw)

@@ -21,7 +21,7 @@ def test_the_stages_of_a_voice_meet_in_one_run(project, trained, mlflow_store):
     uses = {each.tags[0].value: each.dataset.name for each in run.inputs.dataset_inputs}
     assert uses == {"training": "demo", "testing": "demo"}
     assert {each.path for each in client.list_artifacts(run.info.run_id)} == {
-        *("voice", "audio", "spectrograms", "loss.csv", "timings", "metrics")
+        *("voice", "audio", "spectrograms", "validation", "loss.csv", "timings", "metrics")
     }
     assert [each.path for each in client.list_artifacts(run.info.run_id, "audio")] == ["audio/music_12.wav"]
     parent = client.get_run(run.data.tags["mlflow.parentRunId"])

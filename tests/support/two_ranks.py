@@ -13,24 +13,25 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from diffsynth.errors import UserError
 from diffsynth.training.checkpoint import save_checkpoint
 from diffsynth.training.machine import Machine
+from diffsynth.training.origin import Origin
 from diffsynth.training.ranks import joined
 from support.small_training import NETWORKS, TRAIN, feature_set, make_trainer
 
 STEPS, HALF = 50, 25
 LONG = replace(TRAIN, steps=STEPS, batch_size=5, mini_batch_size=2, validate_every=STEPS)
 KILLED = 3  # step
+ORIGIN = Origin({"train.steps": STEPS}, {}, {})
 
 
 def uneven():
     """Rows that count for very different amounts."""
-    data = feature_set()
-    data.weight[:] = data.weight * [[[1.0]], [[0.1]], [[0.01]], [[0.5]], [[0.0]]]
-    return data
+    return feature_set(loudness=np.array([1.0, 0.1, 0.01, 0.5, 0.0])[:, None, None])
 
 
 def trained(folder, model, ranks):
@@ -39,7 +40,7 @@ def trained(folder, model, ranks):
     for row in trainer.steps():
         losses.append(row["loss"])
         if trainer.progress.step == HALF and ranks.first:
-            save_checkpoint(folder / model, "stamp", trainer.tensors(), asdict(trainer.progress))
+            save_checkpoint(folder / model, ORIGIN, trainer.tensors(), asdict(trainer.progress))
     return losses
 
 

@@ -40,6 +40,18 @@ def test_the_floor_is_all_that_is_heard_before_the_first_note(noisy_voice):
     assert np.abs(before).max() < synthesizer.rest * np.sqrt(gain)
 
 
+@models
+@pytest.mark.parametrize("raised", [-1.0, 1.5])
+def test_a_network_that_turns_the_floor_up_or_down_ends_where_it_is_left(noisy_voice, model, raised):
+    voice = noisy_voice(model)
+    voice.normaliser.mean[:] += raised
+    note = make_events([(0.1, NOTE_ON, 60, 100), (0.4, NOTE_OFF, 60, 0)])
+    audio = render(Synthesizer(voice), note)
+    assert 1.0 < len(audio) / RATE < LONGEST / 4
+    floor = 24 * FLOOR * np.exp(2 * raised)
+    assert floor / 4 < np.mean(audio[-RATE // 4 :] ** 2) < 4 * floor
+
+
 def test_a_performance_ends_where_only_the_floor_is_left(noisy_voice):
     note = make_events([(0.1, NOTE_ON, 60, 100), (0.4, NOTE_OFF, 60, 0)])
     audio = render(Synthesizer(noisy_voice()), note)

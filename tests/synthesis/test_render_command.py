@@ -31,11 +31,11 @@ def midi(tmp_path_factory):
 
 @pytest.mark.parametrize("model", ["lstm", "s6"])
 @pytest.mark.parametrize("name", ["out.wav", "deep/er/out.FLAC"])
-def test_render_plays_a_midi_file(project, trained, midi, tmp_path, capsys, model, name):
+def test_render_plays_a_midi_file(project, diffused, midi, tmp_path, capsys, model, name):
     options = ["--model", model, "--block", 1024, "--seed", 4, "--steps", 2]
-    assert project.run("render", midi, tmp_path / name, *options, "--models", trained / "models") == 0
+    assert project.run("render", midi, tmp_path / name, *options, "--models", diffused) == 0
     audio, rate = read_audio(tmp_path / name)
-    expected = render(Synthesizer(load_voice(weights_of(trained, model)), 2, 4), read_midi(midi))
+    expected = render(Synthesizer(load_voice(weights_of(diffused.parent, model)), 2, 4), read_midi(midi))
     assert rate == RATE
     np.testing.assert_allclose(audio, expected.clip(-1, 1), atol=1.01 / 32768)
     assert capsys.readouterr().out.startswith(f"{tmp_path / name}: {len(audio) / RATE:.1f} s at RTF ")

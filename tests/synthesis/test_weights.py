@@ -71,12 +71,13 @@ def test_the_header_holds_the_whole_configuration_and_the_card(tmp_path, make_vo
     assert header_of(path)["config"] == {
         "model": "s6",
         "block": 2048,
+        "objective": "velocity",
         "audio": {"sample_rate": 24000, "frame": 128},
         "features": dataclasses.asdict(voice.config.features),
         "network": {"units": 12, "layers": 1, "state": 4, "expand": 2, "conv": 3, "cond_units": 10},
     }
     assert read_card(path) == card
-    assert voice.config.hops == 16
+    assert voice.config.hops == 8
 
 
 def test_equal_voices_make_equal_files(tmp_path, make_voice):
@@ -161,8 +162,11 @@ def test_released_voices_are_what_the_parameters_beside_them_make(model, block):
     params = load_params(ROOT / "weights" / "params.yaml")
     path = ROOT / "weights" / str(block) / f"{model}.safetensors"
     assert path.stat().st_size <= 16 * 2**20
-    config, card = load_voice(path).config, read_card(path)
-    assert config == GainConfig(model, block, params.audio, params.model(model), params.features)
-    # They were written when processes and checkpoints were parameters.
-    assert {"checkpoint_every": 500, "threads": 1} | dataclasses.asdict(params.train) == card["train"]
-    assert card["diffusion"] == dataclasses.asdict(params.diffusion)
+    voice, card = load_voice(path), read_card(path)
+    assert voice.config == GainConfig(model, block, params.audio, params.model(model), params.features)
+    # They were written when processes and checkpoints were parameters, and patience and objectives were not.
+    train, diffusion = dataclasses.asdict(params.train), dataclasses.asdict(params.diffusion)
+    assert (train.pop("patience"), train.pop("max_skipped")) == (0, 10)
+    assert {"checkpoint_every": 500, "threads": 1} | train == card["train"]
+    assert diffusion.pop("objective") == voice.config.objective == "velocity"
+    assert card["diffusion"] == diffusion

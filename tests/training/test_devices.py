@@ -104,9 +104,9 @@ def data_of(model):
 @pytest.mark.parametrize("mini", [4, 3])
 def test_a_step_asks_for_no_value_and_for_no_other_device(model, mini, objective):
     train = replace(TRAIN, mini_batch_size=mini)
+    data, diffusion = data_of(model), replace(DIFFUSION, objective=objective)
     with META:
-        diffusion = replace(DIFFUSION, objective=objective)
-        trainer = Trainer(network(model), data_of(model), None, train, diffusion, machine=Machine(META))
+        trainer = Trainer(network(model), data, None, train, diffusion, machine=Machine(META))
     error = trainer._gradients(0, drawn(model))
     assert error.device == META
     for name, parameter in trainer.denoiser.named_parameters():

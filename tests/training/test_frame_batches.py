@@ -179,7 +179,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(examples):
     def make_trainer(weights=0):
         torch.manual_seed(weights)
         network = Unet(8).new_denoiser(N // 2, 88)
-        return Trainer(network, examples(), examples(7), TRAIN, Diffusion(0.9, [0.5]))
+        return Trainer(network, examples(), examples(7), TRAIN, Diffusion("velocity", 0.9, [0.5]))
 
     whole = make_trainer()
     torch.manual_seed(1)

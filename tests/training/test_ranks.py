@@ -64,9 +64,9 @@ def test_two_processes_reproduce_one(pair, model):
 @models
 def test_one_process_goes_on_from_the_checkpoint_of_two(pair, model):
     folder, *_ = pair
-    tensors, progress = load_checkpoint(folder / model, "stamp")
+    found = load_checkpoint(folder / model, two_ranks.ORIGIN)
     trainer = make_trainer(model, two_ranks.LONG, two_ranks.uneven(), weights=99)
-    trainer.restore(tensors, progress)
+    trainer.restore(found.tensors, found.numbers)
     rest = [row["loss"] for row in run(trainer)]
     together = json.loads((folder / "0.json").read_text())[model]
     assert rest == pytest.approx(together[two_ranks.HALF :], rel=1e-5)

@@ -3,11 +3,10 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from support.small_training import (
-    BANDS,
+    TARGETS,
     TRAIN,
     assert_equal,
     examples,
@@ -67,8 +66,9 @@ def test_validation_errors_by_hand():
     trainer = make_trainer()  # a fresh network answers 0
     row = trainer._validate()
     assert row["one_step_db"] == pytest.approx(8.686, rel=1e-3)
-    # v = alpha n - beta x; E n^2 = 1 and E x^2 is the mean square of 0.5, 0.7, .. 1.5.
-    power = np.square(np.linspace(0.5, 1.5, BANDS)).mean()
+    # v = alpha n - beta x; E n^2 = 1 and E x^2 is the mean square, each counted by its weight.
+    gains, weight = TARGETS(feature_set(4, seed=9).levels)
+    power = (weight * gains**2).sum() / weight.sum()
     for sigma in (0.2, 0.8):
         expected = math.cos(math.pi * sigma / 2) ** 2 + math.sin(math.pi * sigma / 2) ** 2 * power
         assert row[f"validation_loss_{sigma}"] == pytest.approx(expected, rel=0.06)
@@ -88,12 +88,12 @@ def test_epochs_are_steps_that_see_every_frame_so_often(epochs, steps):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sequence": 49}, "train.sequence is longer than a segment, which has 48 frames"),
+        ({"sequence": 49}, "train.sequence is longer than a segment, which has 48 hops"),
         (
             {"sequence": 3, "warmup": 0},
-            "train.sequence, in whole blocks of 4 frames, must exceed train.warmup",
+            "train.sequence, in whole blocks of 4 hops, must exceed train.warmup",
         ),
-        ({"sequence": 11}, "train.sequence, in whole blocks of 4 frames, must exceed train.warmup"),
+        ({"sequence": 11}, "train.sequence, in whole blocks of 4 hops, must exceed train.warmup"),
         *(
             ({name: 0}, f"train.{name} must be at least 1")
             for name in ("steps", "batch_size", "mini_batch_size", "sequence", "validate_every")
