@@ -1,0 +1,124 @@
+"""Every metric for six changes of which it is known how great they are: the table of docs/metrics.md.
+
+    python benchmarks/known_cases.py
+
+plays eight seconds of the demo on the piano of a released voice, without its network, changes them in six
+ways, measures each change and prints the table. Takes ten seconds.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from diffsynth.audio.files import Audio
+from diffsynth.evaluation.registry import ARROWS, METRICS, evaluate_pair
+from diffsynth.midi.events import CONTROL, KEYS, LOWEST_KEY, Events, to_samples
+from diffsynth.midi.files import read_midi
+from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.piano import Piano
+from diffsynth.synthesis.weights import load_voice
+from pipeline.params import load_params
+
+ROOT = Path(__file__).resolve().parents[1]
+PERFORMANCE = ROOT / "data" / "demo" / "bach_prelude_c.mid"
+VOICE = ROOT / "weights" / "512" / "lstm.safetensors"
+RATE, FRAME = 24000, 128  # Hz, samples
+BEGIN, SECONDS = 4.0, 8.0  # s; before it the demo begins with silence
+SOFTER, NOISE = -3.0, -40.0  # dB
+LATE = 0.01  # s
+ROUNDING = 1e-6  # less is shown as 0
+SQUARES = ("l2",)  # of which less than the square of that
+CASES = ["identical", "3 dB softer", "10 ms late", "a semitone up", "another piano", "noise at -40 dB"]
+
+Scores = dict[str, list[float]]
+
+
+def main() -> None:
+    """Print the table."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    print(page(measure()))
+
+
+def measure() -> Scores:
+    """By key of the metric, its value for each of `CASES`; without metrics that are not installed."""
+    target, predictions = cases()
+    settings = load_params(ROOT / "params.yaml").evaluate
+    scores = [evaluate_pair(target, prediction, RATE, settings) for prediction in predictions]
+    return {key: [score[key] for score in scores] for key in scores[0]}
+
+
+def page(scores: Scores) -> str:
+    """The table of the docs."""
+    rows = [["key", "unit", "better", *CASES], ["---"] * 3 + ["---:"] * len(CASES)]
+    for key, values in scores.items():
+        metric = METRICS[key]
+        numbers = [_number(key, value) for value in values]
+        rows.append([f"`{key}`", metric.unit, ARROWS[metric.higher_is_better], *numbers])
+    return "\n".join("|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in rows)
+
+
+def _number(key: str, value: float) -> str:
+    """Three significant digits."""
+    rounding = ROUNDING**2 if key in SQUARES else ROUNDING
+    return "0" if abs(value) < rounding else f"{value:#.3g}"
+
+
+def cases() -> tuple[Audio, list[Audio]]:
+    """The target and the predictions, one for each of `CASES`; [time] at `RATE`."""
+    events = read_midi(PERFORMANCE)
+    piano = load_voice(VOICE).piano
+    target = play(piano, events)
+    noise = np.random.default_rng(0).standard_normal(len(target))
+    noise *= np.sqrt(np.square(target, dtype=np.float64).mean()) * 10 ** (NOISE / 20)
+    return target, [
+        target,
+        target * np.float32(10 ** (SOFTER / 20)),
+        play(piano, events, LATE),
+        play(piano, transposed(events)),
+        play(formula_piano(), events),
+        target + noise.astype(np.float32),
+    ]
+
+
+def play(piano: Piano, events: Events, late: float = 0.0) -> Audio:
+    """Some seconds of a performance, all gains at 1, `late` in s."""
+    begin, end = (round((time - late) * RATE) for time in (BEGIN, BEGIN + SECONDS))
+    return play_whole(piano, to_samples(events, RATE), RATE, FRAME, end)[begin:]
+
+
+def transposed(events: Events) -> Events:
+    """The same, a semitone up."""
+    result = events.copy()
+    result["number"] += events["kind"] != CONTROL
+    return result
+
+
+def formula_piano() -> Piano:
+    """Stiff strings struck at an eighth of their length; partials are softer and shorter the higher they are.
+
+    It has nothing of the piano of the target but its keys: another spectrum, other decays, other dampers.
+    """
+    fundamental = 440 * 2 ** ((np.arange(KEYS) + LOWEST_KEY - 69) / 12)
+    stiffness = 1e-4 * 2 ** (np.arange(KEYS) / 12 - 2)
+    key, order = (axis.ravel() for axis in np.meshgrid(np.arange(KEYS), np.arange(1, 25), indexing="ij"))
+    frequency = order * fundamental[key] * np.sqrt(1 + stiffness[key] * order**2)
+    kept = (frequency < 0.45 * RATE) & (order % 8 > 0)
+    amplitude = 0.05 * np.abs(np.sin(np.pi * order / 8)) / order
+    return Piano(
+        key=key[kept],
+        frequency=frequency[kept],
+        decay=(0.5 + key / 30 + frequency / 1000)[kept],
+        amplitude=-1j * amplitude[kept],  # a sine, which begins at 0
+        release=np.full(KEYS, 20.0),
+        exponent=np.full(KEYS, 1.2),
+    )
+
+
+if __name__ == "__main__":
+    main()
