@@ -7,7 +7,7 @@ import typer
 
 from pipeline import paths
 from pipeline.params import load_params
-from pipeline.stage import PARAMS, ParamsFile, require_all, stage
+from pipeline.stage import PARAMS, ParamsFile, Transcribed, require_all, stage
 
 
 def bounds(
@@ -17,6 +17,7 @@ def bounds(
     out: Annotated[Path, typer.Option(help="Folder of renders.")] = paths.BOUNDS,
     metrics: Annotated[Path, typer.Option(help="Folder to write metrics to.")] = paths.BOUND_METRICS,
     figures: Annotated[Path, typer.Option(help="Folder to write spectrograms to.")] = paths.BOUND_FIGURES,
+    transcribe: Transcribed = False,
 ) -> None:
     """Render and measure what models lie between: nothing learned, all gains right, the recording itself."""
     params = load_params(params_file)
@@ -25,24 +26,26 @@ def bounds(
 
     from diffsynth.evaluation.anchor import LOW_PASS, low_pass
     from diffsynth.evaluation.evaluating import RECORDING, evaluate_recording, evaluate_renders
+    from diffsynth.evaluation.transcription import transcriber
     from diffsynth.piano.piano import load_piano
     from diffsynth.synthesis.bounds import EXCITATION, IDEAL, render_bounds
 
     torch.set_num_threads(1)
+    judge = transcriber() if transcribe else None
     with stage("bounds", params, ["audio", "features", "evaluate"]) as run:
         piano, anchors = load_piano(fit), {LOW_PASS: low_pass}
         render_bounds(aligned, out, piano, params.audio, params.features, anchors)
-        reports = [
-            evaluate_renders(
-                aligned, out / name, name, None, params.evaluate, metrics / f"{name}.json", figures / name
+        reports = []
+        for name in (EXCITATION, IDEAL, *anchors):
+            report, pictures = metrics / f"{name}.json", figures / name
+            reports.append(
+                evaluate_renders(aligned, out / name, name, None, params.evaluate, report, pictures, judge)
             )
-            for name in (EXCITATION, IDEAL, *anchors)
-        ]
-        reports.append(evaluate_recording(aligned, params.evaluate, metrics / f"{RECORDING}.json"))
-        for report in reports:
-            run.metrics({f"{key}/{report['model']}": value for key, value in report["metrics"].items()})
+        reports.append(evaluate_recording(aligned, params.evaluate, metrics / f"{RECORDING}.json", judge))
+        for result in reports:
+            run.metrics({f"{key}/{result['model']}": value for key, value in result["metrics"].items()})
         run.artifact(metrics)
         run.artifact(figures)
-    for report in reports:
-        means = ", ".join(f"{name} {value:.3g}" for name, value in report["metrics"].items())
-        typer.echo(f"{report['model']}: {means}")
+    for result in reports:
+        means = ", ".join(f"{name} {value:.3g}" for name, value in result["metrics"].items())
+        typer.echo(f"{result['model']}: {means}")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,10 @@ from diffsynth.evaluation.config import Evaluate
 from diffsynth.models.registry import MODELS
 from pipeline import paths
 from pipeline.params import Params, load_params
-from pipeline.stage import PARAMS, ParamsFile, or_list, require, stage
+from pipeline.stage import PARAMS, ParamsFile, Transcribed, or_list, require, stage
+
+if TYPE_CHECKING:
+    from diffsynth.evaluation.pair import Pair
 
 AUDIO = "evaluate one pair of files instead"
 
@@ -30,16 +33,23 @@ def evaluate(
     prediction: Annotated[Path | None, typer.Option(help="Its prediction, with --target.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Picture to write, with --target.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with --target.")] = False,
+    transcribe: Transcribed = False,
+    midi: Annotated[
+        Path | None, typer.Option(help="What was played, from the start of --target, for --transcribe.")
+    ] = None,
 ) -> None:
     """Measure the renders of one model and block against the test split, or one pair of files."""
     params = load_params(params_file)
+    of_files = target or prediction or figure or as_json or midi
     if target is not None and prediction is not None and model is None and block is None:
-        _evaluate_files(target, prediction, params.evaluate, figure, as_json)
-    elif model is not None and block is not None and not (target or prediction or figure or as_json):
+        if transcribe != (midi is not None):
+            raise UserError("with --target, --transcribe and --midi go together")
+        _evaluate_files(target, prediction, params.evaluate, figure, as_json, midi)
+    elif model is not None and block is not None and not of_files:
         variant = choice("model", model, MODELS), choice("block", block, BLOCKS)
         source, written = paths.of_variant(renders, *variant), paths.of_variant(figures, *variant)
         report = paths.of_variant(metrics, *variant, ".json")
-        _evaluate_renders(params, aligned, source, *variant, report, written)
+        _evaluate_renders(params, aligned, source, *variant, report, written, transcribe)
     else:
         raise UserError(
             "give either --model and --block, or --target and --prediction with what belongs to them"
@@ -47,18 +57,27 @@ def evaluate(
 
 
 def _evaluate_renders(
-    params: Params, aligned: Path, renders: Path, model: str, block: int, report: Path, figures: Path
+    params: Params,
+    aligned: Path,
+    renders: Path,
+    model: str,
+    block: int,
+    report: Path,
+    figures: Path,
+    transcribe: bool,
 ) -> None:
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
     from diffsynth.evaluation.registry import absent
+    from diffsynth.evaluation.transcription import transcriber
     from diffsynth.runs.files import folder_sha256
 
     require(renders, "infer", model, block)
     require(aligned / "index.json", "align")
+    judge = transcriber() if transcribe else None
     reads = {"renders": folder_sha256(renders)}
     with stage("evaluate", params, ["evaluate"], model, block, reads=reads) as run:
-        result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures)
+        result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures, judge)
         run.metrics(result["metrics"])
         run.artifact(report, "metrics")
         run.artifact(figures, "spectrograms")
@@ -68,7 +87,7 @@ def _evaluate_renders(
 
 
 def _evaluate_files(
-    target: Path, prediction: Path, config: Evaluate, figure: Path | None, as_json: bool
+    target: Path, prediction: Path, config: Evaluate, figure: Path | None, as_json: bool, midi: Path | None
 ) -> None:
     """Print the metrics of one pair; if the rates differ, at the lower one, which both hold."""
     from diffsynth.audio.files import read_audio, resample
@@ -80,20 +99,42 @@ def _evaluate_files(
         check_writable(figure)
     from diffsynth.evaluation.evaluating import round_values
     from diffsynth.evaluation.figures import save_figure, spectrogram_figure
-    from diffsynth.evaluation.registry import absent, evaluate_pair
+    from diffsynth.evaluation.pair import Pair
+    from diffsynth.evaluation.registry import absent, measure
 
     recorded, recorded_rate = read_audio(target)
     predicted, predicted_rate = read_audio(prediction)
     rate = min(recorded_rate, predicted_rate)
     recorded = resample(recorded, recorded_rate, rate)
     predicted = resample(predicted, predicted_rate, rate)
-    scores = round_values(evaluate_pair(recorded, predicted, rate, config))
+    pair = Pair(recorded, predicted, rate, config)
+    of_recording = {} if midi is None else _listen(pair, midi)
+    scores = round_values(measure(pair) | of_recording)
     if figure is not None:
         title = f"{prediction.name}, compared with {target.name}"
         save_figure(figure, spectrogram_figure(recorded, predicted, rate, title, scores))
-    lines = [f"{name:<22}{value:>10.4g}" for name, value in scores.items()]
+    width = max(22, *(len(name) + 1 for name in scores))
+    lines = [f"{name:<{width}}{value:>10.4g}" for name, value in scores.items()]
     typer.echo(json.dumps(scores, indent=2) if as_json else "\n".join(lines))
     say_absent(absent())
+
+
+def _listen(pair: "Pair", midi: Path) -> dict[str, float]:
+    """Give a pair its notes; returns the scores of notes of the recording itself."""
+    from tqdm import tqdm
+
+    from diffsynth.evaluation.evaluating import RECORDING
+    from diffsynth.evaluation.notes import SCORES
+    from diffsynth.evaluation.pair import Pair
+    from diffsynth.evaluation.transcription import listen, transcriber
+    from diffsynth.midi.files import read_midi
+
+    events, transcribe = read_midi(midi), transcriber()
+    recording = Pair(pair.target, pair.target, pair.rate, pair.settings)
+    for each in tqdm((pair, recording), desc="transcribe", unit="file", disable=None):
+        listen(each, events, transcribe)
+    assert recording.notes is not None
+    return {f"{name}/{RECORDING}": recording.notes.f1(name) for name in SCORES}
 
 
 def say_absent(note: str) -> None:

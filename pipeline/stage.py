@@ -43,6 +43,10 @@ Released = Annotated[
     Path, typer.Option(help="Folder of released voices.", show_default="beside the installed code")
 ]
 
+Transcribed = Annotated[
+    bool, typer.Option("--transcribe", help="Also score the notes that Transkun hears (an extra, and slow).")
+]
+
 PARAMS = Path("params.yaml")
 REPRO = "dvc repro "
 

@@ -11,8 +11,10 @@ from diffsynth.errors import UserError
 from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
 from diffsynth.evaluation.pair import Pair
-from diffsynth.evaluation.registry import evaluate_pair, measure
+from diffsynth.evaluation.registry import measure
 from diffsynth.evaluation.segments import SEGMENT, evaluate_segments
+from diffsynth.evaluation.transcription import Transcribe, listen
+from diffsynth.midi.events import Events
 from diffsynth.runs.files import atomic_folder, read_json, write_json
 
 SCORES = "performances.json"  # of every performance, among the figures
@@ -30,6 +32,7 @@ def evaluate_renders(
     config: Evaluate,
     report: Path,
     figures: Path,
+    transcribe: Transcribe | None = None,
 ) -> dict[str, Any]:
     """Measure and picture every test performance; returns what is written to `report`.
 
@@ -47,6 +50,7 @@ def evaluate_renders(
         config: settings of the metrics.
         report: JSON file to write.
         figures: folder to write NAME.png and both JSON files to; replaced as a whole.
+        transcribe: what writes down notes, which are then scored as well.
 
     Raises:
         UserError: an earlier stage has not run, or has left files that do not fit each other.
@@ -62,6 +66,8 @@ def evaluate_renders(
             prediction = _audio(renders / f"{name}.wav", rate, made_by)
             prediction = np.pad(prediction, (0, max(0, len(target) - len(prediction))))
             pair = Pair(target, prediction, rate, config)
+            if transcribe is not None:
+                listen(pair, _events(aligned, name), transcribe)
             scores, segments[name] = measure(pair), evaluate_segments(pair)
             title = _title(name, model, block)
             figure = spectrogram_figure(target, prediction[: len(target)], rate, title, scores)
@@ -83,7 +89,9 @@ def _write_scores(
     write_json(folder / SEGMENTS, {"seconds": SEGMENT, "performances": rounded})
 
 
-def evaluate_recording(aligned: Path, config: Evaluate, report: Path) -> dict[str, Any]:
+def evaluate_recording(
+    aligned: Path, config: Evaluate, report: Path, transcribe: Transcribe | None = None
+) -> dict[str, Any]:
     """Measure every recording of the test split against itself; returns what is written to `report`.
 
     See `evaluate_renders`.
@@ -92,7 +100,10 @@ def evaluate_recording(aligned: Path, config: Evaluate, report: Path) -> dict[st
     rows = []
     for name in tqdm(names, desc=f"evaluate {RECORDING}", unit="piece", disable=None):
         target = _audio(aligned / f"{name}.flac", rate, "align")
-        rows.append(evaluate_pair(target, target, rate, config))
+        pair = Pair(target, target, rate, config)
+        if transcribe is not None:
+            listen(pair, _events(aligned, name), transcribe)
+        rows.append(measure(pair))
     return _write_report(report, RECORDING, None, rate, rows)
 
 
@@ -136,6 +147,14 @@ def _test_split(path: Path) -> tuple[int, list[str]]:
             f"{path} lists no usable performance of the {SPLIT} split: there is nothing to evaluate"
         )
     return rate, names
+
+
+def _events(aligned: Path, name: str) -> Events:
+    """What was played, on the clock of the recording."""
+    path = aligned / f"{name}.npy"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; run `diffsynth align` first")
+    return np.load(path, allow_pickle=False)
 
 
 def _earlier(path: Path, command: str) -> Any:

@@ -16,6 +16,7 @@ from diffsynth.evaluation.metrics import (
     onset_scores,
     onset_times,
 )
+from diffsynth.evaluation.notes import Matched
 
 
 class Pair:
@@ -31,6 +32,7 @@ class Pair:
 
     Attributes:
         raw: the prediction at its own level.
+        notes: which notes of the prediction are those that were played; None unless someone has found out.
 
     Raises:
         UserError: one of the two holds no samples.
@@ -43,11 +45,13 @@ class Pair:
         self.target, self.raw = target[:length], prediction[:length]
         self.prediction = match_level(self.target, self.raw)
         self.rate, self.settings = rate, settings
+        self.notes: Matched | None = None
 
     def part(self, begin: int, end: int) -> "Pair":
         """Samples `begin` to `end`, the prediction at the level that it has beside the whole target."""
         part = Pair(self.target[begin:end], self.raw[begin:end], self.rate, self.settings)
         part.prediction = self.prediction[begin:end]
+        part.notes = self.notes and self.notes.part(begin, end)
         return part
 
     @cached_property

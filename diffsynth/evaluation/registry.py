@@ -68,12 +68,14 @@ class Metric(Measure):
         compared: whether `compare` shows it.
         in_table: whether also in the table for people, which has to fit a page.
         package: what has to be installed for it, if that is optional.
+        of_notes: whether it is measured only of pairs whose notes are known.
     """
 
     compute: Callable[[Pair], float]
     compared: bool = True
     in_table: bool = True
     package: str | None = None
+    of_notes: bool = False
 
     @property
     def available(self) -> bool:
@@ -107,6 +109,16 @@ def _level(pair: Pair) -> float:
     return level_difference(pair.target, pair.raw, pair.rate)
 
 
+def _note_score(name: str, heading: str, title: str) -> Metric:
+    """A metric of what Transkun hears; see `diffsynth/evaluation/notes.py`."""
+
+    def compute(pair: Pair) -> float:
+        assert pair.notes is not None
+        return pair.notes.f1(name)
+
+    return Metric(heading, title, "", True, compute, package="transkun", of_notes=True)
+
+
 METRICS: dict[str, Metric] = {
     "onset_f1": Metric("onset F1", "Onset F1", "", True, lambda pair: pair.onsets[2]),
     "onset_precision": Metric(
@@ -131,12 +143,15 @@ METRICS: dict[str, Metric] = {
     ),
     "jumps_per_minute": Metric("jumps", "Broadband jumps", "1/min", False, _jumps),
     "zimtohrli": Metric("Zimtohrli", "Zimtohrli distance", "", False, zimtohrli, package="zimtohrli"),
+    "note_f1": _note_score("note_f1", "notes", "Note F1"),
+    "note_offset_f1": _note_score("note_offset_f1", "offsets", "Note F1 with offsets"),
+    "note_velocity_f1": _note_score("note_velocity_f1", "velocities", "Note F1 with offsets and velocities"),
     "level_difference_db": Metric("level", "Level difference", "dB", False, _level, compared=False),
 }
 
 
 def evaluate_pair(target: Array, prediction: Array, rate: int, config: Evaluate) -> dict[str, float]:
-    """Every metric of the table but for those whose package is not installed.
+    """Every metric of the table but for those of notes and those whose package is not installed.
 
     Args:
         target: samples, [time].
@@ -151,13 +166,20 @@ def evaluate_pair(target: Array, prediction: Array, rate: int, config: Evaluate)
 
 
 def measure(pair: Pair) -> dict[str, float]:
-    """Every metric of the table but for those whose package is not installed."""
-    return {name: metric.compute(pair) for name, metric in METRICS.items() if metric.available}
+    """Every metric of the table, those of notes if they are known, that can be computed here."""
+    asked = {name: metric for name, metric in METRICS.items() if _asked(metric, pair)}
+    return {name: metric.compute(pair) for name, metric in asked.items()}
+
+
+def _asked(metric: Metric, pair: Pair) -> bool:
+    """Whether a metric is measured of a pair."""
+    return pair.notes is not None if metric.of_notes else metric.available
 
 
 def absent() -> str:
     """A line about metrics that cannot be computed here; empty if all can."""
-    titles = [metric.title for metric in METRICS.values() if not metric.available]
-    if not titles:
+    missing = [metric for metric in METRICS.values() if not metric.available and not metric.of_notes]
+    if not missing:
         return ""
-    return f"not measured: {', '.join(titles)} ({to_install('perceptual')})"
+    titles = ", ".join(metric.title for metric in missing)
+    return f"not measured: {titles} ({to_install('perceptual')})"

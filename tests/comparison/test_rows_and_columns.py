@@ -75,3 +75,18 @@ def test_what_needs_an_optional_package_may_be_missing(reports):
     assert "Zimtohrli" not in to_curves([found])
     assert to_curves([found, other]).count("Zimtohrli") == 1
     assert len(plot_quality([found]).axes) == len(METRICS) - 1
+
+
+def test_scores_of_notes_are_columns_where_some_report_has_them(reports):
+    path = reports / "512" / "lstm.json"
+    content = report("lstm", 512)
+    assert "notes" not in to_markdown([read(reports, "lstm", 512)])
+    content["metrics"] |= {"note_f1": 0.5, "note_offset_f1": 0.25, "note_velocity_f1": 0.125}
+    path.write_text(json.dumps(content))
+    first, second = read(reports, "lstm", 512), read(reports, "s6", 512)
+    header, _, *lines = to_markdown([first, second]).splitlines()
+    names = [cell.strip() for cell in header.split("|")]
+    cells = [dict(zip(names, (cell.strip() for cell in line.split("|")), strict=True)) for line in lines]
+    assert [[row[name] for name in ("notes", "offsets", "velocities")] for row in cells] == [
+        *(["0.500", "0.250", "0.125"], ["", "", ""])
+    ]
