@@ -133,11 +133,11 @@ class PianoAlone(System):
     kind, code, competes = "piano", OWN_CODE, False
 
     def __init__(self, model: str, voice: GainVoice) -> None:
-        self.model, self._voice = model, voice
+        self.model, self._voice, self._digest = model, voice, piano_digest(voice)
 
     def origin(self) -> dict[str, Any]:
         """See `System`."""
-        return {"piano": piano_digest(self._voice)}
+        return {"piano": self._digest}
 
     def play(self, piece: Piece, wav: Path) -> Played:
         """See `System`."""
@@ -160,9 +160,13 @@ class SoundFont(System):
         check(path)
         self._path = path
 
+    @cached_property
+    def _digest(self) -> str:
+        return sha256(self._path)
+
     def origin(self) -> dict[str, Any]:
         """See `System`."""
-        return {"soundfont": str(self._path), "sha256": sha256(self._path)}
+        return {"soundfont": str(self._path), "sha256": self._digest}
 
     def play(self, piece: Piece, wav: Path) -> Played:
         """See `System`."""
