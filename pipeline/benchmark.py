@@ -17,8 +17,6 @@ from pipeline.stage import PARAMS, ParamsFile, Released, Trained, numbers, stage
 if TYPE_CHECKING:
     from diffsynth.benchmark.systems import System
 
-MARK = ".benchmark"  # by which the folder is known
-
 
 def benchmark(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pairs NAME.mid and NAME.wav.")],
@@ -57,10 +55,10 @@ def benchmark(
     from diffsynth.benchmark.measuring import How, common_rate, measure_all
     from diffsynth.benchmark.metadata import machine
     from diffsynth.benchmark.pieces import Stretch, find_pieces, write_cut
-    from diffsynth.benchmark.rendering import render_all
+    from diffsynth.benchmark.rendering import MARK, render_all, writing
     from diffsynth.benchmark.results import collect, write
     from diffsynth.benchmark.systems import SoundFont, pianos_of
-    from diffsynth.runs.files import atomic_path, check_folder
+    from diffsynth.runs.files import check_folder
 
     check_folder(out, MARK)
     torch.set_num_threads(1)
@@ -74,12 +72,10 @@ def benchmark(
     pieces, set_aside = find_pieces(folder, out, Stretch(begin, seconds), said.append)
     rate = common_rate([each.rate for each in own], pieces)
     how, of_machine = How(rate, Stretch(begin, seconds), lag / 1000, params.evaluate), machine()
-    with stage("benchmark", params, ["evaluate"]) as run:
+    with writing(out), stage("benchmark", params, ["evaluate"]) as run:
         run.params({"rate": rate, "from": begin, "seconds": seconds, "lag": lag, "seed": seed})
         for line in [*said, *(f"left out {item.name}: {item.reason}" for item in set_aside)]:
             typer.echo(f"diffsynth: {line}", err=True)
-        with atomic_path(out / MARK) as temporary:
-            temporary.write_text("diffsynth benchmark\n", encoding="utf8")
         write_cut(pieces)
         speeds = render_all([*programs, *ours], pieces, out, of_machine)  # what may fail comes first
         results = collect(systems, measure_all([each.key for each in systems], pieces, out, how), speeds)

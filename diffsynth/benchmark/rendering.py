@@ -6,7 +6,8 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +19,10 @@ from tqdm import tqdm
 
 from diffsynth.benchmark.pieces import Piece
 from diffsynth.benchmark.systems import System
-from diffsynth.runs.files import sha256
-from diffsynth.runs.resuming import make_stamp, recall, record
+from diffsynth.runs.files import atomic_path, sha256
+from diffsynth.runs.resuming import locked, make_stamp, recall, record
 
+MARK = ".benchmark"  # by which the folder of a benchmark is known
 RENDERS = "renders"
 WORK = ".part-"  # folders of what is not complete
 
@@ -31,6 +33,19 @@ class Speed:
 
     values: dict[str, float]
     clipped: int
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Hold the folder of a benchmark, so that no other process writes it.
+
+    Raises:
+        UserError: one does, or the folder cannot be written.
+    """
+    with atomic_path(out / MARK) as temporary:
+        temporary.write_text("diffsynth benchmark\n", encoding="utf8")
+    with locked(out, out):
+        yield
 
 
 def render_all(

@@ -10,6 +10,8 @@ from support.benchmarked import NAMES, table
 from support.own_process import start_python
 from support.programs import TONES, program
 
+from diffsynth.benchmark.rendering import writing
+
 # Does what its first argument says, in place of a sound file.
 BAD = """
 import os, signal, subprocess, sys, time
@@ -141,6 +143,13 @@ def test_folders_that_hold_something_else_are_left_alone(bench, tmp_path, capsys
     assert bench("--models=lstm") == 2
     assert "out holds other files" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
+
+
+def test_two_runs_do_not_write_one_folder(bench, tmp_path, capsys):
+    with writing(tmp_path / "out"):
+        assert bench("--models=", program(tmp_path, "tones", TONES)) == 2
+    assert capsys.readouterr().err == f"diffsynth: {tmp_path}/out is being written by another process\n"
+    assert bench("--models=", program(tmp_path, "tones", TONES), "--seconds=1") == 0
 
 
 def test_a_folder_without_pairs_is_named(bench, tmp_path, capsys):
