@@ -164,8 +164,9 @@ def _footnote(pieces: Sequence[Piece], how: How, machine: Mapping[str, Any]) -> 
     seconds = sum(piece.end - how.stretch.begin for piece in pieces)
     begin = f" from second {how.stretch.begin:g}" if how.stretch.begin else ""
     moved = f"delays up to {1000 * how.lag:g} ms removed" if how.lag else "delays not removed"
+    count = f"{len(pieces)} performance{'s' if len(pieces) > 1 else ''}"
     return (
-        f"{len(pieces)} performances, {seconds:.1f} s{begin}, at {how.rate} Hz, {moved}; "
+        f"{count}, {seconds:.1f} s{begin}, at {how.rate} Hz, {moved}; "
         f"{machine['cpu']}, one thread for voices; diffsynth {machine['diffsynth']}."
     )
 
