@@ -33,6 +33,7 @@ COMMANDS = {
     "render": "Play a MIDI file into an audio file.",
     "play": "Play live: a MIDI keyboard or file to the sound card.",
     "bench": "Measure how fast every model is, beside the published network.",
+    "benchmark": "Measure voices beside other systems on recordings of your own.",
     "export": "Write a voice as an ONNX file for other hosts.",
 }
 # NumPy's products are small or run in several processes, where threads only wait for each other; and

@@ -11,7 +11,7 @@ from diffsynth.errors import UserError
 from diffsynth.models.registry import MODELS
 from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
-from pipeline.stage import Released, Trained
+from pipeline.stage import Released, Trained, numbers
 
 HEADINGS = ("model", "block", "Hz", "threads", "backend", "x U-Net", "RTF", "p50 ms", "p95 ms", "p99 ms")
 KEYS = ("model", "block", "sample_rate", "threads", "backend", "times_faster", "rtf")
@@ -45,9 +45,9 @@ def bench(
         raise UserError(f"{plot} must end in .png")
     groups = settings(
         [choice("model", name, MODELS) for name in models.split(",")],
-        [choice("block", number, BLOCKS) for number in _numbers("blocks", blocks)],
-        _numbers("rates", rates),
-        _numbers("threads", threads),
+        [choice("block", number, BLOCKS) for number in numbers("blocks", blocks)],
+        numbers("rates", rates),
+        numbers("threads", threads),
         [choice("backend", name, BACKENDS) for name in backends.split(",")],
     )
     rows: list[dict[str, Any]] = []
@@ -64,16 +64,6 @@ def bench(
         write_json(json_path, {"rows": rows})
     if plot is not None:
         _plot(rows, plot)
-
-
-def _numbers(name: str, text: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"--{name} takes numbers with commas between them, not {text!r}") from None
-    if min(numbers) < 1:
-        raise UserError(f"--{name} must be positive, not {text}")
-    return numbers
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffsynth.errors import UserError
+from diffsynth.synthesis.config import BUFFERS
 from pipeline import paths
 from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel
 
@@ -38,7 +39,9 @@ def play(
     block: VoiceBlock = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the diffusion noise.")] = 0,
-    buffers: Annotated[int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")] = 2,
+    buffers: Annotated[
+        int, typer.Option(min=1, help="Blocks kept ready, against gaps in the sound.")
+    ] = BUFFERS,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
     programs: Annotated[
         str, typer.Option(help="Which instruments of a file: all (but drums), or piano.")

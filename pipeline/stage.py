@@ -22,6 +22,21 @@ def or_list(names: Iterable[Any]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+def numbers(name: str, text: str) -> list[int]:
+    """The positive numbers, with commas between them, that the option `name` holds.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--{name} takes numbers with commas between them, not {text!r}") from None
+    if min(found) < 1:
+        raise UserError(f"--{name} must be positive, not {text}")
+    return found
+
+
 ParamsFile = Annotated[Path, typer.Option("--params", help="File of parameters.", show_default=True)]
 Model = Annotated[str, typer.Option("--model", help=f"Which model: {or_list(MODELS)}.")]
 Block = Annotated[int, typer.Option("--block", help=f"Samples per block: {or_list(BLOCKS)}.")]

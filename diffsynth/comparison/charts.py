@@ -10,7 +10,10 @@ from diffsynth.evaluation.registry import Measure
 SHIFT = 1.07  # from one model to the next, times a block size
 TINY = 1e-3  # the end of an axis below which its numbers have exponents
 PADDING = 0.05  # of an axis, beyond the best and the worst
-DASHES = {"low_pass": [8, 3, 2, 3], "excitation": [6, 3], "ideal_gains": [1.5, 3]}
+DASHES: dict[str, list[float]] = {"low_pass": [8, 3, 2, 3], "excitation": [6, 3], "ideal_gains": [1.5, 3]}
+# Of systems without blocks, in turn.
+OTHERS: tuple[list[float], ...] = ([12, 4], [3, 3], [12, 3, 3, 3, 3, 3], [1, 5])
+REAL_TIME = [4, 4]
 
 
 def chart(key: str, measure: Measure, scores: Sequence[Scores], verdicts: Verdicts) -> dict[str, Any]:
@@ -20,13 +23,14 @@ def chart(key: str, measure: Measure, scores: Sequence[Scores], verdicts: Verdic
     """
     held = [score for score in scores if key in score.values]
     models = _apart([_point(score, key, verdicts) for score in held if score.block is not None])
+    known = dashes(scores)
     levels: list[dict[str, Any]] = [
-        {"name": score.label, "value": score.values[key], "bound": score.model}
+        {"name": score.label, "value": score.values[key], "dash": known[score.key]}
         for score in held
-        if score.block is None and score.model in DASHES
+        if score.key in known
     ]
     if key == "rtf":
-        levels.append({"name": "real time", "value": 1.0, "bound": "real_time"})
+        levels.append({"name": "real time", "value": 1.0, "dash": REAL_TIME})
     others = [float(level["value"]) for level in levels]
     domain = _domain(measure, models, others)
     layers = [_rule(level) for level in levels] + [_intervals(models), _lines(models, domain, measure)]
@@ -45,6 +49,14 @@ def charts(scores: Sequence[Scores], verdicts: Verdicts) -> list[dict[str, Any]]
         }
         for key, measure in shown.items()
     ]
+
+
+def dashes(scores: Sequence[Scores]) -> dict[str, list[float]]:
+    """Dashes of the level lines, by key of a score: of bounds, and of systems without blocks."""
+    level = [score for score in scores if score.block is None]
+    others = [score.key for score in level if score.competes]
+    bounds = {score.key: DASHES[score.model] for score in level if score.model in DASHES}
+    return bounds | {key: OTHERS[number % len(OTHERS)] for number, key in enumerate(others)}
 
 
 def _point(score: Scores, key: str, verdicts: Verdicts) -> dict[str, Any]:
@@ -76,10 +88,9 @@ def _domain(measure: Measure, points: Sequence[dict[str, Any]], others: Sequence
 
 
 def _rule(level: dict[str, Any]) -> dict[str, Any]:
-    dash = DASHES.get(level["bound"], [4, 4])
     return {
         "data": {"values": [level]},
-        "mark": {"type": "rule", "strokeDash": dash, "strokeWidth": 1.5, "aria": False},
+        "mark": {"type": "rule", "strokeDash": level["dash"], "strokeWidth": 1.5, "aria": False},
         "encoding": {"y": {"field": "value", "type": "quantitative"}},
     }
 

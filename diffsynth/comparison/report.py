@@ -17,7 +17,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from diffsynth.comparison.charts import DASHES, charts
+from diffsynth.comparison.charts import charts, dashes
 from diffsynth.comparison.clips import RANGE, Clip, band_centres
 from diffsynth.comparison.tables import NAMES, Scores, columns_of, legend, quality
 from diffsynth.comparison.verdicts import PIANO, Verdicts
@@ -30,7 +30,13 @@ KEYS = {"recording": "r", "low_pass": "l", "excitation": "p", "ideal_gains": "g"
 MAPS = {"levels": "magma", "difference_light": "RdBu_r", "difference_dark": "berlin"}
 
 
-def to_html(scores: Sequence[Scores], verdicts: Verdicts, clips: Sequence[Clip], title: str) -> str:
+def to_html(
+    scores: Sequence[Scores],
+    verdicts: Verdicts,
+    clips: Sequence[Clip],
+    title: str,
+    command: str = "compare",
+) -> str:
     """The page.
 
     Args:
@@ -38,13 +44,18 @@ def to_html(scores: Sequence[Scores], verdicts: Verdicts, clips: Sequence[Clip],
         verdicts: their intervals.
         clips: of test performances; none leaves the players out.
         title: of the page.
+        command: that writes it.
     """
+    models = list(dict.fromkeys(score.model for score in scores if score.block is not None))
+    drawn = charts(scores, verdicts) if models else []  # there are curves over block sizes
+    levels = dashes(scores)
     environment = Environment(loader=PackageLoader("diffsynth.comparison", "page"), autoescape=True)
     environment.filters["b64"] = lambda data: base64.b64encode(data).decode("ascii")
     source, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
     script, _, _ = environment.loader.get_source(environment, "report.js")  # type: ignore[union-attr]
     return environment.get_template("report.html").render(
         title=title,
+        command=command,
         style=Markup(source),
         script=Markup(script),
         vega=Markup(vega()),
@@ -52,12 +63,13 @@ def to_html(scores: Sequence[Scores], verdicts: Verdicts, clips: Sequence[Clip],
         columns=[column for column in columns_of(scores).values() if _shown(column)],
         rows=[_row(score, scores, verdicts) for score in scores],
         findings=_findings(scores, verdicts),
-        models=list(dict.fromkeys(score.model for score in scores if score.block is not None)),
-        bounds=[(score.label, DASHES[score.model]) for score in scores if score.model in DASHES],
-        charts=charts(scores, verdicts),
+        models=models,
+        others=sum(score.offline for score in scores),
+        bounds=[(score.label, levels[score.key]) for score in scores if score.key in levels],
+        charts=drawn,
         clips=clips,
         groups=[list(group) for _, group in groupby(systems(scores, clips), lambda s: s["group"])],
-        data=Markup(as_json(_data(scores, verdicts, clips))),
+        data=Markup(as_json(_data(scores, drawn, clips))),
         ticks=_ticks(clips[0].rate) if clips else [],
         spread=SPREAD,
         range=RANGE,
@@ -77,14 +89,21 @@ def systems(scores: Sequence[Scores], clips: Sequence[Clip]) -> list[dict[str, A
     """What can be heard: the recording first, then models, then what they lie between, each with a key."""
     heard = {track.system for clip in clips for track in clip.tracks}
     others = [score for score in scores if score.key in heard - {"recording"}]
-    models = [score for score in others if score.block is not None]
-    found = [{"id": "recording", "label": "recording", "group": "", "key": KEYS["recording"]}]
+    models = [score for score in others if score.competes]
+    name = "recording"
+    found = [{"id": name, "name": name, "label": name, "group": "", "key": KEYS[name]}]
     for number_, score in enumerate(models, 1):
         key = str(number_) if number_ < 10 else ""
-        found.append({"id": score.key, "label": str(score.block), "group": score.model, "key": key})
-    for score in (score for score in others if score.block is None):
+        at = {"id": score.key, "key": key}
+        if score.block is None:
+            found.append({**at, "name": score.label, "label": score.label, "group": "other systems"})
+        else:
+            name = f"{score.model} at {score.block}"
+            found.append({**at, "name": name, "label": str(score.block), "group": score.model})
+    for score in (score for score in others if not score.competes):
         key = KEYS.get(score.model, "")
-        found.append({"id": score.key, "label": score.label, "group": "references", "key": key})
+        at = {"id": score.key, "key": key, "label": score.label}
+        found.append({**at, "name": score.label, "group": "references"})
     return found
 
 
@@ -104,7 +123,8 @@ def _row(score: Scores, scores: Sequence[Scores], verdicts: Verdicts) -> dict[st
         for key in keys
     ]
     name = NAMES.get(score.model, score.model)
-    return {"model": name, "block": score.block, "cells": cells, "kind": "model" if score.block else "bound"}
+    kind = "model" if score.competes else "bound"
+    return {"model": name, "block": score.block, "cells": cells, "kind": kind}
 
 
 def _digits(value: float | None, digits: int) -> str:
@@ -119,7 +139,7 @@ def _findings(scores: Sequence[Scores], verdicts: Verdicts) -> list[dict[str, st
     labels = {score.system: score.label for score in scores}
     found = []
     for key, verdict in verdicts.by_measure.items():
-        models = [system for system in verdict.rivals if system[1] is not None and system != verdict.best]
+        models = [s for s in verdict.rivals if s != (PIANO, None) and s != verdict.best]
         alike = [labels[system] for system in models if verdict.like_best(system)]
         behind = verdict.behind((PIANO, None), verdict.best)
         beside = (
@@ -136,10 +156,10 @@ def _findings(scores: Sequence[Scores], verdicts: Verdicts) -> list[dict[str, st
     return found
 
 
-def _data(scores: Sequence[Scores], verdicts: Verdicts, clips: Sequence[Clip]) -> dict[str, Any]:
+def _data(scores: Sequence[Scores], drawn: list[dict[str, Any]], clips: Sequence[Clip]) -> dict[str, Any]:
     """What the script reads."""
     return {
-        "charts": charts(scores, verdicts),
+        "charts": drawn,
         "systems": systems(scores, clips),
         "clips": [
             {

@@ -41,6 +41,10 @@ TIMINGS = {
     "p50_ms": Measure("p50 ms", "Median time per block", "ms", False),
     "p99_ms": Measure("p99 ms", "99th percentile of the time per block", "ms", False),
 }
+BESIDES = {  # of the benchmark
+    "latency_ms": Measure("latency ms", "Delay from a key to the sound", "ms", False),
+    "offset_ms": Measure("late ms", "Later than the recording, removed", "ms", None),
+}
 
 
 def quality() -> dict[str, Measure]:
@@ -49,17 +53,26 @@ def quality() -> dict[str, Measure]:
 
 
 def measures() -> dict[str, Measure]:
-    """All columns, by key."""
+    """What `compare` reads, by key."""
     return quality() | TIMINGS
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What was measured of `model` at `block` samples (None: it has none), by key of the measure."""
+    """What was measured of `model` at `block` samples (None: it has none), by key of the measure.
+
+    `offline`: a system that has no blocks and yet competes with models.
+    """
 
     model: str
     block: int | None
     values: dict[str, float]
+    offline: bool = False
+
+    @property
+    def competes(self) -> bool:
+        """Whether it is compared with others, and not one of what they lie between."""
+        return self.block is not None or self.offline
 
     @property
     def system(self) -> tuple[str, int | None]:
@@ -112,7 +125,7 @@ def _values(metrics: dict[str, Any]) -> dict[str, float]:
 def columns_of(scores: Iterable[Scores]) -> dict[str, Measure]:
     """The measures that some score holds, by key."""
     held = {key for score in scores for key in score.values}
-    return {key: measure for key, measure in measures().items() if key in held}
+    return {key: measure for key, measure in (measures() | BESIDES).items() if key in held}
 
 
 @contextmanager
@@ -164,12 +177,12 @@ def to_markdown(scores: Sequence[Scores], verdicts: "Verdicts | None" = None) ->
     With verdicts, the best model of a column is bold, what cannot be told from it has a ≈, a last row has the
     median of the models' intervals, and a line says what they are.
     """
-    columns = [
-        key
+    columns = {
+        key: measure.heading
         for key, measure in columns_of(scores).items()
         if not isinstance(measure, Metric) or measure.in_table
-    ]
-    rows = [["model", "block", *(measures()[key].heading for key in columns)]]
+    }
+    rows = [["model", "block", *columns.values()]]
     rows += [[c.model, _cell(c.block), *(_marked(c, key, verdicts) for key in columns)] for c in scores]
     if verdicts is not None and verdicts.drawn:
         rows.append(["± (95 %)", "", *(number(_typical(scores, key, verdicts)) for key in columns)])
@@ -196,7 +209,7 @@ def _marked(score: Scores, key: str, verdicts: "Verdicts | None") -> str:
 
 def _typical(scores: Sequence[Scores], key: str, verdicts: "Verdicts") -> float | None:
     """Median over models of half the width of their intervals."""
-    found = [verdicts.half(score, key) for score in scores if score.block is not None]
+    found = [verdicts.half(score, key) for score in scores if score.competes]
     known = [half for half in found if half is not None]
     return median(known) if known else None
 

@@ -170,12 +170,12 @@ def _lengths(known: Sequence[Scores], segments: Mapping[System, Segments]) -> li
 def _verdict(
     key: str, known: Sequence[Scores], segments: Mapping[System, Segments], drawn: Drawn
 ) -> Verdict | None:
-    """Of one measure; None without a model."""
+    """Of one measure; None where nothing competes."""
     measure = quality()[key]
-    models = [score for score in known if score.block is not None]
+    models = [score for score in known if score.competes]
     if not models:
         return None
-    rivals = [score for score in known if score.block is not None or score.model == PIANO]
+    rivals = [score for score in known if score.competes or score.model == PIANO]
 
     def judged(systems: Sequence[Scores]) -> Judged:
         values = [{name: own[key] for name, own in segments[s.system].items()} for s in systems]

@@ -46,7 +46,7 @@ def resumable_folder(path: str | Path, index: str) -> Iterator[Path]:
         (work / RECORDS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    with _locked(work, path):
+    with locked(work, path):
         try:
             yield work
         except UserError:
@@ -99,8 +99,16 @@ def tidy(work: Path, files: Collection[str]) -> None:
 
 
 @contextmanager
-def _locked(work: Path, path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process at the latest."""
+def locked(work: Path, path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process at the latest.
+
+    Args:
+        work: folder that is locked.
+        path: what is written, for the message.
+
+    Raises:
+        UserError: another process holds it.
+    """
     handle = os.open(work, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

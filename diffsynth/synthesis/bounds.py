@@ -78,14 +78,23 @@ def play_bounds(recording: Audio, events: Events, piano: Piano, field: GainField
     """
     block = _frames(field) * field.audio.frame
     padded = np.pad(recording, (0, -len(recording) % block))
-    hops = len(padded) // (field.audio.frame * field.features.hop)
-    flat = np.zeros((hops, field.features.values), dtype=np.float32)
-    parts = _play(piano, events, field, flat)
+    parts = _play(piano, events, field, _flat(len(recording), field))
     alone = parts[0] + parts[1]
     sounds = parts if field.features.noise_bands else [alone]
     gains, _ = Targets(field.features, field.audio)(field.levels(padded, *sounds))
     ideal = np.add(*_play(piano, events, field, gains))
     return alone[: len(recording)], ideal[: len(recording)]
+
+
+def play_alone(length: int, events: Events, piano: Piano, field: GainField) -> Audio:
+    """The excitation alone, `length` samples; arguments are those of `play_bounds`."""
+    return np.add(*_play(piano, events, field, _flat(length, field)))[:length]
+
+
+def _flat(length: int, field: GainField) -> NDArray[np.float32]:
+    """Log gains of 1 for so many samples and the rest of their last block, [hops, k]."""
+    blocks = -(-length // (_frames(field) * field.audio.frame))
+    return np.zeros((blocks * _frames(field) // field.features.hop, field.features.values), dtype=np.float32)
 
 
 def _frames(field: GainField) -> int:

@@ -6,6 +6,8 @@ from diffsynth.config import Count, Seed
 
 BACKENDS = ("torch", "onnx")
 """What can compute the network."""
+BUFFERS = 2
+"""Blocks that wait for the sound card while a voice is played live, unless another number is asked for."""
 
 
 @dataclass(frozen=True)

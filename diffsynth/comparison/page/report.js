@@ -213,8 +213,7 @@ class Player {
 }
 
 function label(id) {
-  const system = data.systems.find((each) => each.id === id);
-  return system.group && system.group !== "references" ? `${system.group} at ${system.label}` : system.label;
+  return data.systems.find((each) => each.id === id).name;
 }
 
 function paint(id, { width, height }, map, shade) {

@@ -1,0 +1,141 @@
+"""Measuring what was rendered, as `diffsynth evaluate` does, at one rate and without constant delays.
+
+`audio/recording/NAME.flac` and `audio/SYSTEM/NAME.wav` are what is measured and played: the stretch that was
+asked for, mono, at one rate, the rendering moved by its delay and as long as the recording. So
+`diffsynth evaluate --target --prediction` of two of these files gives the same numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from diffsynth.audio.files import Audio, AudioFile, padded, read_audio, resample, write_audio
+from diffsynth.benchmark.offsets import offset
+from diffsynth.benchmark.pieces import Piece, Stretch
+from diffsynth.benchmark.rendering import RENDERS
+from diffsynth.evaluation.anchor import LOW_PASS, low_pass
+from diffsynth.evaluation.config import Evaluate
+from diffsynth.evaluation.evaluating import RECORDING, round_values
+from diffsynth.evaluation.pair import Pair
+from diffsynth.evaluation.registry import METRICS, measure
+from diffsynth.evaluation.segments import evaluate_segments
+from diffsynth.runs.files import sha256
+from diffsynth.runs.resuming import make_stamp, recall, record
+
+AUDIO = "audio"
+CODE = ("alignment", "audio", "benchmark", "evaluation")
+
+
+@dataclass(frozen=True)
+class How:
+    """What is measured, and how.
+
+    Attributes:
+        rate: of everything, Hz.
+        stretch: of each performance.
+        lag: the largest delay that is removed, s.
+        settings: of the metrics.
+    """
+
+    rate: int
+    stretch: Stretch
+    lag: float
+    settings: Evaluate
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of a system, by performance: metrics, those of segments, and by how many s it was later."""
+
+    scores: dict[str, dict[str, float]]
+    segments: dict[str, dict[str, list[float]]]
+    offsets: dict[str, float]
+
+
+def measure_all(systems: Sequence[str], pieces: Sequence[Piece], out: Path, how: How) -> dict[str, Measured]:
+    """Measure systems by their keys, the low anchor and the recording itself; goes on where it was."""
+    keys = [LOW_PASS, *systems, RECORDING]
+    found = {key: Measured({}, {}, {}) for key in keys}
+    with tqdm(total=len(keys) * len(pieces), desc="measuring", unit="piece", disable=None) as bar:
+        for piece in pieces:
+            target = _target(piece, out, how)
+            for key in keys:
+                bar.set_postfix_str(f"{key} {piece.name}")
+                result = _measured(key, piece, target, out, how)
+                found[key].scores[piece.name] = result["scores"]
+                found[key].segments[piece.name] = result["segments"]
+                found[key].offsets[piece.name] = result["offset"]
+                bar.update()
+    for key in keys:
+        _tidy(out / AUDIO / key, [piece.name for piece in pieces])
+    return found
+
+
+def common_rate(rates: Sequence[int], pieces: Sequence[Piece]) -> int:
+    """The lowest rate of some and of the recordings: what all of them hold."""
+    for piece in pieces:
+        with AudioFile(piece.audio) as file:
+            rates = [*rates, file.rate]
+    return min(rates)
+
+
+def _target(piece: Piece, out: Path, how: How) -> Path:
+    """The recording that is measured against, written unless it is there."""
+    stamp = make_stamp(CODE, sha256(piece.audio), piece.end, how.rate, asdict(how.stretch))
+
+    def cut() -> Audio:
+        samples = _at_rate(piece.audio, how.rate)
+        return samples[round(how.stretch.begin * how.rate) : round(piece.end * how.rate)]
+
+    return _kept(out / AUDIO / RECORDING, f"{piece.name}.flac", stamp, how.rate, cut)
+
+
+def _kept(folder: Path, name: str, stamp: str, rate: int, make: Callable[[], Audio]) -> Path:
+    if recall(folder, name, stamp) is None:
+        write_audio(folder / name, make(), rate)
+        record(folder, name, stamp, True, [name])
+    return folder / name
+
+
+def _measured(key: str, piece: Piece, recording: Path, out: Path, how: How) -> dict[str, Any]:
+    """What is known of one system and performance, measured unless it is."""
+    folder, name = out / AUDIO / key, f"{piece.name}.wav"
+    rendered = recording if key in (LOW_PASS, RECORDING) else out / RENDERS / key / name
+    available = [metric for metric in METRICS if METRICS[metric].available]
+    read = [sha256(recording), sha256(rendered), piece.end, available]
+    stamp = make_stamp(CODE, key, read, asdict(how))
+    if (known := recall(folder, piece.name, stamp)) is not None:
+        return known
+    target, rate = read_audio(recording)
+    late = 0.0
+    if key == RECORDING:
+        prediction = target
+    else:
+        if key == LOW_PASS:
+            moved = low_pass(target, rate)
+        else:
+            samples, begin = _at_rate(rendered, rate), round(how.stretch.begin * rate)
+            late = offset(target, padded(samples, begin, len(target)), rate, how.lag)
+            moved = padded(samples, begin + round(late * rate), len(target))
+        write_audio(folder / name, moved, rate)
+        prediction, _ = read_audio(folder / name)
+    pair = Pair(target, prediction, rate, how.settings)
+    segments = {metric: list(map(float, values)) for metric, values in evaluate_segments(pair).items()}
+    result = {"scores": round_values(measure(pair)), "segments": segments, "offset": late}
+    record(folder, piece.name, stamp, result, [] if key == RECORDING else [name])
+    return result
+
+
+def _at_rate(path: Path, rate: int) -> Audio:
+    samples, own = read_audio(path)
+    return resample(samples, own, rate)
+
+
+def _tidy(folder: Path, names: Sequence[str]) -> None:
+    """Remove sound of performances that an earlier run had, and this one does not."""
+    for path in folder.iterdir():
+        if path.suffix in (".wav", ".flac") and path.stem not in names:
+            path.unlink()

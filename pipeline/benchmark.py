@@ -1,0 +1,88 @@
+"""`diffsynth benchmark`: voices and other systems on recordings of one's own, as a table to cite."""
+
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffsynth.audio.format import BLOCKS
+from diffsynth.config import choice
+from diffsynth.errors import UserError
+from diffsynth.models.registry import MODELS
+from pipeline import paths
+from pipeline.params import load_params
+from pipeline.stage import PARAMS, ParamsFile, Released, Trained, numbers, stage
+
+if TYPE_CHECKING:
+    from diffsynth.benchmark.systems import System
+
+
+def benchmark(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pairs NAME.mid and NAME.wav.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = paths.BENCHMARK,
+    models: Annotated[str, typer.Option(help="Models, with commas; '' for none.")] = "lstm,s6",
+    blocks: Annotated[str, typer.Option(help="Samples per block, with commas.")] = "512,4096",
+    voice: Annotated[list[str] | None, typer.Option(help="A voice: NAME=weights.safetensors.")] = None,
+    soundfont: Annotated[Path | None, typer.Option(help="SoundFont that FluidSynth plays.")] = None,
+    system: Annotated[
+        list[str] | None, typer.Option(help="A program: NAME='command {midi} {wav}'; without a shell.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a program may take.")] = 3600.0,
+    begin: Annotated[float, typer.Option("--from", min=0.0, help="Measure from this second.")] = 0.0,
+    seconds: Annotated[float | None, typer.Option(min=0.5, help="Measure so many at most.")] = None,
+    lag: Annotated[float, typer.Option(min=0.0, max=1000.0, help="Delay to remove, ms at most.")] = 60.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise of voices.")] = 0,
+    params_file: ParamsFile = PARAMS,
+    trained: Trained = paths.MODELS,
+    released: Released = paths.WEIGHTS,
+) -> None:
+    """Render a folder of MIDI by several systems, and measure them against its recordings.
+
+    What is rendered and measured stays in the folder of --out, and the same command goes on with it.
+    """
+    params = load_params(params_file)
+    variants = [
+        (choice("model", model, MODELS), choice("block", block, BLOCKS))
+        for model, block in product(filter(None, models.split(",")), numbers("blocks", blocks))
+    ]
+    if folder.resolve().is_relative_to(out.resolve()):
+        raise UserError(f"{folder} lies in {out}; choose another folder to write")
+    import torch
+
+    from diffsynth.benchmark.choosing import check_systems, given_voices, voices_of
+    from diffsynth.benchmark.external import External
+    from diffsynth.benchmark.measuring import How, common_rate, measure_all
+    from diffsynth.benchmark.metadata import machine
+    from diffsynth.benchmark.pieces import Stretch, find_pieces, write_cut
+    from diffsynth.benchmark.rendering import MARK, render_all, writing
+    from diffsynth.benchmark.results import collect, write
+    from diffsynth.benchmark.systems import SoundFont, pianos_of
+    from diffsynth.runs.files import check_folder
+
+    check_folder(out, MARK)
+    torch.set_num_threads(1)
+    said: list[str] = []
+    programs = [External.parse(text, timeout) for text in system or []]
+    own = [*voices_of(variants, trained, released, seed, said.append), *given_voices(voice or [], seed)]
+    fonts = [SoundFont(soundfont)] if soundfont is not None else []
+    ours: list[System] = [*pianos_of(own), *own, *fonts]
+    systems = [*ours, *programs]
+    check_systems(systems, said)
+    pieces, set_aside = find_pieces(folder, out, Stretch(begin, seconds), said.append)
+    rate = common_rate([each.rate for each in own], pieces)
+    how, of_machine = How(rate, Stretch(begin, seconds), lag / 1000, params.evaluate), machine()
+    with writing(out), stage("benchmark", params, ["evaluate"]) as run:
+        run.params({"rate": rate, "from": begin, "seconds": seconds, "lag": lag, "seed": seed})
+        for line in [*said, *(f"left out {item.name}: {item.reason}" for item in set_aside)]:
+            typer.echo(f"diffsynth: {line}", err=True)
+        write_cut(pieces)
+        speeds = render_all([*programs, *ours], pieces, out, of_machine)  # what may fail comes first
+        results = collect(systems, measure_all([each.key for each in systems], pieces, out, how), speeds)
+        for path in write(results, systems, pieces, how, of_machine, out):
+            run.artifact(path)
+        for score in results.scores:
+            run.metrics({f"{key}/{score.key}": value for key, value in score.values.items()})
+    for line in results.far(how.lag):
+        typer.echo(f"diffsynth: {line}", err=True)
+    typer.echo((out / "table.md").read_text(encoding="utf8"), nl=False)
