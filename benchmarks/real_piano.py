@@ -1,25 +1,34 @@
-"""A piano fitted to recordings of a real one, played on its own, to be measured against recordings held back.
+"""A piano fitted to recordings of a real one, and voices that learn the rest, for pieces that are held back.
 
-    python benchmarks/real_piano.py FOLDER OUT --test NAME NAME ... [--rate 16000] [--minutes 60] [--share 1]
+    python benchmarks/real_piano.py FOLDER OUT --test NAME NAME ... [--models lstm,s6 --blocks 512,4096]
+        [--steps 1200] [--rate 16000] [--minutes 60] [--share 1]
 
 FOLDER holds recordings and their MIDI. The pieces named are held back; a piano is fitted to the others (to
 their first part, if `--share` is less than 1) and plays the MIDI of those held back, as it is, with all gains
-at 1: OUT/NAME.wav, and the piano, OUT/piano.safetensors. The pieces to train on are aligned, those held back
-are not. Nothing is learned by a network, so this is the baseline for what gains bring.
+at 1: OUT/NAME.wav, and the piano, OUT/piano.safetensors. This is the baseline for what gains bring.
+
+With `--models`, networks learn gains from the same pieces by the commands of the pipeline, in OUT/pipeline
+(align, shard, features, train): OUT/MODEL-BLOCK/NAME.wav is what voices make of the pieces held back. The
+pieces to train on are aligned, those held back are not. Parameters are those of `params.yaml` but for
+`changes`. A training that was interrupted goes on.
 """
 
 import argparse
+import contextlib
 import os
 import tempfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see diffsynth.runs.parallel
 
 import numpy as np
+import yaml
 
 from diffsynth.alignment.performances import align_all
-from diffsynth.audio.files import write_audio
+from diffsynth.audio.files import read_audio, write_audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.datasets.folder import Pair, copy_pairs, find_pairs
 from diffsynth.datasets.manifest import Manifest, write_manifest
@@ -28,17 +37,31 @@ from diffsynth.fitting.excerpts import read_takes
 from diffsynth.fitting.fit import fit_piano
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import to_samples
-from diffsynth.midi.files import read_midi
+from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano, save_piano
+from pipeline.app import run
 from pipeline.params import load_params
 
 FRAME = 128
 TAIL = 5.0  # s after the last event
+VALIDATION = 0.1  # of the pieces
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 
-def takes_of(pairs: list[Pair], rate: int, minutes: float, share: float) -> list[Take]:
+def first_parts(pairs: list[Pair], folder: Path, share: float) -> list[Pair]:
+    """The beginnings of pieces, as files of their own; the pieces themselves if the share is 1."""
+    if share >= 1:
+        return pairs
+    for pair in pairs:
+        audio, rate = read_audio(pair.audio)
+        end, events = int(share * len(audio)), read_midi(pair.midi)
+        write_audio(folder / f"{pair.title}.flac", audio[:end], rate)
+        write_midi(folder / f"{pair.title}.mid", events[events["time"] < end / rate])
+    return find_pairs(folder)[0]
+
+
+def takes_of(pairs: list[Pair], rate: int, minutes: float) -> list[Take]:
     """Aligned performances of some pieces."""
     with tempfile.TemporaryDirectory() as place:
         raw, aligned = Path(place) / "raw", Path(place) / "aligned"
@@ -46,14 +69,7 @@ def takes_of(pairs: list[Pair], rate: int, minutes: float, share: float) -> list
         performances = [replace(p, split="train") for p in copy_pairs(pairs, raw, 0.0, 0.0, 0)]
         write_manifest(raw, Manifest("folder", performances, []))
         align_all(raw, aligned, AudioFormat(rate, FRAME), load_params(PARAMS).align, workers=2)
-        takes = read_takes(aligned, minutes)
-    return [first_part(take, share) for take in takes]
-
-
-def first_part(take: Take, share: float) -> Take:
-    """The beginning of a take."""
-    audio = take.audio[: int(share * len(take.audio))]
-    return Take(audio, take.events[take.events["position"] < len(audio)], take.rate)
+        return read_takes(aligned, minutes)
 
 
 def play(piano: Piano, midi: Path, out: Path, rate: int) -> None:
@@ -65,37 +81,104 @@ def play(piano: Piano, midi: Path, out: Path, rate: int) -> None:
     write_audio(out, 0.9 * audio / max(np.abs(audio).max(), 1e-9), rate)
 
 
+def changes(rate: int, steps: int) -> dict[str, Any]:
+    """Parameters that differ from `params.yaml`, by dotted name: much is learned from little."""
+    highest = 0.475 * rate
+    return {
+        "dataset.name": "folder",
+        "audio.sample_rate": rate,
+        "fit.max_frequency": highest,
+        "features.highest": highest,
+        "train.steps": steps,
+        "train.batch_size": 8,
+        "train.mini_batch_size": 8,
+        "train.weight_decay": 0.3,
+        "train.validate_every": max(steps // 6, 1),
+        "lstm.units": 192,
+        "lstm.cond_units": 192,
+        "s6.units": 192,
+        "s6.cond_units": 192,
+    }
+
+
+def prepare(work: Path, pairs: list[Pair], piano: Piano, changed: dict[str, Any]) -> None:
+    """Everything that comes before `train`, in a folder like that of the project."""
+    tree = yaml.safe_load(PARAMS.read_text())
+    for name, value in changed.items():
+        section, key = name.split(".")
+        tree[section][key] = value
+    raw = work / "data" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    (work / "params.yaml").write_text(yaml.safe_dump(tree))
+    performances = [
+        replace(each, split="train" if each.split == "test" else each.split)
+        for each in copy_pairs(pairs, raw, VALIDATION, 0.0, 0)
+    ]
+    write_manifest(raw, Manifest("folder", performances, []))
+    (work / "data" / "fit").mkdir(exist_ok=True)
+    save_piano(work / "data" / "fit" / "piano.safetensors", piano)
+    for command in ("align", "shard", "features"):
+        diffsynth(work, command)
+
+
+def diffsynth(work: Path, *arguments: object) -> None:
+    """A command of the pipeline in a folder; ends the program where it fails."""
+    with contextlib.chdir(work):
+        if code := run([str(argument) for argument in arguments]):
+            raise SystemExit(code)
+
+
 def main() -> None:
-    """Fit, and play."""
+    """Fit, learn, and play."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--test", nargs="+", required=True)
+    parser.add_argument("--models", default="", help="lstm,s6; none: the piano alone")
+    parser.add_argument("--blocks", default="512")
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--rate", type=int, default=16000)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--share", type=float, default=1.0)
     args = parser.parse_args()
     try:
+        voices = [
+            load_params(PARAMS).variant(model, int(block))
+            for model, block in product(filter(None, args.models.split(",")), args.blocks.split(","))
+        ]
         pairs, _ = find_pairs(args.folder)
         held_back = {pair.title: pair for pair in pairs if pair.title in args.test}
         if missing := sorted(set(args.test) - set(held_back)):
             raise UserError(f"not in {args.folder}: {', '.join(missing)}")
-        train = [pair for pair in pairs if pair.title not in args.test]
-        takes = takes_of(train, args.rate, args.minutes, args.share)
-        config = replace(load_params(PARAMS).fit, max_frequency=0.475 * args.rate)
-        piano = fit_piano(takes, config)
-    except UserError as error:
+    except (UserError, ValueError) as error:
         parser.error(str(error))
-    args.out.mkdir(parents=True, exist_ok=True)
-    save_piano(args.out / "piano.safetensors", piano)
-    seconds = sum(len(take.audio) for take in takes) / args.rate
-    kind = "sampled voices" if piano.sampled else "strings"
-    print(f"fitted to {seconds / 60:.1f} min: {len(piano.key)} modes, {kind}", flush=True)
-    for name, pair in held_back.items():
-        play(piano, pair.midi, args.out / f"{name}.wav", args.rate)
-        print(args.out / f"{name}.wav")
+    train = [pair for pair in pairs if pair.title not in args.test]
+    out, changed = args.out.resolve(), changes(args.rate, args.steps)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            train = first_parts(train, Path(place), args.share)
+            takes = takes_of(train, args.rate, args.minutes)
+            piano = fit_piano(takes, load_params(PARAMS, changed).fit)
+        except UserError as error:
+            parser.error(str(error))
+        save_piano(out / "piano.safetensors", piano)
+        seconds = sum(len(take.audio) for take in takes) / args.rate
+        kind = "sampled voices" if piano.sampled else "strings"
+        print(f"fitted to {seconds / 60:.1f} min: {len(piano.key)} modes, {kind}", flush=True)
+        for name, pair in held_back.items():
+            play(piano, pair.midi, out / f"{name}.wav", args.rate)
+            print(out / f"{name}.wav", flush=True)
+        if voices:
+            prepare(out / "pipeline", train, piano, changed)
+    for model, block in voices:
+        diffsynth(out / "pipeline", "train", "--model", model, "--block", block)
+        weights = out / "pipeline" / "models" / str(block) / f"{model}.safetensors"
+        for name, pair in held_back.items():
+            wav = out / f"{model}-{block}" / f"{name}.wav"
+            diffsynth(out / "pipeline", "render", pair.midi.resolve(), wav, "--weights", weights)
 
 
 if __name__ == "__main__":
