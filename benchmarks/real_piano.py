@@ -14,8 +14,9 @@ pieces to train on are aligned, those held back are not. Parameters are those of
 """
 
 import argparse
-import contextlib
 import os
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from itertools import product
@@ -40,7 +41,6 @@ from diffsynth.midi.events import to_samples
 from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano, save_piano
-from pipeline.app import run
 from pipeline.params import load_params
 
 FRAME = 128
@@ -123,9 +123,12 @@ def prepare(work: Path, pairs: list[Pair], piano: Piano, changed: dict[str, Any]
 
 def diffsynth(work: Path, *arguments: object) -> None:
     """A command of the pipeline in a folder; ends the program where it fails."""
-    with contextlib.chdir(work):
-        if code := run([str(argument) for argument in arguments]):
-            raise SystemExit(code)
+    command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+    path = os.pathsep.join([str(PARAMS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    if code := subprocess.run(
+        command, cwd=work, env={**os.environ, "PYTHONPATH": path}, check=False
+    ).returncode:
+        raise SystemExit(code)
 
 
 def main() -> None:
