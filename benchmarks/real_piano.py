@@ -125,10 +125,9 @@ def diffsynth(work: Path, *arguments: object) -> None:
     """A command of the pipeline in a folder; ends the program where it fails."""
     command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
     path = os.pathsep.join([str(PARAMS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    if code := subprocess.run(
-        command, cwd=work, env={**os.environ, "PYTHONPATH": path}, check=False
-    ).returncode:
-        raise SystemExit(code)
+    done = subprocess.run(command, cwd=work, env={**os.environ, "PYTHONPATH": path}, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ def to_csv(results: Results, pieces: Sequence[Piece]) -> str:
 
     The columns of speed belong to both.
     """
-    keys = [key for key, metric in METRICS.items() if metric.available]
+    keys = _keys(results)
     ends = [name for key in keys for name in (key, f"{key}_low", f"{key}_high")]
     others = [*TIMINGS, *BESIDES]
     head = ["system", "kind", "model", "block", "mean_over", *ends, *others, "clipped", "pieces", "seconds"]
@@ -141,6 +141,12 @@ def to_csv(results: Results, pieces: Sequence[Piece]) -> str:
     return _csv(head, rows)
 
 
+def _keys(results: Results) -> list[str]:
+    """Metrics that were measured, in their order: some need an extra, or what a pair of signals lacks."""
+    scores = next(iter(results.measured.values())).scores
+    return [key for key in METRICS if key in next(iter(scores.values()))]
+
+
 def _ends(score: Scores, key: str, found: Verdicts) -> list[Any]:
     """A mean, and the ends of its interval, if it has one."""
     if key not in quality() or found.half(score, key) is None:
@@ -150,7 +156,7 @@ def _ends(score: Scores, key: str, found: Verdicts) -> list[Any]:
 
 def to_performances(results: Results) -> str:
     """One row for each system and performance."""
-    keys = [key for key, metric in METRICS.items() if metric.available]
+    keys = _keys(results)
     rows = [
         [key, name, *(scores[metric] for metric in keys), round(1000 * found.offsets[name], 2)]
         for key, found in ((key, results.measured[key]) for key in results.kinds)
