@@ -1,7 +1,9 @@
 """`diffsynth listen` at the command line: what it refuses, Ctrl-C, results and webMUSHRA."""
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -71,9 +73,21 @@ def interrupt_when(ready):
     threading.Thread(target=wait, daemon=True).start()
 
 
+def answers_at(port):
+    """Whether a server takes connections there."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
 def test_ctrl_c_ends_it_and_the_ratings_give_results(listen, tmp_path, capsys):
-    interrupt_when(lambda: (tmp_path / "listening" / "test.json").is_file())
-    assert listen("--kind", "both", "--clip", "alpha", "--clip", "bravo@0.05", "--seed", 3) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    interrupt_when(lambda: answers_at(port))
+    assert (
+        listen("--kind", "both", "--clip", "alpha", "--clip", "bravo@0.05", "--seed", 3, "--port", port) == 0
+    )
     assert "the same command goes on" in capsys.readouterr().err
     assert listen("--results") == 2
     assert "no page that somebody has finished" in capsys.readouterr().err

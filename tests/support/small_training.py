@@ -59,10 +59,17 @@ def examples(data=None, train=TRAIN):
     return GainExamples((data or feature_set()).opened(FEATURES), normaliser, TARGETS, HOPS, train)
 
 
-def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, **options):
+def opposite():
+    """Data of which nothing is learned from the others: gains are the other way round."""
+    data = feature_set(4, seed=9)
+    data.cond[..., 0] *= -1
+    return data
+
+
+def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, validation=None, **options):
     torch.manual_seed(weights)
     network = NETWORKS[model].new_denoiser(BANDS, COND)
-    validation = examples(feature_set(4, seed=9), train)
+    validation = examples(validation or feature_set(4, seed=9), train)
     return Trainer(network, examples(data, train), validation, train, DIFFUSION, **options)
 
 
