@@ -12,8 +12,8 @@ from support.small_training import (
     examples,
     feature_set,
     make_trainer,
-    opposite,
     models,
+    opposite,
     parameters,
     run,
 )
