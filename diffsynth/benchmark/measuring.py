@@ -104,8 +104,8 @@ def _measured(key: str, piece: Piece, recording: Path, out: Path, how: How) -> d
     """What is known of one system and performance, measured unless it is."""
     folder, name = out / AUDIO / key, f"{piece.name}.wav"
     rendered = recording if key in (LOW_PASS, RECORDING) else out / RENDERS / key / name
-    available = [name for name, metric in METRICS.items() if metric.available and not metric.of_notes]
-    read = [sha256(recording), sha256(rendered), piece.end, available]
+    metrics = [key for key, metric in METRICS.items() if metric.available and not metric.of_notes]
+    read = [sha256(recording), sha256(rendered), piece.end, metrics]
     stamp = make_stamp(CODE, key, read, asdict(how))
     if (known := recall(folder, piece.name, stamp)) is not None:
         return known
