@@ -34,6 +34,7 @@ from diffsynth.audio.format import AudioFormat
 from diffsynth.datasets.folder import Pair, copy_pairs, find_pairs
 from diffsynth.datasets.manifest import Manifest, write_manifest
 from diffsynth.errors import UserError
+from diffsynth.fitting.config import Fit
 from diffsynth.fitting.excerpts import read_takes
 from diffsynth.fitting.fit import fit_piano
 from diffsynth.fitting.takes import Take
@@ -42,6 +43,7 @@ from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano, save_piano
 from pipeline.params import load_params
+from pipeline.stage import numbers
 
 FRAME = 128
 TAIL = 5.0  # s after the last event
@@ -130,6 +132,34 @@ def diffsynth(work: Path, *arguments: object) -> None:
         raise SystemExit(done.returncode)
 
 
+def fit_and_play(
+    train: list[Pair], held_back: list[Pair], out: Path, config: Fit, rate: int, minutes: float
+) -> Piano:
+    """The piano of some pieces, which plays others; both are written."""
+    takes = takes_of(train, rate, minutes)
+    piano = fit_piano(takes, config)
+    out.mkdir(parents=True, exist_ok=True)
+    save_piano(out / "piano.safetensors", piano)
+    seconds = sum(len(take.audio) for take in takes) / rate
+    kind = "sampled voices" if piano.sampled else "strings"
+    print(f"fitted to {seconds / 60:.1f} min: {len(piano.key)} modes, {kind}", flush=True)
+    for pair in held_back:
+        wav = out / f"{pair.title}.wav"
+        play(piano, pair.midi, wav, rate)
+        print(wav, flush=True)
+    return piano
+
+
+def learn_and_play(out: Path, model: str, block: int, held_back: list[Pair]) -> None:
+    """Train a voice on what was prepared, and let it play the pieces held back."""
+    work = out / "pipeline"
+    diffsynth(work, "train", "--model", model, "--block", block)
+    weights = work / "models" / str(block) / f"{model}.safetensors"
+    for pair in held_back:
+        wav = out / f"{model}-{block}" / f"{pair.title}.wav"
+        diffsynth(work, "render", pair.midi.resolve(), wav, "--weights", weights)
+
+
 def main() -> None:
     """Fit, learn, and play."""
     parser = argparse.ArgumentParser(
@@ -145,42 +175,27 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--share", type=float, default=1.0)
     args = parser.parse_args()
-    try:
-        voices = [
-            load_params(PARAMS).variant(model, int(block))
-            for model, block in product(filter(None, args.models.split(",")), args.blocks.split(","))
-        ]
-        pairs, _ = find_pairs(args.folder)
-        held_back = {pair.title: pair for pair in pairs if pair.title in args.test}
-        if missing := sorted(set(args.test) - set(held_back)):
-            raise UserError(f"not in {args.folder}: {', '.join(missing)}")
-    except (UserError, ValueError) as error:
-        parser.error(str(error))
-    train = [pair for pair in pairs if pair.title not in args.test]
     out, changed = args.out.resolve(), changes(args.rate, args.steps)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place:
-        try:
-            train = first_parts(train, Path(place), args.share)
-            takes = takes_of(train, args.rate, args.minutes)
-            piano = fit_piano(takes, load_params(PARAMS, changed).fit)
-        except UserError as error:
-            parser.error(str(error))
-        save_piano(out / "piano.safetensors", piano)
-        seconds = sum(len(take.audio) for take in takes) / args.rate
-        kind = "sampled voices" if piano.sampled else "strings"
-        print(f"fitted to {seconds / 60:.1f} min: {len(piano.key)} modes, {kind}", flush=True)
-        for name, pair in held_back.items():
-            play(piano, pair.midi, out / f"{name}.wav", args.rate)
-            print(out / f"{name}.wav", flush=True)
-        if voices:
-            prepare(out / "pipeline", train, piano, changed)
+    try:
+        if not 0 < args.share <= 1:
+            raise UserError(f"--share must be above 0 and at most 1, not {args.share}")
+        params = load_params(PARAMS, changed)
+        names = list(filter(None, args.models.split(",")))
+        voices = [params.variant(*voice) for voice in product(names, numbers("blocks", args.blocks))]
+        pairs, _ = find_pairs(args.folder)
+        held_back = [pair for pair in pairs if pair.title in args.test]
+        if missing := sorted(set(args.test) - {pair.title for pair in held_back}):
+            raise UserError(f"not in {args.folder}: {', '.join(missing)}")
+        with tempfile.TemporaryDirectory() as place:
+            others = [pair for pair in pairs if pair.title not in args.test]
+            train = first_parts(others, Path(place), args.share)
+            piano = fit_and_play(train, held_back, out, params.fit, args.rate, args.minutes)
+            if voices:
+                prepare(out / "pipeline", train, piano, changed)
+    except UserError as error:
+        parser.error(str(error))
     for model, block in voices:
-        diffsynth(out / "pipeline", "train", "--model", model, "--block", block)
-        weights = out / "pipeline" / "models" / str(block) / f"{model}.safetensors"
-        for name, pair in held_back.items():
-            wav = out / f"{model}-{block}" / f"{name}.wav"
-            diffsynth(out / "pipeline", "render", pair.midi.resolve(), wav, "--weights", weights)
+        learn_and_play(out, model, block, held_back)
 
 
 if __name__ == "__main__":
