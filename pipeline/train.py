@@ -76,6 +76,7 @@ def train(
         "train.mini_batch_size": mini_batch_size,
         "train.learning_rate": learning_rate,
         "train.seed": seed,
+        "diffusion.objective": MODELS[choice("model", model, MODELS)].objective,
         **_size(model, units=units, cond_dim=cond_dim),
     }
     load_params(params_file).variant(model, block)

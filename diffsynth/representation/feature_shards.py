@@ -21,7 +21,7 @@ from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.piano.piano import Piano, load_piano
 from diffsynth.representation.config import Features
-from diffsynth.representation.features import segment_features
+from diffsynth.representation.features import FeatureMaker
 from diffsynth.representation.gain_field import GainField
 from diffsynth.representation.normaliser import Moments
 from diffsynth.representation.targets import Targets
@@ -40,7 +40,7 @@ BYTES = 200e6  # of a shard at most: about 25 minutes
 NAMES = ("cond", "levels")
 
 Arrays = tuple[NDArray[np.float16], NDArray[np.float16]]
-"""Condition [l, c] and levels [l, parts, b] of l hops, see `segment_features`."""
+"""Condition [l, c] and levels [l, parts, b] of l hops, see `FeatureMaker`."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +200,10 @@ def _computed(
     source: ShardFolder, plan: FeaturePlan, piano: Piano, audio: AudioFormat, features: Features
 ) -> Iterator[tuple[Segment, Arrays]]:
     """Segments of a plan with their features, one after another."""
-    tar = source.open(plan.shard)
+    tar, make = source.open(plan.shard), FeatureMaker(piano, audio, features)
     for row in range(plan.first, plan.last):
         segment = read_segment(tar, row)
-        yield segment, segment_features(segment, piano, audio, features)
+        yield segment, make(segment)
 
 
 def _plain(moments: Moments) -> dict[str, list[float]]:

@@ -4,13 +4,15 @@ Hops do not depend on block size or model, so one set serves every training run.
 precision, because levels need three digits. `feature_shards` keeps them.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.audio.format import AudioFormat
-from diffsynth.midi.events import CONTROL, to_samples
+from diffsynth.midi.events import CONTROL, Events, to_samples
+from diffsynth.piano.excitation import Excitation
 from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
 from diffsynth.representation.config import Features
@@ -21,39 +23,58 @@ from diffsynth.shards.segments import Segment
 CHUNK = 32  # frames played at a time: large enough for fast products, small enough for the cache
 
 
-def segment_features(
-    segment: Segment, piano: Piano, audio: AudioFormat, features: Features
-) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """Condition [l, c] and levels [l, parts, b] of one segment, as of `GainField`, in each of its l hops.
+class FeatureMaker:
+    """Makes the features of segments; what is known of the piano is worked out once for all of them.
 
-    Events before the segment are played first, unheard, so that it starts with what still rings. Of those
-    that are older than a string can ring, only the dampers count.
+    Args:
+        piano: plays the events.
+        audio: of the segments.
+        features: what to compute.
     """
-    # Events of a recording say when its strikes sound: how they add up is left to chance in playing only.
-    piano = replace(piano, jitter=0.0)
-    field, bank = GainField(piano, audio, features), Bank(piano, audio.sample_rate, audio.frame)
-    old = segment.events["time"] < -RINGS
-    list(bank.dampers.actions(to_samples(segment.events[old], audio.sample_rate)))
-    events = to_samples(segment.events[~old], audio.sample_rate)
-    length = len(segment.audio) // (audio.frame * features.hop) * features.hop
-    # Played from the first note on: how the pedals stand by then needs no time.
-    before = -int(events["position"][events["kind"] != CONTROL].min(initial=0))
-    chunk = -(-CHUNK // features.hop) * features.hop
-    begin = -(-before // (chunk * audio.frame)) * chunk
-    events["position"] = events["position"].clip(-begin * audio.frame)
-    unity = np.ones((chunk + 1, bank.modes), dtype=np.float32)
-    conditions, sounds = [], []
-    for frame in range(-begin, length, chunk):
-        start = frame * audio.frame
-        low, high = np.searchsorted(events["position"], [start, start + chunk * audio.frame])
-        part = events[low:high].copy()
-        part["position"] -= start
-        excitation = bank.process(part, chunk)
-        if frame >= 0:
-            conditions.append(field.condition(excitation))
-            sounds.append([bank.play_modes(excitation, unity), bank.play_noise(excitation)])
-    modes, noise = (np.concatenate(part)[: length * audio.frame] for part in zip(*sounds, strict=True))
-    parts = [modes, noise] if features.noise_bands else [modes + noise]
-    levels = field.levels(segment.audio[: length * audio.frame], *parts)
-    condition = np.concatenate(conditions)[: length // features.hop]
-    return condition.astype(np.float16), levels.astype(np.float16)
+
+    def __init__(self, piano: Piano, audio: AudioFormat, features: Features) -> None:
+        # Events of a recording say when its strikes sound: how they add up is left to chance in playing only.
+        piano = replace(piano, jitter=0.0)
+        self._audio, self._hop = audio, features.hop
+        self._apart = features.noise_bands > 0
+        self._field = GainField(piano, audio, features)
+        self._bank = Bank(piano, audio.sample_rate, audio.frame)
+        self._chunk = -(-CHUNK // features.hop) * features.hop
+        self._unity = np.ones((self._chunk + 1, self._bank.modes), dtype=np.float32)
+
+    def __call__(self, segment: Segment) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+        """Condition [l, c] and levels [l, parts, b] of one segment, as of `GainField`, in each of its l hops.
+
+        Events before the segment are played first, unheard, so that it starts with what still rings. Of those
+        that are older than a string can ring, only the dampers count.
+        """
+        frame, field, bank = self._audio.frame, self._field, self._bank
+        length = len(segment.audio) // (frame * self._hop) * self._hop
+        conditions, sounds = [], []
+        for excitation, heard in self._play(segment.events, length):
+            if heard:
+                conditions.append(field.condition(excitation))
+                sounds.append([bank.play_modes(excitation, self._unity), bank.play_noise(excitation)])
+        modes, noise = (np.concatenate(part)[: length * frame] for part in zip(*sounds, strict=True))
+        parts = [modes, noise] if self._apart else [modes + noise]
+        levels = field.levels(segment.audio[: length * frame], *parts)
+        condition = np.concatenate(conditions)[: length // self._hop]
+        return condition.astype(np.float16), levels.astype(np.float16)
+
+    def _play(self, events: Events, length: int) -> Iterator[tuple[Excitation, bool]]:
+        """Excitations from the first event on to frame `length`, and whether they belong to the segment."""
+        frame, rate, chunk, bank = self._audio.frame, self._audio.sample_rate, self._chunk, self._bank
+        bank.reset()
+        old = events["time"] < -RINGS
+        list(bank.dampers.actions(to_samples(events[old], rate)))
+        played = to_samples(events[~old], rate)
+        # From the first note on: how the pedals stand by then needs no time.
+        before = -int(played["position"][played["kind"] != CONTROL].min(initial=0))
+        begin = -(-before // (chunk * frame)) * chunk
+        played["position"] = played["position"].clip(-begin * frame)
+        for first in range(-begin, length, chunk):
+            start = first * frame
+            low, high = np.searchsorted(played["position"], [start, start + chunk * frame])
+            part = played[low:high].copy()
+            part["position"] -= start
+            yield bank.process(part, chunk), first >= 0

@@ -42,6 +42,7 @@ def weights_of(folder):
 def test_training_writes_a_voice_that_says_where_it_comes_from(project, shards, trained_unet, tmp_path):
     voice, card = load_voice(weights_of(trained_unet)), read_card(weights_of(trained_unet))
     assert (voice.config.model, voice.config.block, voice.config.network) == ("unet", 512, Unet(8))
+    assert voice.config.objective == "velocity"  # as published, whatever the others learn by
     assert voice.config.audio.sample_rate == RATE
     assert voice.normaliser.scale.shape == (5, 256)
     assert voice.normaliser.scale.min() >= 0.0128  # -80 dB of the height of a full-scale sinusoid, 128

@@ -16,7 +16,7 @@ from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import save_piano
 from diffsynth.representation.config import Features
 from diffsynth.representation.feature_shards import FeatureFolder, write_features
-from diffsynth.representation.features import segment_features
+from diffsynth.representation.features import FeatureMaker
 from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import write_json
 from diffsynth.shards.config import Shard
@@ -49,7 +49,7 @@ def played(piano, events, seconds, gain=1.0):
 
 def features_of(piano, segment, features=FEATURES):
     """Condition, gains, weights and levels of a segment."""
-    cond, levels = (values.astype(np.float32) for values in segment_features(segment, piano, AUDIO, features))
+    cond, levels = (values.astype(np.float32) for values in FeatureMaker(piano, AUDIO, features)(segment))
     return cond, *Targets(features, AUDIO)(levels), levels
 
 
@@ -163,7 +163,7 @@ def check_processes(piano, folder):
     assert found.recorded == [[187], [187, 187]]
     for segment, place in zip(segments, [(0, 0), (1, 0), (1, 1)], strict=True):
         for values, expected in zip(
-            found.read(*place, slice(None)), segment_features(segment, piano, AUDIO, FEATURES), strict=True
+            found.read(*place, slice(None)), FeatureMaker(piano, AUDIO, FEATURES)(segment), strict=True
         ):
             assert values.dtype == np.float16
             np.testing.assert_array_equal(values, expected)

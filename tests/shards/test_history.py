@@ -21,7 +21,7 @@ from diffsynth.midi.events import (
 from diffsynth.piano.modal_bank import Bank, play_whole
 from diffsynth.piano.piano import Piano
 from diffsynth.representation.config import Features
-from diffsynth.representation.features import segment_features
+from diffsynth.representation.features import FeatureMaker
 from diffsynth.representation.targets import Targets
 from diffsynth.shards import history as module
 from diffsynth.shards.config import Shard
@@ -160,7 +160,7 @@ def test_a_segment_sounds_as_after_all_of_its_past():
     again = np.concatenate(parts)[begin : begin + 8 * RATE]
     assert np.abs(again - last.audio).max() < 1e-4 * np.abs(last.audio).max()
     # So features find no gain where the recording is the excitation itself.
-    _, levels = segment_features(last, piano, AUDIO, FEATURES)
+    _, levels = FeatureMaker(piano, AUDIO, FEATURES)(last)
     gains, weight = Targets(FEATURES, AUDIO)(levels)
     assert np.abs(gains[weight > 0.05]).max() < 0.01
 
@@ -175,7 +175,7 @@ def test_dampers_of_strikes_that_are_not_heard_any_more_still_count():
     *_, last = cut_segments("x", whole, events, RATE, config)
     assert isinstance(last, Segment)
     assert np.abs(whole[-RATE:]).max() > 0.005  # caught, and so not damped
-    _, levels = segment_features(last, piano, AUDIO, FEATURES)
+    _, levels = FeatureMaker(piano, AUDIO, FEATURES)(last)
     gains, weight = Targets(FEATURES, AUDIO)(levels)
     assert weight.max() > 0.5
     assert np.abs(gains[weight > 0.05]).max() < 0.01

@@ -18,11 +18,13 @@ class ModelConfig(ABC):
 
     Attributes:
         voice: what the model diffuses, a name in `diffsynth.synthesis.registry.VOICES`.
+        objective: that it learns by, whatever `diffusion.objective` says; None: by that.
         sizes: parameters that `train --units` and `--cond-dim` stand for; an option left out is refused.
     """
 
     voice: ClassVar[str]
     sizes: ClassVar[Mapping[str, str]]
+    objective: ClassVar[str | None] = None
 
     @abstractmethod
     def new_denoiser(self, bands: int, cond: int) -> "Denoiser":

@@ -17,6 +17,7 @@ class Unet(ModelConfig):
 
     voice: ClassVar[str] = "frames"
     sizes: ClassVar[Mapping[str, str]] = {"units": "width"}
+    objective: ClassVar[str | None] = "velocity"  # as published
 
     width: Count
 

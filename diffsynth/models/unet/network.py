@@ -58,19 +58,27 @@ class LearnedFourier(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout that draws on the CPU, for each row by its seed; without seeds, by PyTorch's own generator."""
+    """Dropout that draws for each row by its seed; without seeds, by PyTorch's own generator.
+
+    On a GPU it draws there, because a CPU would take longer for it than the GPU for all the rest; so what is
+    dropped differs between the two.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, ..] to [b, ..]; in evaluation as it is."""
         if not self.training:
             return x
-        return x * (self._draw(x.shape) >= DROPOUT).to(x.device) / (1 - DROPOUT)
+        device = x.device if x.is_cuda and torch.cuda.is_available() else torch.device("cpu")
+        return x * (_draw(x.shape, device) >= DROPOUT).to(x.device) / (1 - DROPOUT)
 
-    def _draw(self, shape: torch.Size) -> Tensor:
-        if not (seeds := row_seeds()):
-            return torch.rand(shape)
-        part = shape[0] // len(seeds), *shape[1:]  # several blocks of a row follow each other
-        return torch.cat([torch.rand(part, generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+def _draw(shape: torch.Size, device: torch.device) -> Tensor:
+    """Numbers from 0 to 1, drawn on a device."""
+    if not (seeds := row_seeds()):
+        return torch.rand(shape, device=device)
+    part = shape[0] // len(seeds), *shape[1:]  # several blocks of a row follow each other
+    generators = (torch.Generator(device).manual_seed(seed) for seed in seeds)
+    return torch.cat([torch.rand(part, device=device, generator=each) for each in generators])
 
 
 class Attention(nn.Module):
