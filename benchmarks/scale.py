@@ -1,10 +1,11 @@
 """Time and peak memory of every stage by hours of data: what grows with the data, and what does not.
 
-    python benchmarks/scale.py [--hours 2 0.2] [--workers 2] [--steps 100] [--piano FILE] [--json FILE]
+    python benchmarks/scale.py [--hours 23 2.3 0.17] [--workers 2] [--steps 100] [--piano FILE] [--json FILE]
 
-The demo's performances are taken again and again, each time under another name; the work is the same as for
-other music, and the bytes are too. Every stage runs as the pipeline runs it. Memory is that of all its
-processes together, proportional set size, sampled three times a second.
+The data are generated music through a SoundFont (`dataset.name: rendered`), so many hours in the training
+split and a tenth of it in each of the others. Every stage runs as the pipeline runs it; the raw recordings
+are removed after `align` and the aligned ones after `fit`, which nothing needs any more. Memory is that of
+all processes of a stage together, proportional set size, sampled three times a second.
 """
 
 import argparse
@@ -15,22 +16,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 import torch
 
-from diffsynth.datasets.manifest import read_manifest, write_manifest
-from diffsynth.representation.feature_shards import FeatureFolder
-from diffsynth.training.batches import GainExamples
+from diffsynth.training.registry import TASKS
+from diffsynth.training.task import Inputs
+from diffsynth.training.trainer import Trainer
 from pipeline.params import load_params
+from pipeline.train_run import _config
 
 ROOT = Path(__file__).parents[1]
-DEMO = ROOT / "data" / "demo"
-STAGES = ("align", "shard", "fit", "features", "train")
-DRAWN = 200  # batches
+STAGES = ("download", "align", "shard", "fit", "features", "train")
+MADE = {"download": "raw", "align": "aligned", "shard": "shards", "fit": "fit", "features": "features"}
+NOT_NEEDED_AFTER = {"align": "raw", "fit": "aligned"}
+TRAINED_ON = 0.8  # of rendered data
+NEVER = 10**9
+DRAWN, STEPPED = 200, 40  # batches drawn, steps taken
 
 
 @dataclass(frozen=True)
@@ -42,19 +49,6 @@ class Cost:
     seconds: float
     peak_mb: float
     written_mb: float
-
-
-def repeated(folder: Path, hours: float) -> float:
-    """Write raw data of at least so many hours to `folder`; returns the hours."""
-    demo = read_manifest(DEMO)
-    length = sum(p.duration for p in demo.performances)
-    copies = max(1, round(3600 * hours / length))
-    folder.mkdir(parents=True)
-    for file in {name for p in demo.performances for name in (p.audio, p.midi)}:
-        (folder / file).symlink_to(DEMO / file)
-    again = [replace(p, name=f"{p.name}-{i:04d}") for p in demo.performances for i in range(copies)]
-    write_manifest(folder, replace(demo, performances=sorted(again, key=lambda p: p.name)))
-    return copies * length / 3600
 
 
 def memory(process: psutil.Process) -> float:
@@ -82,51 +76,79 @@ def measure(stage: str, folder: Path, hours: float, options: list[str]) -> Cost:
         time.sleep(0.3)
     if child.returncode:
         raise SystemExit(f"{stage} failed")
-    made = {"align": "aligned", "shard": "shards", "fit": "fit", "features": "features"}.get(stage)
+    made = MADE.get(stage)
     files = (folder / "data" / made).iterdir() if made else folder.glob("models/*/*")
     written = sum(path.stat().st_size for path in files) / 1e6
     return Cost(hours, stage, time.perf_counter() - begin, peak, written)
 
 
-def drawing(folder: Path) -> float:
-    """Milliseconds that a batch takes to draw, the first ones and what they check left out."""
-    params = load_params(ROOT / "params.yaml")
+def learning(folder: Path) -> tuple[float, float]:
+    """Milliseconds that a batch takes to draw, and a step of the LSTM with its batch, on one thread."""
+    params, data = load_params(ROOT / "params.yaml"), folder / "data"
     torch.set_num_threads(1)
-    data = FeatureFolder(folder / "data" / "features", "train")
-    examples = GainExamples(data, data.moments().normaliser(), 512 // params.audio.frame, params.train)
-    for step in range(DRAWN):
-        examples.draw(step)
-    begin = time.perf_counter()
-    for step in range(DRAWN, 2 * DRAWN):
-        examples.draw(step)
-    return 1e3 * (time.perf_counter() - begin) / DRAWN
+    inputs = Inputs(data / "shards", data / "features", data / "fit" / "piano.safetensors")
+    train = replace(params.train, steps=NEVER, validate_every=NEVER)
+    task = TASKS["gains"].read(_config(params, "lstm", 512), train, inputs)
+    for step in range(DRAWN):  # the first ones check the shards that they open
+        task.train.draw(step)
+    drawn = mean_ms(partial(task.train.draw, step) for step in range(DRAWN, 2 * DRAWN))
+    torch.manual_seed(0)
+    trainer = Trainer(task.config.new_denoiser(), task.train, task.validation, train, params.diffusion)
+    steps = trainer.steps()
+    mean_ms(partial(next, steps) for _ in range(STEPPED))
+    return drawn, mean_ms(partial(next, steps) for _ in range(STEPPED))
+
+
+def mean_ms(calls: Iterable[Callable[[], object]]) -> float:
+    """Milliseconds of processor time of a call."""
+    times = []
+    for call in calls:
+        begin = time.process_time()
+        call()
+        times.append(time.process_time() - begin)
+    return 1e3 * sum(times) / len(times)
+
+
+def stages(given: argparse.Namespace, hours: float, folder: Path) -> Iterator[Cost]:
+    """Run all stages in a folder."""
+    workers = ["--workers", str(given.workers)]
+    minutes = str(60 * hours / TRAINED_ON)
+    options = {
+        "download": ["--name", "rendered", "--minutes", minutes, *workers],
+        "fit": [],
+        "train": ["--model", "lstm", "--steps", str(given.steps)],
+    }
+    if given.piano:
+        (folder / "data" / "fit").mkdir(parents=True)
+        shutil.copy(given.piano, folder / "data" / "fit" / "piano.safetensors")
+    for stage in STAGES:
+        if not (given.piano and stage == "fit"):
+            yield measure(stage, folder, hours, options.get(stage, workers))
+        if stage in NOT_NEEDED_AFTER:
+            shutil.rmtree(folder / "data" / NOT_NEEDED_AFTER[stage])
 
 
 def main() -> None:
     """Print a row for each stage and number of hours."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--hours", type=float, nargs="+", default=[2.0, 0.2])
+    parser.add_argument("--hours", type=float, nargs="+", default=[23.0, 2.3, 0.17])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=100, help="of the training")
     parser.add_argument("--piano", type=Path, help="fitted one, instead of the stage `fit`")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    workers = ["--workers", str(given.workers)]
-    train = ["--model", "lstm", "--steps", str(given.steps)]
     rows = []
-    print("| hours | stage | s | peak MB | written MB |\n|---:|---|---:|---:|---:|")
-    for wanted in given.hours:
+    print("| hours | stage | s | peak MB | written MB |\n|---:|---|---:|---:|---:|", flush=True)
+    for hours in given.hours:
         with tempfile.TemporaryDirectory() as name:
-            hours = repeated(Path(name) / "data" / "raw", wanted)
-            if given.piano:
-                (Path(name) / "data" / "fit").mkdir()
-                shutil.copy(given.piano, Path(name) / "data" / "fit" / "piano.safetensors")
-            for stage in [stage for stage in STAGES if not (given.piano and stage == "fit")]:
-                options = train if stage == "train" else [] if stage == "fit" else workers
-                rows.append(cost := measure(stage, Path(name), hours, options))
+            for cost in stages(given, hours, Path(name)):
+                rows.append(cost)
                 numbers = f"{cost.seconds:.0f} | {cost.peak_mb:.0f} | {cost.written_mb:.1f}"
                 print(f"| {cost.hours:.2f} | {cost.stage} | {numbers} |", flush=True)
-            print(f"| {hours:.2f} | drawing a batch: {drawing(Path(name)):.1f} ms | | | |", flush=True)
+            drawn, stepped = learning(Path(name))
+            print(
+                f"| {hours:.2f} | a batch is drawn in {drawn:.1f} ms, a step takes {stepped:.0f} ms | | | |"
+            )
     if given.json:
         given.json.write_text(json.dumps([asdict(row) for row in rows], indent=2))
 
