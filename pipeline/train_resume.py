@@ -11,6 +11,7 @@ from diffsynth.runs.resuming import code_files
 from diffsynth.synthesis.voice import Voice, VoiceConfig
 from diffsynth.synthesis.weights import load_voice
 from diffsynth.training.checkpoint import Checkpoint, load_checkpoint, read_origin
+from diffsynth.training.machine import FASTEST
 from diffsynth.training.origin import Difference, Origin, flattened, named
 from diffsynth.training.trainer import Trainer
 from pipeline import paths
@@ -97,7 +98,7 @@ def restore(
 ) -> None:
     """Go on from a checkpoint; says from where, and what differs.
 
-    A run keeps its precision wherever it goes on, unless another one than "auto" is asked for.
+    A run keeps its precision wherever it goes on, unless one is asked for by its name.
 
     Raises:
         UserError: it has more steps than the run.
@@ -105,7 +106,7 @@ def restore(
     done, steps = found.numbers["progress"]["step"], trainer.config.steps
     if done > steps:
         raise UserError(f"{name} has done {done} steps, more than the {steps} of train.steps: use --restart")
-    if precision == "auto":
+    if precision in ("auto", FASTEST):
         trainer.machine = replace(trainer.machine, precision=found.numbers["precision"])
     trainer.restore(found.tensors, found.numbers["progress"])
     but = f", though {named(found.differences)}" if found.differences else ""

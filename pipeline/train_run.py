@@ -19,8 +19,9 @@ from diffsynth.synthesis.registry import VOICES
 from diffsynth.synthesis.voice import Voice, VoiceConfig
 from diffsynth.synthesis.weights import check_saved, save_voice
 from diffsynth.training.checkpoint import save_checkpoint
-from diffsynth.training.machine import Machine, find_device, find_precision, prepare_torch
+from diffsynth.training.machine import FASTEST, Machine, find_device, find_precision, prepare_torch
 from diffsynth.training.origin import named
+from diffsynth.training.probing import faster_precision
 from diffsynth.training.profiling import profiled_steps
 from diffsynth.training.random_streams import weights_seed
 from diffsynth.training.ranks import joined, local_rank
@@ -96,6 +97,8 @@ def _train(
     found = find(path, model, block, origin, begin, say)
     if found is not None:
         restore(trainer, found, f"{model}-{block}", options.precision, say)
+    elif options.precision == FASTEST:
+        _choose_precision(trainer, say)
     run_id = None if found is None else found.numbers["run_id"]
     results = paths.of_variant(paths.TRAIN_RESULTS, model, block)
     machine.ranks.check_same(trainer.progress.step)
@@ -128,6 +131,13 @@ def _train(
         _log_excerpt(run, excerpt, voice)
     keep(path, model, block)
     typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
+
+
+def _choose_precision(trainer: Trainer, say: Callable[[str], None]) -> None:
+    """Let a trainer use the precision that is faster here."""
+    precision, times = faster_precision(trainer)
+    trainer.machine = replace(trainer.machine, precision=precision)
+    say(f"{precision}, {times:.2f} times as fast as the other here")
 
 
 def _profiler(folder: Path, options: Options, machine: Machine) -> AbstractContextManager[Callable[[], None]]:

@@ -13,7 +13,8 @@ import torch
 from diffsynth.errors import UserError
 from diffsynth.training.ranks import Ranks
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+FASTEST = "fastest"  # measured once there is a trainer, see `diffsynth.training.probing`
+PRECISIONS = ("auto", FASTEST, "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,15 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
 def find_precision(name: str, device: torch.device) -> str:
     """The precision that a name stands for: "auto" is bfloat16 on a GPU that has it, else float32.
 
-    A CPU is not asked which is faster: the answer would change with what else it does, and the weights
-    with the answer.
+    "auto" does not ask a CPU which is faster: the answer would change with what else it does, and the
+    weights with the answer. "fastest" begins as "auto".
 
     Raises:
         UserError: there is no such precision.
     """
     if name not in PRECISIONS:
         raise UserError(f"there is no precision {name!r}: choose one of {', '.join(PRECISIONS)}")
-    if name != "auto":
+    if name not in ("auto", FASTEST):
         return name
     return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 

@@ -121,6 +121,10 @@ class Trainer:
             if "one_step_db" in row and self._is_stale():
                 return
 
+    def batch(self, step: int) -> Batch:
+        """The rows of a step that this process takes."""
+        return self._data.draw(step, self.machine.ranks.rows(self.config.batch_size))
+
     def result(self) -> Denoiser:
         """The network with the best weights, on the CPU; it cannot be trained on."""
         self.denoiser.load_state_dict(self.best)
@@ -171,7 +175,7 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(step)
         self.denoiser.train()
-        total = float(self._gradients(step, batch))
+        total = float(self.gradients(step, batch))
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip, foreach=True)
         if not (math.isfinite(total) and math.isfinite(norm)):
             return None
@@ -179,7 +183,7 @@ class Trainer:
         self._average(step)
         return total
 
-    def _gradients(self, step: int, batch: Batch) -> Tensor:
+    def gradients(self, step: int, batch: Batch) -> Tensor:
         """Gradients of a step; returns its loss.
 
         Sums over mini-batches, and over the rows of other threads and processes, are divided by the weight of

@@ -18,6 +18,7 @@ from diffsynth.runs.files import sha256
 from diffsynth.synthesis import weights
 from diffsynth.synthesis.weights import check_saved, load_voice, read_card, save_voice
 from diffsynth.training.batches import GainExamples
+from pipeline import train_run
 
 VARIANT = ["--model", "lstm", "--block", 1024]
 
@@ -228,3 +229,14 @@ def test_the_excerpt_is_kept_as_audio_and_as_a_picture(
     assert min(abs(level - each) for each in streamed) < 0.01
     with open(os.path.join(folder, "spectrogram.png"), "rb") as file:
         assert file.read(4) == b"\x89PNG"
+
+
+def test_a_precision_that_was_measured_is_kept(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_run, "faster_precision", lambda trainer: ("bfloat16", 1.25))
+    code, out, _ = train("--steps", 1, "--precision", "fastest")
+    assert (code, out.splitlines()[0]) == (0, "bfloat16, 1.25 times as fast as the other here")
+    assert numbers_of(finished(tmp_path))["precision"] == "bfloat16"
+    monkeypatch.setattr(train_run, "faster_precision", lambda trainer: ("float32", 1.25))
+    code, out, _ = train("--steps", 2, "--precision", "fastest")
+    assert (code, numbers_of(finished(tmp_path))["precision"]) == (0, "bfloat16")
+    assert "times as fast" not in out

@@ -24,10 +24,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from diffsynth.errors import UserError
 from diffsynth.models.unet import Unet
+from diffsynth.training import probing
 from diffsynth.training.batches import Batch
 from diffsynth.training.frame_batches import FrameExamples
 from diffsynth.training.machine import Machine, find_device, find_precision
 from diffsynth.training.objectives import Draws
+from diffsynth.training.probing import faster_precision
 from diffsynth.training.trainer import Trainer
 
 CPU, META, GPU = (torch.device(name) for name in ("cpu", "meta", "cuda:0"))
@@ -75,7 +77,7 @@ def test_precision_is_low_on_a_gpu_alone_unless_asked_for(gpus):
     assert find_precision("bfloat16", CPU) == "bfloat16"
     gpus(0)
     assert find_precision("auto", GPU) == "float32"  # an old one
-    with pytest.raises(UserError, match="there is no precision 'half': choose one of auto, float32"):
+    with pytest.raises(UserError, match="there is no precision 'half': choose one of auto, fastest, float32"):
         find_precision("half", CPU)
 
 
@@ -107,7 +109,7 @@ def test_a_step_asks_for_no_value_and_for_no_other_device(model, mini, objective
     data, diffusion = data_of(model), replace(DIFFUSION, objective=objective)
     with META:
         trainer = Trainer(network(model), data, None, train, diffusion, machine=Machine(META))
-    error = trainer._gradients(0, drawn(model))
+    error = trainer.gradients(0, drawn(model))
     assert error.device == META
     for name, parameter in trainer.denoiser.named_parameters():
         assert parameter.grad.device == META, name
@@ -145,7 +147,7 @@ def test_low_precision_follows_the_gradient_and_keeps_weights_whole(model):
             torch.manual_seed(1)
             for parameter in trainer.denoiser.parameters():  # fresh, the network answers zeros
                 parameter.add_(0.1 * torch.randn_like(parameter))
-        error = trainer._gradients(0, trainer._data.draw(0))
+        error = trainer.gradients(0, trainer._data.draw(0))
         gradients = [p.grad for p in trainer.denoiser.parameters()]
         assert {g.dtype for g in gradients} == {torch.float32}
         found[precision] = float(error), torch.cat([g.flatten() for g in gradients])
@@ -153,6 +155,31 @@ def test_low_precision_follows_the_gradient_and_keeps_weights_whole(model):
     assert low == pytest.approx(exact, rel=0.02)
     assert low != exact
     assert torch.cosine_similarity(wanted, gradient, 0) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("slow", "found"), [("float32", "bfloat16"), ("bfloat16", "float32"), ("", "float32")]
+)
+def test_the_faster_precision_is_measured_and_changes_nothing_else(slow, found, monkeypatch):
+    trainer = make_trainer("lstm")
+    before = {name: value.clone() for name, value in trainer.denoiser.state_dict().items()}
+    gradients = trainer.gradients
+
+    clock = [0.0]
+
+    def taking(step, batch):
+        clock[0] += 2.0 if trainer.machine.precision == slow else 1.0
+        return gradients(step, batch)
+
+    monkeypatch.setattr(trainer, "gradients", taking)
+    monkeypatch.setattr(probing, "perf_counter", lambda: clock[0])
+    precision, ratio = faster_precision(trainer)
+    assert precision == found
+    assert ratio == (2.0 if slow else 1.0)  # where both are as fast, what is exact stays
+    assert trainer.machine.precision == "float32"
+    assert trainer.progress.step == 0
+    assert all(torch.equal(before[name], value) for name, value in trainer.denoiser.state_dict().items())
+    assert all(parameter.grad is None for parameter in trainer.denoiser.parameters())
 
 
 @models
