@@ -137,7 +137,7 @@ class _SelectiveScan(torch.autograd.Function):
         dx, ddt, dB, dC = (torch.cat(part[::-1]) for part in zip(*parts, strict=True))
         ddt.addcmul_(dx, u)
         du, ddt, dB, dC = (z.transpose(0, 1) for z in (dx.mul_(dt), ddt, dB, dC))
-        return None, du, ddt, dA.t(), dB, dC, carry.transpose(1, 2)
+        return None, du, ddt, dA.t().contiguous(), dB, dC, carry.transpose(1, 2)
 
 
 def _swap(*tensors: Tensor) -> list[Tensor]:
