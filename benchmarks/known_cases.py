@@ -20,8 +20,9 @@ from diffsynth.evaluation import registry
 from diffsynth.evaluation.pair import Pair
 from diffsynth.evaluation.registry import ARROWS, METRICS
 from diffsynth.evaluation.transcription import WINDOW, listen, transcriber
-from diffsynth.midi.events import CONTROL, KEYS, LOWEST_KEY, Events, to_samples
+from diffsynth.midi.events import CONTROL, Events, to_samples
 from diffsynth.midi.files import read_midi
+from diffsynth.piano.formula import formula_piano
 from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
 from diffsynth.synthesis.weights import load_voice
@@ -96,7 +97,7 @@ def cases() -> list[Pair]:
         target * np.float32(10 ** (SOFTER / 20)),
         play(piano, events, LATE),
         play(piano, transposed(events)),
-        play(formula_piano(), events),
+        play(formula_piano(RATE), events),
         target + noise.astype(np.float32),
     ]
     return [Pair(target, prediction, RATE, settings) for prediction in predictions]
@@ -113,27 +114,6 @@ def transposed(events: Events) -> Events:
     result = events.copy()
     result["number"] += events["kind"] != CONTROL
     return result
-
-
-def formula_piano() -> Piano:
-    """Stiff strings struck at an eighth of their length; partials are softer and shorter the higher they are.
-
-    It has nothing of the piano of the target but its keys: another spectrum, other decays, other dampers.
-    """
-    fundamental = 440 * 2 ** ((np.arange(KEYS) + LOWEST_KEY - 69) / 12)
-    stiffness = 1e-4 * 2 ** (np.arange(KEYS) / 12 - 2)
-    key, order = (axis.ravel() for axis in np.meshgrid(np.arange(KEYS), np.arange(1, 25), indexing="ij"))
-    frequency = order * fundamental[key] * np.sqrt(1 + stiffness[key] * order**2)
-    kept = (frequency < 0.45 * RATE) & (order % 8 > 0)
-    amplitude = 0.05 * np.abs(np.sin(np.pi * order / 8)) / order
-    return Piano(
-        key=key[kept],
-        frequency=frequency[kept],
-        decay=(0.5 + key / 30 + frequency / 1000)[kept],
-        amplitude=-1j * amplitude[kept],  # a sine, which begins at 0
-        release=np.full(KEYS, 20.0),
-        exponent=np.full(KEYS, 1.2),
-    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`diffsynth bounds`: the piano alone, right gains, the recording and a low anchor; measured like models."""
+"""`diffsynth bounds`: what models lie between, measured like models: pianos, right gains, the recording."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,7 @@ def bounds(
     from diffsynth.evaluation.evaluating import RECORDING, evaluate_recording, evaluate_renders
     from diffsynth.evaluation.transcription import transcriber
     from diffsynth.piano.piano import load_piano
-    from diffsynth.synthesis.bounds import EXCITATION, IDEAL, render_bounds
+    from diffsynth.synthesis.bounds import EXCITATION, IDEAL, OTHER, render_bounds
 
     torch.set_num_threads(1)
     judge = transcriber() if transcribe else None
@@ -36,7 +36,7 @@ def bounds(
         piano, anchors = load_piano(fit), {LOW_PASS: low_pass}
         render_bounds(aligned, out, piano, params.audio, params.features, anchors)
         reports = []
-        for name in (EXCITATION, IDEAL, *anchors):
+        for name in (EXCITATION, IDEAL, OTHER, *anchors):
             report, pictures = metrics / f"{name}.json", figures / name
             reports.append(
                 evaluate_renders(aligned, out / name, name, None, params.evaluate, report, pictures, judge)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diffsynth.listening.stimuli import Clip
 
 PARTS = ("mos", "mushra", "both")
+PIANOS = ("another_piano", "excitation")  # that `bounds` renders
 
 
 def listen(
@@ -84,7 +85,7 @@ def listen(
 
 
 def _systems(given: Sequence[str], renders: Path) -> dict[str, Path]:
-    """Folders by name: those given, or all renders of models and the fitted piano alone.
+    """Folders by name: those given, or all renders of models, of another piano and of the fitted one alone.
 
     Raises:
         UserError: one does not exist, or a name is given twice.
@@ -111,8 +112,8 @@ def _systems(given: Sequence[str], renders: Path) -> dict[str, Path]:
 
 
 def _found(renders: Path) -> dict[str, Path]:
-    """What is rendered: the fitted piano alone, and every model at every block size."""
-    bounds = {"excitation": renders / paths.BOUNDS.name / "excitation"}
+    """What is rendered: another piano, the fitted one alone, and every model at every block size."""
+    bounds = {name: renders / paths.BOUNDS.name / name for name in PIANOS}
     numbered = [path for path in renders.glob("[0-9]*/*") if path.is_dir() and path.parent.name.isdecimal()]
     models = sorted(numbered, key=lambda path: (path.name, int(path.parent.name)))
     found = {**bounds, **{f"{path.name}-{path.parent.name}": path for path in models}}

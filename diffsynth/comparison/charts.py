@@ -10,9 +10,14 @@ from diffsynth.evaluation.registry import Measure
 SHIFT = 1.07  # from one model to the next, times a block size
 TINY = 1e-3  # the end of an axis below which its numbers have exponents
 PADDING = 0.05  # of an axis, beyond the best and the worst
-DASHES: dict[str, list[float]] = {"low_pass": [8, 3, 2, 3], "excitation": [6, 3], "ideal_gains": [1.5, 3]}
+DASHES: dict[str, list[float]] = {
+    "low_pass": [8, 3, 2, 3],
+    "another_piano": [14, 3],
+    "excitation": [6, 3],
+    "ideal_gains": [1.5, 3],
+}
 # Of systems without blocks, in turn.
-OTHERS: tuple[list[float], ...] = ([12, 4], [3, 3], [12, 3, 3, 3, 3, 3], [1, 5])
+OTHERS: tuple[list[float], ...] = ([10, 5], [3, 3], [12, 3, 3, 3, 3, 3], [1, 5])
 REAL_TIME = [4, 4]
 
 

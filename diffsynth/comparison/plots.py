@@ -15,7 +15,8 @@ from diffsynth.comparison.tables import NAMES, TIMINGS, Scores, columns_of, qual
 from diffsynth.comparison.verdicts import Verdicts, interval
 from diffsynth.evaluation.registry import Measure
 
-DRAWN = {"low_pass": "-.", "excitation": "--", "ideal_gains": ":"}  # the recording is the end of every axis
+# The recording is the end of every axis.
+DRAWN = {"low_pass": "-.", "another_piano": (0, (8, 2)), "excitation": "--", "ideal_gains": ":"}
 MARGIN = 0.06  # of an axis, beyond the perfect value and the worst
 NOTHING = Verdicts({}, "")
 

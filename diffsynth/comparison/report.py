@@ -26,7 +26,7 @@ from diffsynth.evaluation.registry import Metric
 VEGA_LITE = "5.21"
 SPREAD = 24.0  # dB, of a difference of levels, at which its colours end
 TICKS = (200, 1000, 2000, 5000, 10000)  # Hz
-KEYS = {"recording": "r", "low_pass": "l", "excitation": "p", "ideal_gains": "g"}
+KEYS = {"recording": "r", "low_pass": "l", "another_piano": "o", "excitation": "p", "ideal_gains": "g"}
 MAPS = {"levels": "magma", "difference_light": "RdBu_r", "difference_dark": "berlin"}
 
 

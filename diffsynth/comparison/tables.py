@@ -21,8 +21,14 @@ from diffsynth.runs.files import read_json
 if TYPE_CHECKING:
     from diffsynth.comparison.verdicts import Verdicts
 
-ABOVE, BELOW = ("low_pass", "excitation"), ("ideal_gains", "recording")  # rows around the models
-NAMES = {"low_pass": "low-pass 3.5 kHz", "excitation": "piano alone", "ideal_gains": "right gains"}
+# Rows around the models.
+ABOVE, BELOW = ("low_pass", "another_piano", "excitation"), ("ideal_gains", "recording")
+NAMES = {
+    "low_pass": "low-pass 3.5 kHz",
+    "another_piano": "another piano",
+    "excitation": "piano alone",
+    "ideal_gains": "right gains",
+}
 SHORT = {
     "onset_f1": "F1",
     "pitch_accuracy": "pitch",

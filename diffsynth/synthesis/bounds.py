@@ -1,8 +1,9 @@
-"""The fitted piano alone, and with the gains that the recording asks for: what voices lie between.
+"""The fitted piano alone, with the gains that the recording asks for, and another: what voices lie between.
 
 A voice that has learned nothing plays the excitation. One that predicts every target of diffusion without
 error plays the excitation with the gains that the levels of the recording ask for
-(`diffsynth.representation.targets`). Both are rendered here with the events of the test split.
+(`diffsynth.representation.targets`). Another piano shows what right notes are worth without the right
+instrument. All are rendered here with the events of the test split.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,14 +17,15 @@ from diffsynth.audio.files import Audio, read_audio, write_audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events, to_samples
-from diffsynth.piano.modal_bank import Bank
+from diffsynth.piano.formula import formula_piano
+from diffsynth.piano.modal_bank import Bank, play_whole
 from diffsynth.piano.piano import Piano
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField
 from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import atomic_folder, read_json, write_json
 
-EXCITATION, IDEAL = "excitation", "ideal_gains"
+EXCITATION, IDEAL, OTHER = "excitation", "ideal_gains", "another_piano"
 INDEX = "index.json"
 FRAMES = 32  # of a block
 
@@ -36,7 +38,7 @@ def render_bounds(
     features: Features,
     anchors: Mapping[str, Callable[[Audio, int], Audio]],
 ) -> None:
-    """Render the test split into folders `EXCITATION`, `IDEAL` and those of anchors under `out`, NAME.wav.
+    """Render the test split as NAME.wav in `out`, in folders `EXCITATION`, `IDEAL`, `OTHER` and anchors.
 
     Args:
         aligned: folder of recordings and events.
@@ -61,6 +63,8 @@ def render_bounds(
             alone, ideal = play_bounds(recording, events, piano, field)
             write_audio(folder / EXCITATION / f"{name}.wav", alone, audio.sample_rate)
             write_audio(folder / IDEAL / f"{name}.wav", ideal, audio.sample_rate)
+            other = play_other(recording, events, audio)
+            write_audio(folder / OTHER / f"{name}.wav", other, audio.sample_rate)
             for anchor, spoil in anchors.items():
                 spoilt = spoil(recording, audio.sample_rate)
                 write_audio(folder / anchor / f"{name}.wav", spoilt, audio.sample_rate)
@@ -84,6 +88,22 @@ def play_bounds(recording: Audio, events: Events, piano: Piano, field: GainField
     gains, _ = Targets(field.features, field.audio)(field.levels(padded, *sounds))
     ideal = np.add(*_play(piano, events, field, gains))
     return alone[: len(recording)], ideal[: len(recording)]
+
+
+def play_other(recording: Audio, events: Events, audio: AudioFormat) -> Audio:
+    """A piano by formula, as long and as loud (RMS) as the recording, or softer where it would be clipped.
+
+    Args:
+        recording: samples, [time].
+        events: carry `position` in samples from the start, in order.
+        audio: rate and frames.
+    """
+    rate = audio.sample_rate
+    sound = play_whole(formula_piano(rate), events, rate, audio.frame, len(recording))
+    peak, norm = np.abs(sound).max(initial=0.0), np.linalg.norm(sound)
+    if norm == 0.0:
+        return sound
+    return sound * np.float32(min(np.linalg.norm(recording) / norm, 1.0 / peak))
 
 
 def play_alone(length: int, events: Events, piano: Piano, field: GainField) -> Audio:

@@ -72,11 +72,11 @@ def test_it_opens_from_disk_without_a_network_and_without_an_error(page, report)
 def test_it_shows_every_number_and_what_can_be_told(page):
     seen = page()
     rows = seen.page.locator(".numbers tbody tr")
-    assert rows.count() == 12
+    assert rows.count() == 13
     assert seen.page.locator(".chart svg").count() == 14
     told = seen.page.locator(".told tbody tr", has_text="Zimtohrli").inner_text().split("\t")
     assert told[0].startswith("Zimtohrli distance")
-    assert seen.page.locator("input[name=system]").count() == 12
+    assert seen.page.locator("input[name=system]").count() == 13
 
 
 def test_a_change_of_system_goes_on_at_the_same_moment(page):

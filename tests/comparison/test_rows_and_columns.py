@@ -8,6 +8,9 @@ from support.scores import BLOCKS, BOUNDS, METRICS, TIMINGS, all_scores, bound, 
 
 from diffsynth.comparison.plots import plot_quality, plot_rtf
 from diffsynth.comparison.tables import (
+    ABOVE,
+    BELOW,
+    NAMES,
     Scores,
     read_bound,
     to_csv,
@@ -28,9 +31,9 @@ def test_bounds_are_read(reports):
 def test_bounds_have_empty_cells_for_what_they_lack():
     rows = list(csv.DictReader(to_csv(all_scores()).splitlines()))
     assert [row["model"] for row in rows] == [
-        *("low_pass", "excitation", *["lstm"] * 4, *["s6"] * 4, "ideal_gains", "recording")
+        *("low_pass", "another_piano", "excitation", *["lstm"] * 4, *["s6"] * 4, "ideal_gains", "recording")
     ]
-    assert [rows[1][name] for name in ("block", "onset_f1", "zimtohrli", "rtf", "p99_ms")] == [
+    assert [rows[2][name] for name in ("block", "onset_f1", "zimtohrli", "rtf", "p99_ms")] == [
         *("", "0.0", "0.12", "", "")
     ]
     line = to_markdown(all_scores()).splitlines()[-1]
@@ -50,12 +53,12 @@ def test_bounds_are_lines_across_the_panels_and_have_no_speed():
     figure = plot_quality(all_scores())
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        *("lstm", "s6", "low-pass 3.5 kHz", "piano alone", "right gains")
+        *("lstm", "s6", "low-pass 3.5 kHz", "another piano", "piano alone", "right gains")
     ]
     for column, axes in enumerate(figure.axes):
         drawn = lines_of(axes)
-        for label, place in (("piano alone", 0), ("right gains", 100), ("low-pass 3.5 kHz", 300)):
-            assert [y for _, y in drawn[label]] == [place + column / 100] * 2
+        for name in (*ABOVE, *BELOW[:-1]):  # the recording has no line
+            assert [y for _, y in drawn[NAMES[name]]] == [100 * BOUNDS.index(name) + column / 100] * 2
     assert set(lines_of(plot_rtf(all_scores()).axes[0])) == {"lstm", "s6", "real time"}
 
 

@@ -235,7 +235,7 @@ def test_reports_that_the_parameters_do_not_name_are_left_out(reports, tmp_path,
     assert compare(reports, "--params", str(tmp_path / "p.yaml")) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [line.split()[1] for line in rows] == [
-        *("low_pass", "excitation", *["s6"] * 4, "ideal_gains", "recording")
+        *("low_pass", "another_piano", "excitation", *["s6"] * 4, "ideal_gains", "recording")
     ]
 
 

@@ -112,6 +112,6 @@ def test_bounds_score_notes_too(project, tmp_path, monkeypatch):
     monkeypatch.setattr(transcription, "transcriber", lambda: lambda *_: HALF)
     places = ("--aligned", project.data / "aligned", "--fit", project.data / "fit" / "piano.safetensors")
     assert project.run("bounds", *places, "--transcribe", folder=tmp_path) == 0
-    for name in ("excitation", "ideal_gains", "recording", "low_pass"):
+    for name in ("another_piano", "excitation", "ideal_gains", "recording", "low_pass"):
         report = json.loads((tmp_path / f"results/metrics/bounds/{name}.json").read_text())
         assert 0.0 <= report["metrics"]["note_f1"] < 0.3  # of other notes

@@ -80,7 +80,7 @@ def test_metrics_and_plots_are_declared(stages):
             plots = [out for out in stages[f"train@{model}-{block}"].outs if out.plot]
             assert f"results/train/{block}/{model}/loss.csv" in relative(plots)
     bounds = [out for out in stages["bounds"].outs if not out.use_cache]
-    names = ("excitation", "ideal_gains", "low_pass", "recording")
+    names = ("another_piano", "excitation", "ideal_gains", "low_pass", "recording")
     names = {f"results/metrics/bounds/{name}.json" for name in names}
     assert relative(bounds) == names
     assert relative(out for out in stages["compare"].outs if not out.use_cache) == {"results/table"}

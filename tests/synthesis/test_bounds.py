@@ -14,7 +14,7 @@ from diffsynth.piano.modal_bank import play_whole
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField
 from diffsynth.representation.targets import Targets
-from diffsynth.synthesis.bounds import play_bounds
+from diffsynth.synthesis.bounds import play_bounds, play_other
 from diffsynth.synthesis.synthesizer import blocks_of
 
 FRAME, LENGTH = 128, 2 * RATE + 1000  # not a whole number of frames or blocks
@@ -79,12 +79,26 @@ def measured(project, tmp_path_factory):
     return folder
 
 
-def test_the_command_measures_all_four(measured):
+def test_another_piano_is_as_loud_as_the_recording_unless_it_would_be_clipped(piano):
+    audio = AudioFormat(RATE, FRAME)
+    recording = played(piano)
+    other = play_other(recording, EVENTS, audio)
+    assert len(other) == LENGTH
+    assert np.linalg.norm(other) == pytest.approx(np.linalg.norm(recording), rel=1e-5)
+    assert np.abs(other).max() < 1.0
+    loud = play_other(1000 * recording, EVENTS, audio)
+    assert np.abs(loud).max() == pytest.approx(1.0, rel=1e-6)
+    np.testing.assert_allclose(loud / np.linalg.norm(loud), other / np.linalg.norm(other), atol=1e-7)
+    np.testing.assert_array_equal(play_other(recording, EVENTS[:0], audio), np.zeros(LENGTH))
+
+
+def test_the_command_measures_all_five(measured):
     reports = {
         path.stem: json.loads(path.read_text()) for path in (measured / "results/metrics/bounds").iterdir()
     }
     assert {name: (r["model"], "block" in r) for name, r in reports.items()} == {
-        name: (name, False) for name in ("excitation", "ideal_gains", "low_pass", "recording")
+        name: (name, False)
+        for name in ("another_piano", "excitation", "ideal_gains", "low_pass", "recording")
     }
     alone, ideal, recording = (
         reports[name]["metrics"] for name in ("excitation", "ideal_gains", "recording")
@@ -92,6 +106,9 @@ def test_the_command_measures_all_four(measured):
     assert recording["onset_f1"] == recording["pitch_accuracy"] == 1.0
     for name in ("spectral_convergence", "log_mel_db"):
         assert 0.0 == recording[name] < ideal[name] < alone[name]
+    other = reports["another_piano"]["metrics"]  # the notes are right, and the sound is not
+    assert other["spectral_convergence"] > alone["spectral_convergence"]
+    assert other["log_mel_db"] > alone["log_mel_db"]
     low = reports["low_pass"]["metrics"]  # lacks what is soft and high: little of the norm, many bands
     assert 0.0 < low["spectral_convergence"] < ideal["spectral_convergence"]
     assert low["log_mel_db"] > 3.0
@@ -99,7 +116,7 @@ def test_the_command_measures_all_four(measured):
 
 
 def test_what_it_measured_is_kept(measured, project):
-    for name in ("excitation", "ideal_gains", "low_pass"):
+    for name in ("another_piano", "excitation", "ideal_gains", "low_pass"):
         audio, rate = soundfile.read(measured / "results/renders/bounds" / name / "music_12.wav")
         recording, _ = soundfile.read(project.data / "aligned" / "music_12.flac")
         assert (len(audio), rate) == (len(recording), RATE)
