@@ -28,12 +28,14 @@ from diffsynth.runs.mlflow_store import (
     quiet,
     store_errors,
 )
+from diffsynth.runs.model_registry import register
 from diffsynth.runs.run_tree import LOGGED, RunTree, commit_tags, pipeline_run
 
 __all__ = ["Run", "pipeline_run", "track"]
 
 FLUSH_SECONDS = 5.0  # how old a buffered metric may get
 METRICS_PER_BATCH, PAIRS_PER_BATCH, VALUE_LENGTH = 1000, 100, 6000  # MLflow's limits
+VERSION_TAGS = ("model", "block", "commit", "dirty", "pipeline_run")  # also of a registered version
 DIGEST = 16  # hexadecimal digits of what a data set is known by
 
 
@@ -105,7 +107,10 @@ class Run:
             self._client.log_inputs(self.id, [DatasetInput(data, [InputTag("mlflow.data.context", use)])])
 
     def voice(self, path: str | Path, card: Mapping[str, Any]) -> None:
-        """Log the file of a voice as a model of MLflow, with its card, and tag the run with its digest."""
+        """Log and register the file of a voice as a model of MLflow, with its card.
+
+        The run is tagged with the digest of the file. See `diffsynth.runs.model_registry`.
+        """
         from mlflow.entities import LoggedModelOutput
 
         with store_errors(self._uri), TemporaryDirectory() as folder:
@@ -120,7 +125,11 @@ class Run:
                 self._client.log_artifact(self.id, str(file), "voice")
             self._client.finalize_logged_model(model.model_id, "READY")
             self._client.log_outputs(self.id, [LoggedModelOutput(model.model_id, 0)])
-        self.tags({"voice": sha256(path)})
+            tags = {name: run.data.tags[name] for name in VERSION_TAGS if name in run.data.tags}
+            tags["voice"] = sha256(path)
+            name = f"{self._client.get_experiment(run.info.experiment_id).name}-{run.info.run_name}"
+            register(self._client, name, model.model_id, self.id, tags, card)
+        self.tags({"voice": tags["voice"]})
 
     def flush(self) -> None:
         """Send the metrics that are buffered."""

@@ -20,7 +20,8 @@ from diffsynth.runs.tracking import track
 
 def test_the_default_store_is_made_without_a_word_by_several_processes_at_once(tmp_path):
     code = (
-        "from diffsynth.runs.tracking import track\nwith track('align', {}, {}) as run: run.artifact('a.txt')"
+        "from diffsynth.runs.tracking import track\n"
+        "with track('align', {}, {}) as run: run.artifact('a.txt'); run.voice('a.txt', {'a': 1})"
     )
     (tmp_path / "a.txt").write_text("alpha")
     processes = [start_python(code, tmp_path) for _ in range(2)]
@@ -29,6 +30,10 @@ def test_the_default_store_is_made_without_a_word_by_several_processes_at_once(t
     assert sorted(run.data.tags["stage"] for run in runs) == ["align", "align", "pipeline"]
     for run in [each for each in runs if each.data.tags["stage"] == "align"]:
         assert (tmp_path / "mlruns" / run.info.run_id / "artifacts" / "a.txt").read_text() == "alpha"
+    versions = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_model_versions(
+        "name = 'diffsynth-align'"
+    )
+    assert sorted(int(version.version) for version in versions) == [1, 2]
 
 
 def test_a_deleted_experiment_says_how_to_get_out(client, mlflow_store, monkeypatch):
@@ -131,7 +136,8 @@ def test_a_server_receives_runs_without_a_word(server, tmp_path):
     code = (
         "from diffsynth.runs.tracking import track\n"
         "with track('train', {'train': {'steps': 3}}, {'model': 'lstm', 'block': 1024}) as run:\n"
-        "    run.metrics({'loss': 0.25}, 7)\n    run.artifact('a.txt')"
+        "    run.metrics({'loss': 0.25}, 7)\n    run.artifact('a.txt')\n"
+        "    run.voice('a.txt', {'a': 1})"
     )
     (tmp_path / "a.txt").write_text("alpha")
     assert python(code, tmp_path, MLFLOW_TRACKING_URI=server, DIFFSYNTH_PIPELINE_RUN="r1") == ""
@@ -145,5 +151,9 @@ def test_a_server_receives_runs_without_a_word(server, tmp_path):
     assert run.data.params == {"train.steps": "3"}
     copy = client.download_artifacts(run.info.run_id, "a.txt", str(tmp_path / ".."))
     assert Path(copy).read_text() == "alpha"
+    (version,) = client.search_model_versions("name = 'diffsynth-lstm-1024'")
+    assert (version.run_id, version.description) == (run.info.run_id, '```json\n{\n  "a": 1\n}\n```')
+    place = client.get_model_version_download_uri(version.name, version.version)
+    assert place.startswith("mlflow-artifacts:/")
     assert not (tmp_path / "mlruns").exists()
     assert not (tmp_path / "mlflow.db").exists()
