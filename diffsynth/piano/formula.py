@@ -34,7 +34,7 @@ def formula_piano(rate: int) -> Piano:
         key=key[kept],
         frequency=frequency[kept],
         decay=(0.5 + key / 30 + frequency / 1000)[kept],
-        amplitude=-1j * amplitude[kept],  # a sine, which begins at 0
+        amplitude=np.complex128(-1j) * amplitude[kept],  # a sine, which begins at 0
         release=np.full(KEYS, RELEASE),
         exponent=np.full(KEYS, EXPONENT),
     )
