@@ -10,12 +10,13 @@ from diffsynth.audio.format import BLOCKS
 from diffsynth.config import choice
 from diffsynth.errors import UserError
 from diffsynth.models.registry import MODELS
+from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
 from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, Released, Trained, numbers, stage
 
 if TYPE_CHECKING:
-    from diffsynth.benchmark.systems import System
+    from diffsynth.benchmark.systems import OwnVoice, System
 
 
 def benchmark(
@@ -33,6 +34,8 @@ def benchmark(
     seconds: Annotated[float | None, typer.Option(min=0.5, help="Measure so many at most.")] = None,
     lag: Annotated[float, typer.Option(min=0.0, max=1000.0, help="Delay to remove, ms at most.")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise of voices.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Of the sampler of voices.")] = 1,
+    backends: Annotated[str, typer.Option(help=f"Of voices: {' and '.join(BACKENDS)}.")] = BACKENDS[0],
     params_file: ParamsFile = PARAMS,
     trained: Trained = paths.MODELS,
     released: Released = paths.WEIGHTS,
@@ -46,6 +49,7 @@ def benchmark(
         (choice("model", model, MODELS), choice("block", block, BLOCKS))
         for model, block in product(filter(None, models.split(",")), numbers("blocks", blocks))
     ]
+    chosen = [choice("backend", name, BACKENDS) for name in dict.fromkeys(backends.split(","))]
     if folder.resolve().is_relative_to(out.resolve()):
         raise UserError(f"{folder} lies in {out}; choose another folder to write")
     import torch
@@ -57,14 +61,17 @@ def benchmark(
     from diffsynth.benchmark.pieces import Stretch, find_pieces, write_cut
     from diffsynth.benchmark.rendering import MARK, render_all, writing
     from diffsynth.benchmark.results import collect, write
-    from diffsynth.benchmark.systems import SoundFont, pianos_of
+    from diffsynth.benchmark.systems import Playing, SoundFont, pianos_of
     from diffsynth.runs.files import check_folder
 
     check_folder(out, MARK)
     torch.set_num_threads(1)
     said: list[str] = []
     programs = [External.parse(text, timeout) for text in system or []]
-    own = [*voices_of(variants, trained, released, seed, said.append), *given_voices(voice or [], seed)]
+    own: list[OwnVoice] = []
+    for playing in (Playing(seed, steps, name) for name in chosen):
+        own += voices_of(variants, trained, released, playing, said.append)
+        own += given_voices(voice or [], playing)
     fonts = [SoundFont(soundfont)] if soundfont is not None else []
     ours: list[System] = [*pianos_of(own), *own, *fonts]
     systems = [*ours, *programs]
@@ -73,8 +80,10 @@ def benchmark(
     rate = common_rate([each.rate for each in own], pieces)
     how, of_machine = How(rate, Stretch(begin, seconds), lag / 1000, params.evaluate), machine()
     with writing(out), stage("benchmark", params, ["evaluate"]) as run:
-        run.params({"rate": rate, "from": begin, "seconds": seconds, "lag": lag, "seed": seed})
-        for line in [*said, *(f"left out {item.name}: {item.reason}" for item in set_aside)]:
+        run.params(
+            {"rate": rate, "from": begin, "seconds": seconds, "lag": lag, "seed": seed, "steps": steps}
+        )
+        for line in dict.fromkeys([*said, *(f"left out {item.name}: {item.reason}" for item in set_aside)]):
             typer.echo(f"diffsynth: {line}", err=True)
         write_cut(pieces)
         speeds = render_all([*programs, *ours], pieces, out, of_machine)  # what may fail comes first

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from diffsynth.benchmark.external import check_name
-from diffsynth.benchmark.systems import OwnVoice, System
+from diffsynth.benchmark.systems import OwnVoice, Playing, System
 from diffsynth.errors import UserError
 from diffsynth.evaluation.anchor import LOW_PASS
 from diffsynth.evaluation.evaluating import RECORDING
@@ -16,7 +16,11 @@ TAKEN = (LOW_PASS, IDEAL, RECORDING)  # names of other rows
 
 
 def voices_of(
-    variants: Iterable[tuple[str, int]], trained: Path, released: Path, seed: int, say: Callable[[str], None]
+    variants: Iterable[tuple[str, int]],
+    trained: Path,
+    released: Path,
+    playing: Playing,
+    say: Callable[[str], None],
 ) -> list[OwnVoice]:
     """Voices of models at block sizes, those trained here before released ones.
 
@@ -24,28 +28,30 @@ def voices_of(
         variants: models and block sizes in samples.
         trained: folder of trained models.
         released: folder of released voices.
-        seed: of their noise.
+        playing: how they play.
         say: takes a line where there is no voice of the published network, which is then left out.
 
     Raises:
-        UserError: there is no voice of another model.
+        UserError: there is no voice of another model, or it cannot play so.
     """
     found = []
     for model, block in variants:
         try:
-            found.append(OwnVoice(model, find_weights(model, block, None, trained, released), seed))
+            file = find_weights(model, block, None, trained, released)
         except UserError as error:
             if model != PUBLISHED:
                 raise
             say(f"left out {model}-{block}: {error}; `diffsynth bench` times it with random weights")
+            continue
+        found.append(OwnVoice(model, file, playing))
     return found
 
 
-def given_voices(options: Iterable[str], seed: int) -> list[OwnVoice]:
+def given_voices(options: Iterable[str], playing: Playing) -> list[OwnVoice]:
     """Voices that options name, NAME=FILE.
 
     Raises:
-        UserError: an option is something else, or the file is no voice.
+        UserError: an option is something else, the file is no voice, or it cannot play so.
     """
     found = []
     for text in options:
@@ -53,7 +59,7 @@ def given_voices(options: Iterable[str], seed: int) -> list[OwnVoice]:
         check_name(name, "--voice")
         if not separator or not path:
             raise UserError(f"--voice takes NAME=weights.safetensors, not {text!r}")
-        found.append(OwnVoice(name, VoiceFile(Path(path), GIVEN), seed))
+        found.append(OwnVoice(name, VoiceFile(Path(path), GIVEN), playing))
     return found
 
 

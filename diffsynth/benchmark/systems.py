@@ -7,7 +7,7 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,8 +21,9 @@ from diffsynth.datasets.soundfont import RENDER_RATE, check, render_soundfont
 from diffsynth.midi.events import to_samples
 from diffsynth.runs.files import sha256
 from diffsynth.synthesis.bounds import EXCITATION, play_alone
-from diffsynth.synthesis.config import BUFFERS
+from diffsynth.synthesis.config import BACKENDS, BUFFERS
 from diffsynth.synthesis.gain_voice import GainVoice
+from diffsynth.synthesis.onnx_step import OnnxStep
 from diffsynth.synthesis.rendering import render_timed
 from diffsynth.synthesis.synthesizer import NO_EVENTS, WARM_UP, Synthesizer
 from diffsynth.synthesis.voice_files import VoiceFile
@@ -84,23 +85,42 @@ class System(ABC):
         """
 
 
+@dataclass(frozen=True)
+class Playing:
+    """How voices play.
+
+    Attributes:
+        seed: of their noise.
+        steps: of the sampler.
+        backend: what computes their networks, one of `BACKENDS`.
+    """
+
+    seed: int = 0
+    steps: int = 1
+    backend: str = BACKENDS[0]
+
+
 class OwnVoice(System):
     """A voice of this project, block by block on one thread.
 
     Args:
-        model: its name.
+        model: its name; unless PyTorch plays it, the backend is added.
         file: of the voice.
-        seed: of its noise.
+        playing: how it plays.
 
     Raises:
-        UserError: it is no voice.
+        UserError: it is no voice, cannot take so many steps, or the backend is missing.
     """
 
     kind, code = "voice", OWN_CODE
 
-    def __init__(self, model: str, file: VoiceFile, seed: int) -> None:
-        self.model, self.file, self.seed = model, file, seed
-        self._synthesizer = Synthesizer(load_voice(file.path), seed=seed)
+    def __init__(self, model: str, file: VoiceFile, playing: Playing) -> None:
+        plain = playing.backend == BACKENDS[0]
+        self.model = model if plain else f"{model}-{playing.backend}"
+        self.file, self.playing, voice = file, playing, load_voice(file.path)
+        voice.config.check_steps(playing.steps)
+        network = None if plain else OnnxStep.of(voice, playing.steps)
+        self._synthesizer = Synthesizer(voice, playing.steps, playing.seed, network)
         self.voice, self.block, self.rate = (
             self._synthesizer.voice,
             self._synthesizer.block,
@@ -116,7 +136,7 @@ class OwnVoice(System):
 
     def origin(self) -> dict[str, Any]:
         """See `System`."""
-        return {"voice": str(self.file), "sha256": self.digest, "seed": self.seed}
+        return {"voice": str(self.file), "sha256": self.digest, **asdict(self.playing)}
 
     def play(self, piece: Piece, wav: Path) -> Played:
         """See `System`."""

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from diffsynth.comparison.charts import charts, dashes
 from diffsynth.comparison.clips import RANGE, Clip, band_centres
-from diffsynth.comparison.tables import NAMES, Scores, columns_of, legend, quality
+from diffsynth.comparison.tables import NAMES, Scores, columns_of, legend, noun, quality
 from diffsynth.comparison.verdicts import PIANO, Verdicts
 from diffsynth.evaluation.registry import Metric
 
@@ -59,7 +59,8 @@ def to_html(
         style=Markup(source),
         script=Markup(script),
         vega=Markup(vega()),
-        legend=legend(verdicts) if verdicts.drawn else "",
+        noun=noun(scores),
+        legend=legend(scores, verdicts) if verdicts.drawn else "",
         columns=[column for column in columns_of(scores).values() if _shown(column)],
         rows=[_row(score, scores, verdicts) for score in scores],
         findings=_findings(scores, verdicts),

@@ -180,8 +180,8 @@ def to_curves(scores: Sequence[Scores]) -> str:
 def to_markdown(scores: Sequence[Scores], verdicts: "Verdicts | None" = None) -> str:
     """The table for people, three decimals, columns aligned; it leaves some measures out (`in_table`).
 
-    With verdicts, the best model of a column is bold, what cannot be told from it has a ≈, a last row has the
-    median of the models' intervals, and a line says what they are.
+    With verdicts, the best of a column is bold, what cannot be told from it has a ≈, a last row has the
+    median of their intervals, and a line says what they are.
     """
     columns = {
         key: measure.heading
@@ -196,14 +196,21 @@ def to_markdown(scores: Sequence[Scores], verdicts: "Verdicts | None" = None) ->
     # The model is text and stands on the left; numbers stand on the right.
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [_markdown_row(row, widths) for row in (rows[0], rule, *rows[1:])]
-    return "".join([*lines, *(["\n", legend(verdicts)] if verdicts is not None and verdicts.drawn else [])])
+    return "".join(
+        [*lines, *(["\n", legend(scores, verdicts)] if verdicts is not None and verdicts.drawn else [])]
+    )
 
 
-def legend(verdicts: "Verdicts") -> str:
+def noun(scores: Iterable[Scores]) -> str:
+    """What the rows that compete are called: models, unless others are among them."""
+    return "system" if any(score.offline for score in scores) else "model"
+
+
+def legend(scores: Iterable[Scores], verdicts: "Verdicts") -> str:
     """What the marks and intervals are, in a line."""
     return (
-        "Bold: the best model; ≈: cannot be told from it at 95 %, all pairs of a column taken together. "
-        f"Drawn: {verdicts.drawn}.\n"
+        f"Bold: the best {noun(scores)}; ≈: cannot be told from it at 95 %, all pairs of a column taken "
+        f"together. Drawn: {verdicts.drawn}.\n"
     )
 
 
@@ -214,7 +221,7 @@ def _marked(score: Scores, key: str, verdicts: "Verdicts | None") -> str:
 
 
 def _typical(scores: Sequence[Scores], key: str, verdicts: "Verdicts") -> float | None:
-    """Median over models of half the width of their intervals."""
+    """Median over what competes of half the width of their intervals."""
     found = [verdicts.half(score, key) for score in scores if score.competes]
     known = [half for half in found if half is not None]
     return median(known) if known else None

@@ -36,7 +36,7 @@ class Verdict:
         half: half the width of the 95 % interval of each system's mean.
         rivals: systems that are judged against each other.
         judged: their differences, in the same order.
-        best: the rival with the best value in the table, a model.
+        best: the rival with the best value in the table, but for the piano alone.
     """
 
     half: dict[System, float]

@@ -118,6 +118,7 @@ def test_the_page_opens_from_disk_and_plays_every_system(done, open_page):
     assert seen.violations() == []
     names = seen.page.locator("input[name=system]").evaluate_all("all => all.map((one) => one.ariaLabel)")
     assert {"recording", "lstm at 512", "late", "tones", "piano alone", "low-pass 3.5 kHz"} <= set(names)
+    assert seen.page.get_by_role("columnheader", name="Best system").count() == 1
     seen.page.evaluate("player.choose('tones')")
     seen.page.wait_for_function("document.getElementById('cap-prediction').textContent === 'tones'")
     assert "diffsynth benchmark" in seen.page.locator("footer").inner_text()

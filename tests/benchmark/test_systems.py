@@ -9,7 +9,7 @@ from diffsynth.audio.files import read_audio
 from diffsynth.benchmark.choosing import check_systems, given_voices, voices_of
 from diffsynth.benchmark.pieces import Piece
 from diffsynth.benchmark.rendering import render_all
-from diffsynth.benchmark.systems import OwnVoice, pianos_of
+from diffsynth.benchmark.systems import OwnVoice, Playing, pianos_of
 from diffsynth.comparison.charts import DASHES, OTHERS, chart, dashes
 from diffsynth.comparison.report import systems
 from diffsynth.comparison.tables import TIMINGS, Scores, to_markdown
@@ -36,10 +36,10 @@ def piece(tmp_path):
 def own(tmp_path, make_voice):
     """Makes a voice of a file of its own."""
 
-    def make(name, **options):
+    def make(name, playing=Playing(seed=3), **options):  # noqa: B008
         path = tmp_path / f"{name}.safetensors"
         save_voice(path, make_voice(**options), {})
-        return OwnVoice(name, VoiceFile(path, TRAINED), seed=3)
+        return OwnVoice(name, VoiceFile(path, TRAINED), playing)
 
     return make
 
@@ -55,6 +55,20 @@ def test_a_voice_plays_as_in_the_pipeline(own, piece, tmp_path, make_voice):
     np.testing.assert_allclose(audio, expected, atol=2**-15)
     assert set(speed.values) == {"rtf", "p50_ms", "p99_ms", "latency_ms"}
     assert len(np.load(tmp_path / "renders" / "mine-512" / "a.npy")) == len(times)
+
+
+def test_steps_and_backends_are_those_asked_for(own, piece, tmp_path, make_voice, monkeypatch):
+    two = Synthesizer(make_voice(), steps=2, seed=3)
+    expected, _ = render_timed(two, piece.events(), 1.0)
+    audio, _ = rendered(own("mine", Playing(3, 2)), piece, tmp_path)
+    np.testing.assert_allclose(audio, expected, atol=2**-15)
+    exported = []  # tests/synthesis has what ONNX Runtime computes
+    monkeypatch.setattr("diffsynth.synthesis.onnx_step.OnnxStep.of", lambda _, steps: exported.append(steps))
+    voice = own("mine", Playing(3, 2, "onnx"))
+    assert exported == [2]
+    assert (voice.key, voice.origin()["steps"], voice.origin()["backend"]) == ("mine-onnx-512", 2, "onnx")
+    one, _ = render_timed(Synthesizer(make_voice(), seed=3), piece.events(), 1.0)
+    assert np.abs(one - expected).max() > 1e-3
 
 
 def test_the_piano_alone_is_the_bound_of_the_pipeline(own, piece, tmp_path):
@@ -76,21 +90,21 @@ def test_every_piano_has_a_row(own, piano):
 
 def test_the_published_network_plays_where_there_is_a_voice_of_it(tmp_path, make_voice, piece):
     said = []
-    assert voices_of([("unet", 512)], tmp_path, tmp_path, 0, said.append) == []
+    assert voices_of([("unet", 512)], tmp_path, tmp_path, Playing(), said.append) == []
     assert said[0].startswith("left out unet-512: no weights for unet at 512: run ")
     assert said[0].endswith("`diffsynth bench` times it with random weights")
     save_voice(tmp_path / "512" / "unet.safetensors", make_voice("unet"), {})
-    (voice,) = voices_of([("unet", 512)], tmp_path, tmp_path, 0, said.append)
+    (voice,) = voices_of([("unet", 512)], tmp_path, tmp_path, Playing(), said.append)
     audio, speed = rendered(voice, piece, tmp_path)
     assert (voice.key, len(audio), len(said)) == ("unet-512", 24000, 1)
     assert speed.values["latency_ms"] == 64.0
     with pytest.raises(UserError, match="no weights for s6 at 512"):
-        voices_of([("s6", 512)], tmp_path, tmp_path / "none", 0, said.append)
+        voices_of([("s6", 512)], tmp_path, tmp_path / "none", Playing(), said.append)
 
 
 def test_a_voice_that_is_given_has_its_name_and_its_own_block(tmp_path, make_voice):
     save_voice(tmp_path / "v=1.safetensors", make_voice("s6", block=2048), {})
-    (voice,) = given_voices([f"mine={tmp_path}/v=1.safetensors"], 0)
+    (voice,) = given_voices([f"mine={tmp_path}/v=1.safetensors"], Playing())
     assert (voice.key, voice.model, voice.block) == ("mine-2048", "mine", 2048)
     with pytest.raises(UserError, match=r"a system cannot be called mine-2048 \(again\)"):
         check_systems([voice, voice], [])
@@ -108,6 +122,8 @@ def test_systems_without_blocks_compete_and_are_drawn_as_levels():
     assert found.mark(scores[2], "log_mel_db") == "best"
     assert found.mark(scores[1], "log_mel_db") == ""
     assert "**1.000**" in to_markdown(scores, found)
+    assert "Bold: the best system;" in to_markdown(scores, found)
+    assert "Bold: the best model;" in to_markdown(scores[:2], found)
     assert dashes(scores) == {"excitation": DASHES["excitation"], "theirs": OTHERS[0]}
     rules = [
         layer for layer in chart("rtf", TIMINGS["rtf"], scores, found)["layer"] if "values" in layer["data"]

@@ -74,6 +74,7 @@ def test_it_shows_every_number_and_what_can_be_told(page):
     rows = seen.page.locator(".numbers tbody tr")
     assert rows.count() == 13
     assert seen.page.locator(".chart svg").count() == 14
+    assert seen.page.get_by_role("columnheader", name="Best model").count() == 1
     told = seen.page.locator(".told tbody tr", has_text="Zimtohrli").inner_text().split("\t")
     assert told[0].startswith("Zimtohrli distance")
     assert seen.page.locator("input[name=system]").count() == 13
