@@ -115,4 +115,5 @@ def test_runs_are_tracked_in_one_place():
         for file in FILES
         if any(name.split(".")[0] in ("mlflow", "dvc") for name in imported(file.read_text()))
     }
-    assert using == {f"diffsynth/runs/{name}.py" for name in ("mlflow_store", "run_tree", "tracking")}
+    names = ("mlflow_store", "model_registry", "run_tree", "tracking")
+    assert using == {f"diffsynth/runs/{name}.py" for name in names}

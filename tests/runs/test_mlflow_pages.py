@@ -12,6 +12,7 @@ from support.mlflow_pages import PATIENCE, ROOT, WINDOW, Pages, mlflow_ui
 
 from diffsynth.runs.files import write_json
 
+VOICE = "diffsynth-s6-4096"
 NAMES = [f"{model}-{block}" for model in MODELS for block in BLOCKS]
 
 
@@ -59,8 +60,8 @@ def value(model, block, name):
 def test_the_training_view_has_eight_whole_runs_and_compares_them(store, open_page, tmp_path):
     with mlflow_ui(store, tmp_path) as address:
         seen = open_page(size=WINDOW)
-        pages = Pages(seen.page, address)
-        pages.open_training_view()
+        pages, client = Pages(seen.page, address), MlflowClient(store)
+        pages.open_training_view(client.get_experiment_by_name("diffsynth").experiment_id)
         pages.expand()
         pages.show_columns()
         expect(seen.page.locator("[role=gridcell][col-id='metrics.`rtf`']").nth(2)).to_have_text(
@@ -79,4 +80,7 @@ def test_the_training_view_has_eight_whole_runs_and_compares_them(store, open_pa
         assert all(name in text for name in NAMES)
         for name in ("train.learning_rate", "onset_f1", "rtf", "validation_loss"):
             assert len(seen.page.get_by_role("row", name=name).get_by_role("cell").all_inner_texts()) >= 8
+        (voice,) = client.search_model_versions(f"tags.pipeline_run = 'finished' and name = '{VOICE}'")
+        pages.open_voice(VOICE, voice.version)
+        expect(seen.page.get_by_text('"block": 4096')).to_be_visible(timeout=PATIENCE)  # of the card
         assert seen.outside == []

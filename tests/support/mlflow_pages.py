@@ -70,16 +70,17 @@ class Pages:
     def __init__(self, page, address):
         self.page, self.address = page, address
 
-    def open_training_view(self):
-        """From the first page: choose "Model training", then the experiment."""
-        self.page.goto(self.address)
-        self.page.get_by_text("Model training", exact=True).first.click()
-        self.page.get_by_role("link", name="diffsynth", exact=True).first.click()
-        self.page.wait_for_url("**/runs?workflowType=machine_learning**", timeout=PATIENCE)
+    def open_training_view(self, experiment):
+        """By the address in docs/mlflow.md; `experiment` is the id."""
+        self.page.goto(f"{self.address}/#/experiments/{experiment}/runs?workflowType=machine_learning")
         expect(self.page.locator(ROWS).first).to_be_visible(timeout=PATIENCE)
         close = self.page.get_by_role("button", name="Close")
         if close.count():  # an advertisement of an assistant
             close.first.click()
+
+    def open_voice(self, name, version):
+        """The page of a version of a registered model."""
+        self.page.goto(f"{self.address}/#/models/{name}/versions/{version}?workflowType=machine_learning")
 
     def expand(self):
         """Show the runs below the first parent."""
@@ -127,10 +128,10 @@ class Pages:
         expect(self.page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE)
 
 
-def take_pictures(page, address, folder, names):
+def take_pictures(page, address, experiment, folder, names):
     """Screenshots of the training view, of charts and of a comparison, as PNG files in a folder."""
     pages = Pages(page, address)
-    pages.open_training_view()
+    pages.open_training_view(experiment)
     pages.expand()
     pages.show_columns()
     expect(page.get_by_text("onset_f1", exact=True).first).to_be_visible(timeout=PATIENCE)
@@ -145,12 +146,15 @@ def take_pictures(page, address, folder, names):
 
 
 if __name__ == "__main__":
+    from mlflow import MlflowClient
+
     from support.browser import chromium, watched
 
+    experiment = MlflowClient(sys.argv[1]).get_experiment_by_name("diffsynth").experiment_id
     variants = [f"{model}-{block}" for model in ("lstm", "s6") for block in (512, 1024, 2048, 4096)]
     with (
         mlflow_ui(sys.argv[1], os.environ.get("TMPDIR", "/tmp")) as ui,
         chromium() as browser,
         watched(browser, size=WINDOW) as seen,
     ):
-        take_pictures(seen.page, ui, Path(sys.argv[2]), variants)
+        take_pictures(seen.page, ui, experiment, Path(sys.argv[2]), variants)
