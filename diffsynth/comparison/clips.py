@@ -92,11 +92,16 @@ def clips_of(aligned: Path, renders: Mapping[str, Path], models: Sequence[str]) 
         UserError: a file is missing, or cannot be read.
     """
     names = sorted(path.stem for path in renders[models[0]].glob("*.wav")) if models else []
-    seconds = min(LONGEST, AUDIO_BYTES / PER_SECOND / min(CLIPS, max(1, len(names))) / (1 + len(renders)))
+    seconds = longest(len(names), 1 + len(renders))
     stretches = [_stretch(name, aligned, [renders[model] for model in models], seconds) for name in names]
     ordered = sorted(stretches, key=lambda stretch: stretch.distance)
     places = np.unique(np.linspace(0, len(ordered) - 1, min(CLIPS, len(ordered))).round().astype(int))
     return [_clip(stretch, aligned, renders) for stretch in sorted((ordered[i] for i in places), key=_name)]
+
+
+def longest(performances: int, systems: int) -> float:
+    """Seconds of a clip at most, of so many performances by so many systems, the recording among them."""
+    return min(LONGEST, AUDIO_BYTES / PER_SECOND / min(CLIPS, max(1, performances)) / systems)
 
 
 def band_centres(rate: int) -> list[float]:

@@ -1,10 +1,16 @@
 """Which stretches are played, and where they are called bad."""
 
+from pathlib import Path
+
 import numpy as np
 import soundfile
 from support.report_page import RATE
 
-from diffsynth.comparison.clips import band_levels, clips_of, worst_moments
+from diffsynth.comparison.clips import band_levels, clips_of, longest, worst_moments
+from diffsynth.comparison.report import vega
+from diffsynth.comparison.tables import ABOVE, BELOW
+
+DEMO = Path(__file__).parents[2] / "data" / "demo"
 
 
 def noise(seconds, seed=0):
@@ -14,6 +20,23 @@ def noise(seconds, seed=0):
 def tone(frequency, begin, end, seconds):
     time = np.arange(round(seconds * RATE)) / RATE
     return (np.sin(2 * np.pi * frequency * time) * ((time >= begin) & (time < end))).astype("f4")
+
+
+def test_a_page_of_eight_models_and_three_clips_stays_below_20_mb(tmp_path):
+    """Six seconds of the demo's test performances, as long as clips of all systems are, in base64."""
+    part, names = 6.0, ("dense_21", "music_12", "satie_gymnopedie_1")
+    for folder, suffix in (("aligned", "flac"), ("s6", "wav")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            audio, _ = soundfile.read(DEMO / f"{name}.flac", start=4 * RATE, frames=round(part * RATE))
+            soundfile.write(tmp_path / folder / f"{name}.{suffix}", audio, RATE)
+    clips = clips_of(tmp_path / "aligned", {"s6": tmp_path / "s6"}, ["s6"])
+    tracks = [track for clip in clips for track in clip.tracks]
+    assert (len(tracks), clips[0].seconds) == (6, part)
+    systems = 8 + len(ABOVE) + len(BELOW)  # the recording among them
+    size = sum(len(track.mp3) + len(track.levels) for track in tracks) / len(tracks)
+    whole = 3 * systems * size * longest(3, systems) / part
+    assert 10e6 < 4 / 3 * whole + len(vega()) < 19e6
 
 
 def test_the_worst_moments_say_where_and_how():

@@ -1,6 +1,13 @@
-"""A small comparison with sound: clicks at known times, the same in every system."""
+"""A small comparison with sound: clicks at known times, the same in every system.
+
+PYTHONPATH=.:tests python tests/support/report_page.py results/compare/report.html docs
+
+makes the pictures of docs/compare.md of a report.
+"""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -52,3 +59,24 @@ def write_segments(folder, better="512/s6"):
 def _write(path, signal):
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, signal, RATE)
+
+
+def take_pictures(page, report, folder):
+    """Screenshots of a report, as PNG files in a folder: findings, and the players at a worst moment."""
+    page.goto(report.absolute().as_uri())
+    page.wait_for_selector("#chart-rtf svg")
+    page.wait_for_function("document.getElementById('difference').width > 100")
+    page.locator("#told").screenshot(path=folder / "report-findings.png")
+    page.keyboard.press("1")
+    page.keyboard.press("w")
+    page.keyboard.press(" ")  # to where it is, and there it stops
+    page.wait_for_timeout(1500)
+    page.keyboard.press(" ")
+    page.locator("#listen").screenshot(path=folder / "report-listen.png")
+
+
+if __name__ == "__main__":
+    from support.browser import chromium, watched
+
+    with chromium() as browser, watched(browser) as seen:
+        take_pictures(seen.page, Path(sys.argv[1]), Path(sys.argv[2]))
