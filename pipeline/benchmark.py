@@ -91,7 +91,7 @@ def benchmark(
         for path in write(results, systems, pieces, how, of_machine, out):
             run.artifact(path)
         for score in results.scores:
-            run.metrics({f"{key}/{score.key}": value for key, value in score.values.items()})
+            run.metrics({f"vs_recording.{key}.{score.key}": value for key, value in score.values.items()})
     for line in results.far(how.lag):
         typer.echo(f"diffsynth: {line}", err=True)
     typer.echo((out / "table.md").read_text(encoding="utf8"), nl=False)

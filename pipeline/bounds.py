@@ -43,7 +43,9 @@ def bounds(
             )
         reports.append(evaluate_recording(aligned, params.evaluate, metrics / f"{RECORDING}.json", judge))
         for result in reports:
-            run.metrics({f"{key}/{result['model']}": value for key, value in result["metrics"].items()})
+            run.metrics(
+                {f"vs_recording.{key}.{result['model']}": value for key, value in result["metrics"].items()}
+            )
         run.artifact(metrics)
         run.artifact(figures)
     for result in reports:

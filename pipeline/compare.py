@@ -58,9 +58,9 @@ def compare(
                 figure.savefig(temporary, dpi=150, metadata={"Software": None})
         for name in (*texts, *pictures):
             run.artifact(output / name)
-        for of in scores:  # MLflow then draws the curves as well, with the block as step
+        for of in scores:  # MLflow then draws the curves, too; by their names they come after those of voices
             for block in params.blocks if of.block is None else [of.block]:
-                run.metrics({f"{key}/{of.model}": value for key, value in of.values.items()}, block)
+                run.metrics({f"vs_block.{key}.{of.model}": value for key, value in of.values.items()}, block)
     typer.echo(shown, nl=False)
 
 

@@ -129,7 +129,8 @@ def test_the_run_is_logged(done, mlflow_store):
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     logged = client.search_runs(experiments, "tags.stage = 'benchmark'", order_by=["start_time ASC"])
     assert any(
-        "log_mel_db/lstm-512" in run.data.metrics and "rtf/tones" in run.data.metrics for run in logged
+        {"vs_recording.log_mel_db.lstm-512", "vs_recording.rtf.tones"} <= set(run.data.metrics)
+        for run in logged
     )
 
 

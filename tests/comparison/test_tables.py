@@ -204,14 +204,16 @@ def test_the_run_holds_the_curves_and_the_files(reports, mlflow_store, monkeypat
     (stored,) = client.search_runs(
         [experiment], f"tags.pipeline_run = 'compare in {reports}' and tags.stage = 'compare'"
     )
-    curve_of_rtf = [[m.step, m.value] for m in client.get_metric_history(stored.info.run_id, "rtf/s6")]
+    curve_of_rtf = [
+        [m.step, m.value] for m in client.get_metric_history(stored.info.run_id, "vs_block.rtf.s6")
+    ]
     assert curve_of_rtf == curve("s6", "rtf")
     assert stored.data.params == {
         "models": str(load_params(PARAMS).models),
         "blocks": str(load_params(PARAMS).blocks),
     }
     assert len(client.list_artifacts(stored.info.run_id)) == 7
-    level = client.get_metric_history(stored.info.run_id, "onset_recall/ideal_gains")
+    level = client.get_metric_history(stored.info.run_id, "vs_block.onset_recall.ideal_gains")
     assert [(m.step, m.value) for m in level] == [(block, 100.02) for block in BLOCKS]
 
 

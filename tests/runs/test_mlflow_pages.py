@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import expect
 from support.finished_runs import BLOCKS, MODELS, log_finished
-from support.mlflow_pages import PATIENCE, ROOT, WINDOW, Pages, mlflow_ui
+from support.mlflow_pages import AXES, PATIENCE, ROOT, WINDOW, Pages, mlflow_ui
 
 from diffsynth.runs.files import write_json
 
@@ -75,7 +75,15 @@ def test_the_training_view_has_eight_whole_runs_and_compares_them(store, open_pa
                 assert shown[:2] == [model, str(block)]
                 expected = [value(model, block, name) for name in ("onset_f1", "log_mel_db", "rtf")]
                 assert [float(text) for text in shown[2:]] == pytest.approx(expected, rel=1e-3)
+        pages.show_charts()
+        for name in ("jumps_per_minute", "l1", "l2"):  # of voices, before those of other stages
+            chart = seen.page.get_by_text(name, exact=True).first
+            assert chart.bounding_box()["y"] < WINDOW[1] / 2
+        pages.show_table()
         pages.compare(NAMES)
+        pages.choose_axes(**AXES)
+        axes = seen.page.locator(".js-plotly-plot .axis-title").all_inner_texts()
+        assert axes == [name for names in AXES.values() for name in names]
         text = seen.page.inner_text("main")
         assert all(name in text for name in NAMES)
         for name in ("train.learning_rate", "onset_f1", "rtf", "validation_loss"):

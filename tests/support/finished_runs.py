@@ -1,6 +1,7 @@
 """Runs of a finished pipeline, logged with the code of the stages from the files that they leave."""
 
 import csv
+from itertools import product
 from pathlib import Path
 
 from diffsynth.runs.files import folder_sha256, read_json, sha256
@@ -27,6 +28,9 @@ def log_finished(folder, made, sections=("audio", "features", "diffusion", "trai
             _log_variant(params, folder, model, block, voice, rows, sections)
     with stage("compare", params, []) as run:
         run.params({"models": MODELS, "blocks": BLOCKS})
+        for model, block in product(MODELS, BLOCKS):
+            report = read_json(folder / "results" / "metrics" / str(block) / f"{model}.json")
+            run.metrics({f"vs_block.{key}.{model}": value for key, value in report["metrics"].items()}, block)
 
 
 def _log_variant(params, folder, model, block, voice, rows, sections):

@@ -4,6 +4,7 @@ PYTHONPATH=.:tests python tests/support/mlflow_pages.py sqlite:///mlflow.db docs
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ COLUMNS = (
     ("metrics", "log_mel_db"),
     ("metrics", "rtf"),
 )
+AXES = {"Parameters": ("model", "block"), "Metrics": ("onset_f1", "log_mel_db")}
 WINDOW = (1900, 860)
 PATIENCE = 60000  # ms; the code of charts is large, and machines are busy
 
@@ -78,9 +80,16 @@ class Pages:
         if close.count():  # an advertisement of an assistant
             close.first.click()
 
+    def switch(self):
+        """From the first page to "Model training", which the browser remembers, and to the experiment."""
+        self.page.goto(self.address)
+        self.page.get_by_text("Model training", exact=True).first.click()
+        self.page.get_by_role("link", name="diffsynth", exact=True).first.click()
+        self.page.wait_for_url("**/runs?workflowType=machine_learning**", timeout=PATIENCE)
+
     def open_voice(self, name, version):
         """The page of a version of a registered model."""
-        self.page.goto(f"{self.address}/#/models/{name}/versions/{version}?workflowType=machine_learning")
+        self.page.goto(f"{self.address}/#/models/{name}/versions/{version}")
 
     def expand(self):
         """Show the runs below the first parent."""
@@ -93,7 +102,9 @@ class Pages:
         search = self.page.get_by_placeholder("Search columns")
         for _, name in COLUMNS:
             search.fill(name)
-            self.page.locator("[class*=tree]").get_by_text(name, exact=True).last.click()
+            # Other names hold this one, and what was searched for stands in an element of its own.
+            exact = re.compile(rf"^\s*{name}\s*$")
+            self.page.locator("[class*=tree-title]").filter(has_text=exact).last.click()
         self.page.keyboard.press("Escape")
         self.page.mouse.click(WINDOW[0] / 2, WINDOW[1] - 60)
 
@@ -114,6 +125,10 @@ class Pages:
         self.page.locator("label:has(input[value=CHART])").click()
         expect(self.page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE)
 
+    def show_table(self):
+        """Back from the charts."""
+        self.page.locator("label:has(input[value=TABLE])").click()
+
     def compare(self, names):
         """Choose runs in the table and open their comparison."""
         for name in names:
@@ -127,10 +142,26 @@ class Pages:
         )
         expect(self.page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE)
 
+    def choose_axes(self, **names):
+        """Choose what parallel coordinates show: `Parameters` and `Metrics`, by their names."""
+        self.page.get_by_role("button", name="Clear All").click()
+        for label, wanted in names.items():
+            after = "xpath=following::*[contains(@class, 'select-selector')][1]"
+            self.page.get_by_text(f"{label}:", exact=True).locator(after).click()
+            for name in wanted:
+                option = self.page.locator("[class*=select-item-option]").get_by_text(name, exact=True)
+                self.page.keyboard.type(name)
+                expect(option.first).to_be_visible(timeout=PATIENCE)
+                self.page.keyboard.press("Enter")
+            self.page.keyboard.press("Escape")
+        last = next(reversed(names.values()))[-1]
+        expect(self.page.locator(".js-plotly-plot").get_by_text(last)).to_be_visible(timeout=PATIENCE)
+
 
 def take_pictures(page, address, experiment, folder, names):
-    """Screenshots of the training view, of charts and of a comparison, as PNG files in a folder."""
+    """Screenshots of the training view, charts, a comparison and a registered voice, as PNG files."""
     pages = Pages(page, address)
+    pages.switch()
     pages.open_training_view(experiment)
     pages.expand()
     pages.show_columns()
@@ -139,10 +170,14 @@ def take_pictures(page, address, experiment, folder, names):
     pages.show_charts()
     page.wait_for_timeout(3000)  # the charts come one after the other
     page.screenshot(path=folder / "mlflow-charts.png")
-    page.locator("label:has(input[value=TABLE])").click()
+    pages.show_table()
     pages.compare(names)
+    pages.choose_axes(**AXES)
     page.wait_for_timeout(1000)
     page.screenshot(path=folder / "mlflow-compare.png")
+    pages.open_voice(f"diffsynth-{names[0]}", 1)
+    expect(page.get_by_text('"train"')).to_be_visible(timeout=PATIENCE)  # of the card
+    page.screenshot(path=folder / "mlflow-voice.png")
 
 
 if __name__ == "__main__":

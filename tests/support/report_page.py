@@ -62,7 +62,7 @@ def _write(path, signal):
 
 
 def take_pictures(page, report, folder):
-    """Screenshots of a report, as PNG files in a folder: findings, and the players at a worst moment."""
+    """Screenshots of a report in a folder: its findings, and the players at a worst moment."""
     page.goto(report.absolute().as_uri())
     page.wait_for_selector("#chart-rtf svg")
     page.wait_for_function("document.getElementById('difference').width > 100")
@@ -72,7 +72,7 @@ def take_pictures(page, report, folder):
     page.keyboard.press(" ")  # to where it is, and there it stops
     page.wait_for_timeout(1500)
     page.keyboard.press(" ")
-    page.locator("#listen").screenshot(path=folder / "report-listen.png")
+    page.locator("#listen").screenshot(path=folder / "report-listen.jpg", type="jpeg", quality=85)
 
 
 if __name__ == "__main__":
