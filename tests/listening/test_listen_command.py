@@ -15,6 +15,7 @@ from support.listening_sounds import CLIPS, RATE, SYSTEMS, sound
 from diffsynth.audio.files import read_audio, write_audio
 from diffsynth.listening.answers import AnswerBook
 from pipeline.app import run
+from pipeline.listen import _systems
 
 
 @pytest.fixture
@@ -142,3 +143,14 @@ def test_the_same_test_is_written_for_webmushra(listen, tmp_path, sounds):
         system = place.rpartition("/")[2].removesuffix(".wav")
         assert rate == RATE
         assert np.corrcoef(samples, sound("alpha", system))[0, 1] > 0.95
+
+
+def test_without_a_choice_two_pianos_are_rated_beside_the_models(tmp_path):
+    for place in ("bounds/low_pass", "bounds/another_piano", "bounds/excitation", "4096/s6", "512/s6"):
+        (tmp_path / place).mkdir(parents=True)
+    assert {name: path.relative_to(tmp_path).as_posix() for name, path in _systems([], tmp_path).items()} == {
+        "another_piano": "bounds/another_piano",
+        "excitation": "bounds/excitation",
+        "s6-512": "512/s6",
+        "s6-4096": "4096/s6",
+    }

@@ -82,7 +82,7 @@ def test_the_training_view_has_eight_whole_runs_and_compares_them(store, open_pa
         pages.show_table()
         pages.compare(NAMES)
         pages.choose_axes(**AXES)
-        axes = seen.page.locator(".js-plotly-plot .axis-title").all_inner_texts()
+        axes = seen.page.locator(".js-plotly-plot .axis-title").all_text_contents()
         assert axes == [name for names in AXES.values() for name in names]
         text = seen.page.inner_text("main")
         assert all(name in text for name in NAMES)
