@@ -5,21 +5,38 @@ import sys
 from pathlib import Path
 
 import pytest
+import real_piano
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "data" / "demo"
+SCRIPT = ROOT / "benchmarks" / "real_piano.py"
 
 
-@pytest.mark.parametrize(
-    ("folder", "test", "says"),
-    [("nowhere", "music_3", "nowhere is not a folder"), (DEMO, "another", f"not in {DEMO}: another")],
-)
-def test_wrong_input_is_one_line(tmp_path, folder, test, says):
-    script = ROOT / "benchmarks" / "real_piano.py"
-    command = [sys.executable, script, folder, "out", "--test", test]
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """What the script says last, on options that it does not take."""
+    monkeypatch.chdir(tmp_path)
+
+    def last_line(folder, *options):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), "out", *options])
+        with pytest.raises(SystemExit) as end:
+            real_piano.main()
+        assert end.value.code == 2
+        assert not list(tmp_path.iterdir())
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return last_line
+
+
+def test_wrong_input_is_one_line(refused):
+    assert refused(DEMO, "--test", "another") == f"real_piano.py: error: not in {DEMO}: another"
+
+
+def test_it_runs_as_a_script_from_anywhere(tmp_path):
+    command = [sys.executable, SCRIPT, "nowhere", "out", "--test", "music_3"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"real_piano.py: error: {says}"
+    assert done.stderr.splitlines()[-1] == "real_piano.py: error: nowhere is not a folder"
     assert not list(tmp_path.iterdir())
 
 
@@ -33,10 +50,5 @@ def test_wrong_input_is_one_line(tmp_path, folder, test, says):
         (["--share", "0"], "--share must be above 0 and at most 1, not 0.0"),
     ],
 )
-def test_options_that_cannot_be_are_one_line_and_leave_nothing(tmp_path, options, says):
-    script = ROOT / "benchmarks" / "real_piano.py"
-    command = [sys.executable, script, DEMO, "out", "--test", "music_3", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert says in done.stderr.splitlines()[-1]
-    assert not list(tmp_path.iterdir())
+def test_options_that_cannot_be_are_one_line_and_leave_nothing(refused, options, says):
+    assert says in refused(DEMO, "--test", "music_3", *options)
