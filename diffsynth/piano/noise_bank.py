@@ -5,6 +5,7 @@ They differ in length, so that the sum of all does not repeat.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -151,12 +152,17 @@ def levels_of(noise: Noise, memories: NDArray[np.float64], pedal: NDArray[np.flo
 
 
 def make_loops(centre: NDArray[np.float64], rate: int) -> list[NDArray[np.float32]]:
-    """[b] loops of Gaussian noise, one in every band, of mean square 1 and different lengths.
+    """[b] loops of Gaussian noise, one in every band, of mean square 1 and different lengths; read-only.
 
     The power follows the share of the band in a frequency (`diffsynth.audio.mel_bands`). Half precision is
     enough for noise, and keeps exported voices small.
     """
-    loops = []
+    return list(_loops(tuple(centre.tolist()), rate))
+
+
+@lru_cache(maxsize=4)  # every player of a voice has the same ones, and making them takes a third of a second
+def _loops(centres: tuple[float, ...], rate: int) -> tuple[NDArray[np.float32], ...]:
+    centre, loops = np.array(centres), []
     for band in range(len(centre)):
         length = round((LOOP - SHORTER * band) * rate)
         frequency = np.asarray(np.fft.rfftfreq(length, 1 / rate), dtype=np.float64)
@@ -165,4 +171,5 @@ def make_loops(centre: NDArray[np.float64], rate: int) -> list[NDArray[np.float3
         spectrum = np.fft.rfft(np.random.default_rng([SEED, band]).standard_normal(length))
         loop = np.fft.irfft(spectrum * np.sqrt(power), length)
         loops.append((loop / np.sqrt(np.mean(loop**2))).astype(np.float16).astype(np.float32))
-    return loops
+        loops[-1].flags.writeable = False
+    return tuple(loops)
