@@ -58,9 +58,9 @@ def test_the_page_has_the_values_that_come_out(measured):
 def test_the_page_has_the_scores_of_notes_that_come_out(pairs):
     pytest.importorskip("transkun")
     printed = rows(PAGE.read_text())
-    for case in ("identical", "another piano"):  # each takes seconds
-        pair = pairs[CASES.index(case)]
-        hear([pair])
+    heard = {case: pairs[CASES.index(case)] for case in ("identical", "another piano")}  # each takes seconds
+    hear([*heard.values()])
+    for case, pair in heard.items():
         for key in SCORES:
             text, value = printed[key][2 + CASES.index(case)], pair.notes.f1(key)
             # A note more or less of 39 may be heard.

@@ -269,10 +269,10 @@ def test_conflicts_are_partials_within_the_main_lobe():
 
 @pytest.fixture(scope="module")
 def sampled():
-    """A minute of the demo recording that plays every key, with its events."""
+    """Half a minute of the demo recording that plays every key, with its events."""
     audio, rate = read_audio(DEMO / "keys.flac")
     events = to_samples(read_midi(DEMO / "keys.mid"), rate)
-    begin, end = 60 * rate, 120 * rate
+    begin, end = 90 * rate, 120 * rate
     events = events[(events["position"] >= begin) & (events["position"] < end)]
     events["position"] -= begin
     return Take(audio[begin:end], events, rate)

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import yaml
 
+from diffsynth.audio.files import read_audio, write_audio
 from diffsynth.datasets.manifest import read_manifest, verify
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events
 from diffsynth.midi.files import write_midi
@@ -74,13 +75,15 @@ def used(project, extended):
     """The same folder after a model was trained and played, data brought, and a metric computed."""
     melody = make_events([(0.1, NOTE_ON, 60, 90), (0.4, NOTE_OFF, 60, 0)])
     write_midi(extended / "in.mid", melody)
-    recording, other = (ROOT / "data" / "demo" / f"{name}.flac" for name in ("music_12", "music_3"))
+    for name in ("music_12", "music_3"):
+        samples, rate = read_audio(ROOT / "data" / "demo" / f"{name}.flac")
+        write_audio(extended / f"{name}.flac", samples[: 5 * rate], rate)
     variant = ["--model", "gru", "--block", "512"]
     commands = [
         ["train", *variant, "--units", "12", "--steps", "3", "--data-dir", str(project.data)],
         ["render", "in.mid", "out.wav", *variant],
         ["download", "--name", "tones", "--out", "tones"],
-        ["evaluate", "--target", str(recording), "--prediction", str(other), "--json"],
+        ["evaluate", "--target", "music_12.flac", "--prediction", "music_3.flac", "--json"],
     ]
     (extended / "commands.json").write_text(json.dumps(commands))
     environment = {**os.environ, "PYTHONPATH": str(extended)}

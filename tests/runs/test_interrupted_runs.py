@@ -69,6 +69,15 @@ def interrupted(project, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def whole(project, tmp_path_factory):
+    """The same run, which nothing has stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    set_long(project, folder)
+    assert project.run("train", *VARIANT, "--data-dir", project.data, folder=folder) == 0
+    return folder
+
+
 @pytest.fixture
 def resumable(interrupted, tmp_path):
     """A copy of it, to go on with."""
@@ -77,7 +86,7 @@ def resumable(interrupted, tmp_path):
 
 
 def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
-    project, resumable, tmp_path_factory, mlflow_store, capsys
+    project, resumable, whole, mlflow_store, capsys
 ):
     options = [*VARIANT, "--data-dir", project.data]
     client = MlflowClient(mlflow_store)
@@ -87,8 +96,6 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
     assert client.get_run(resumable.run_id).info.status == "FINISHED"
     losses = client.get_metric_history(resumable.run_id, "loss")
     assert sorted(metric.step for metric in losses) == list(range(1, LONG + 1))
-    set_long(project, whole := tmp_path_factory.mktemp("whole"))
-    assert project.run("train", *options, folder=whole) == 0
     assert weights_of(resumable.folder).read_bytes() == weights_of(whole).read_bytes()
     curve = os.path.join("results", "train", "1024", "lstm", "loss.csv")
     assert (resumable.folder / curve).read_bytes() == (whole / curve).read_bytes()
@@ -153,16 +160,13 @@ def test_a_checkpoint_of_something_else_is_refused(project, resumable, refuse, m
         assert refuse("train", *VARIANT, "--data-dir", data, *change, "--resume-anyway") == error
 
 
-def test_changed_code_can_be_accepted(project, resumable, monkeypatch, capsys, tmp_path_factory):
+def test_changed_code_can_be_accepted(project, resumable, whole, monkeypatch, capsys):
     other_code(resumable.folder, monkeypatch)
     options = [*VARIANT, "--data-dir", project.data]
     assert project.run("train", *options, "--resume-anyway", folder=resumable.folder) == 0
     assert capsys.readouterr().out.startswith(
         f"continuing lstm-1024 after step {resumable.step}, though diffsynth/diffusion/loss.py has changed\n"
     )
-    monkeypatch.undo()
-    set_long(project, whole := tmp_path_factory.mktemp("whole"))
-    assert project.run("train", *options, folder=whole) == 0
     assert weights_of(resumable.folder).read_bytes() == weights_of(whole).read_bytes()  # it was a comment
 
 

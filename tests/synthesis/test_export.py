@@ -1,5 +1,6 @@
 """Exported voices: the same audio from ONNX Runtime, in the engine and in a host that knows nothing of it."""
 
+import functools
 import importlib.util
 import json
 import subprocess
@@ -56,6 +57,18 @@ def exported(request, make_voice, tmp_path_factory):
         voice = replace(voice, piano=with_noise(with_modes(sampled, KNOCKS), floor=1e-5, strike=1e-4))
     path = tmp_path_factory.mktemp("export") / "voice.onnx"
     return voice, path, export_onnx(voice, path)
+
+
+@pytest.fixture(scope="module")
+def published(make_voice, tmp_path_factory):
+    """A voice of the published network by its block and steps, its ONNX file and what is said of it."""
+
+    @functools.cache  # the exporter takes seconds
+    def export(block, steps):
+        voice, path = make_voice("unet", block), tmp_path_factory.mktemp("unet") / "unet.onnx"
+        return voice, path, export_onnx(voice, path, steps)
+
+    return export
 
 
 def music(seed, seconds):
@@ -130,9 +143,8 @@ def test_more_steps_of_the_sampler_can_be_exported(make_voice, tmp_path):
 
 
 @pytest.mark.parametrize(("block", "steps"), [(512, 2), (4096, 1)])
-def test_the_published_network_makes_the_same_audio_exported(make_voice, tmp_path, block, steps):
-    voice, path = make_voice("unet", block), tmp_path / "unet.onnx"
-    about = export_onnx(voice, path, steps)
+def test_the_published_network_makes_the_same_audio_exported(published, block, steps):
+    voice, path, about = published(block, steps)
     half = block // 2
     frames, memory = [5, half], [1, 1, 5, half]
     assert about["inputs"] == {"condition": [88, half], "noise": frames, "memory_0": memory}
@@ -149,9 +161,8 @@ def test_the_published_network_makes_the_same_audio_exported(make_voice, tmp_pat
     np.testing.assert_allclose(theirs, mine, atol=1e-4 * level)
 
 
-def test_the_example_host_knows_what_it_cannot_play(make_voice, host_class, tmp_path):
-    path = tmp_path / "unet.onnx"
-    export_onnx(make_voice("unet", 512), path)
+def test_the_example_host_knows_what_it_cannot_play(published, host_class):
+    _, path, _ = published(512, 2)
     with pytest.raises(SystemExit, match="holds unet, which needs a host of its own"):
         host_class(str(path))
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from diffsynth.audio.files import read_audio
+from diffsynth.benchmark.pieces import cut
+from diffsynth.midi.events import CONTROL, SUSTAIN, make_events
 from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice, save_voice
@@ -22,10 +24,10 @@ def weights_of(folder, model="lstm"):
 
 @pytest.fixture(scope="module")
 def midi(tmp_path_factory):
-    """The first seconds of a demo performance as a MIDI file."""
-    events = read_midi(ROOT / "data" / "demo" / "music_12.mid")
+    """The first seconds of a demo performance as a MIDI file; at its end keys and pedal come up."""
+    events = cut(read_midi(ROOT / "data" / "demo" / "music_12.mid"), 1.5)
     path = tmp_path_factory.mktemp("midi") / "music.mid"
-    write_midi(path, events[events["time"] < 1.5])
+    write_midi(path, np.concatenate([events, make_events([(1.5, CONTROL, SUSTAIN, 0)])]))
     return path
 
 
