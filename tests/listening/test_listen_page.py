@@ -204,7 +204,9 @@ def test_a_mushra_page_by_keys_and_by_pointer(sounds, tmp_path, participant):
     with served(sounds, out, "mushra", clips=["bravo"]) as (thread, address):
         person = participant(address)
         person.begin("ben")
-        expect(person.page.locator("#mushra-play")).to_be_enabled()
+        play = person.page.locator("#mushra-play")
+        expect(play).to_be_visible()  # before, nothing has turned it off
+        expect(play).to_be_enabled()
         assert person.watched.violations() == []
         lines = person.page.locator("#mushra-rows li")
         assert lines.count() == 6
