@@ -139,6 +139,14 @@ def test_the_forward_pass_stays_on_the_gpu(model):
 
 
 @models
+def test_gradients_lie_in_memory_as_their_weights_do(model):
+    trainer = make_trainer(model)
+    trainer.gradients(0, trainer.batch(0))
+    for name, parameter in trainer.denoiser.named_parameters():
+        assert parameter.grad.stride() == parameter.stride(), name  # a fused optimiser on a GPU asks for it
+
+
+@models
 def test_low_precision_follows_the_gradient_and_keeps_weights_whole(model):
     found = {}
     for precision in ("float32", "bfloat16"):
