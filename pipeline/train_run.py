@@ -21,7 +21,7 @@ from diffsynth.synthesis.weights import check_saved, save_voice
 from diffsynth.training.checkpoint import save_checkpoint
 from diffsynth.training.machine import FASTEST, Machine, find_device, find_precision, prepare_torch
 from diffsynth.training.origin import named
-from diffsynth.training.probing import faster_precision
+from diffsynth.training.probing import EXACT, faster_precision
 from diffsynth.training.profiling import profiled_steps
 from diffsynth.training.random_streams import weights_seed
 from diffsynth.training.ranks import joined, local_rank
@@ -97,7 +97,7 @@ def _train(
     found = find(path, model, block, origin, begin, say)
     if found is not None:
         restore(trainer, found, f"{model}-{block}", options.precision, say)
-    elif options.precision == FASTEST:
+    elif options.precision == FASTEST or (options.precision == "auto" and machine.precision != EXACT):
         _choose_precision(trainer, say)
     run_id = None if found is None else found.numbers["run_id"]
     results = paths.of_variant(paths.TRAIN_RESULTS, model, block)

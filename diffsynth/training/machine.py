@@ -70,10 +70,11 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
 
 
 def find_precision(name: str, device: torch.device) -> str:
-    """The precision that a name stands for: "auto" is bfloat16 on a GPU that has it, else float32.
+    """The precision to begin with: that of the name, or bfloat16 on a GPU that has it, else float32.
 
-    "auto" does not ask a CPU which is faster: the answer would change with what else it does, and the
-    weights with the answer. "fastest" begins as "auto".
+    Which is faster is measured for "fastest", and for "auto" on a GPU that has both, where runs differ anyway
+    (`diffsynth.training.probing`). A CPU is not asked for "auto": the answer would change with what else it
+    does, and the weights with the answer.
 
     Raises:
         UserError: there is no such precision.
