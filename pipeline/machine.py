@@ -49,6 +49,6 @@ Precision = Annotated[
     str,
     typer.Option(
         envvar="DIFFSYNTH_PRECISION",
-        help="Of products: float32, bfloat16, fastest (measured), or auto: on a CPU float32, on a GPU fastest.",
+        help="Of products: float32, bfloat16, fastest (measured), auto (float32 on a CPU, fastest on a GPU).",
     ),
 ]
