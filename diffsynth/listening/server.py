@@ -26,6 +26,7 @@ HOST = "127.0.0.1"
 PAGE = {"/": "index.html", **{f"/{name}": name for name in ("style.css", "listen.js", "player.js")}}
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 LONGEST = 4096  # bytes of a request
+WAKE = 0.5  # s
 # The page has no need of anything from elsewhere, and other pages have no business with this one.
 HEADERS = {
     "Cache-Control": "no-store",
@@ -67,7 +68,9 @@ class ListeningServer(ThreadingHTTPServer):
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            self.session.over.wait()
+            # Not for ever: a Ctrl-C just before the thread falls asleep is heard when it wakes.
+            while not self.session.over.wait(WAKE):
+                pass
         finally:
             self.shutdown()
             self.server_close()
