@@ -42,6 +42,8 @@ class GainField:
         window, knee = features.window, features.knee
         self._band_levels = BandLevels(self.centres, audio.sample_rate, window, hop, knee)
         self.band, self.share = _places(piano.frequency, self.centres, knee)
+        # Of its own, because 1 less a share in single precision is noise where it is small.
+        self._rest = (1 - (places_of(piano.frequency, self.centres, knee) - self.band)).astype(np.float32)
         noise_centres = band_centres(features, features.noise_bands or features.bands)
         self.noise_band, self.noise_share = _places(piano.noise.centre, noise_centres, knee)
         self._shares_of_noise = shares_of(piano.noise.centre, noise_centres, knee)
@@ -78,10 +80,8 @@ class GainField:
         """[l, k] levels in bands of modes that sound, [l, q]; each lies in two neighbouring bands."""
         rows, bands = len(power), self.features.bands
         place = (sounding.of(self.band) + bands * np.arange(rows)[:, None]).ravel()
-        levels = np.zeros(rows * bands)
-        levels += np.bincount(place, power.ravel(), levels.size)
-        upper = np.bincount(place, (power * sounding.of(self.share)).ravel(), levels.size)
-        levels -= upper
+        levels = np.bincount(place, (power * sounding.of(self._rest)).ravel(), rows * bands)
+        upper = np.bincount(place, (power * sounding.of(self.share)).ravel(), rows * bands)
         levels[1:] += upper[:-1]  # never of another row: no mode lies above the last band
         return levels.reshape(rows, bands)
 
