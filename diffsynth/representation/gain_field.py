@@ -80,8 +80,9 @@ class GainField:
         """[l, k] levels in bands of modes that sound, [l, q]; each lies in two neighbouring bands."""
         rows, bands = len(power), self.features.bands
         place = (sounding.of(self.band) + bands * np.arange(rows)[:, None]).ravel()
-        levels = np.bincount(place, (power * sounding.of(self._rest)).ravel(), rows * bands)
-        upper = np.bincount(place, (power * sounding.of(self.share)).ravel(), rows * bands)
+        levels = np.zeros(rows * bands)
+        levels += np.bincount(place, (power * sounding.of(self._rest)).ravel(), levels.size)
+        upper = np.bincount(place, (power * sounding.of(self.share)).ravel(), levels.size)
         levels[1:] += upper[:-1]  # never of another row: no mode lies above the last band
         return levels.reshape(rows, bands)
 
