@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 from support.listening_sounds import CLIPS, PLACES, RATE, SYSTEMS, sound
 
 from diffsynth.listening.answers import AnswerBook
@@ -113,7 +113,11 @@ class Participant:
         self.page.route("**/*", self.note)
 
     def note(self, route):
-        response = route.fetch()
+        try:
+            response = route.fetch()
+        except Error:  # the server has ended while a sound was on its way, which the page gets to know
+            route.abort()
+            return
         self.bodies.append(json.dumps(response.headers))
         if "/audio/" in response.url:
             self.wavs[response.url.rpartition("/")[2]] = response.body()

@@ -151,7 +151,8 @@ def test_a_server_receives_runs_without_a_word(server, tmp_path):
     assert run.data.params == {"train.steps": "3"}
     copy = client.download_artifacts(run.info.run_id, "a.txt", str(tmp_path / ".."))
     assert Path(copy).read_text() == "alpha"
-    (version,) = client.search_model_versions("name = 'diffsynth-lstm-1024'")
+    (version,) = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert version.name == "diffsynth-lstm-1024"
     assert (version.run_id, version.description) == (run.info.run_id, '```json\n{\n  "a": 1\n}\n```')
     place = client.get_model_version_download_uri(version.name, version.version)
     assert place.startswith("mlflow-artifacts:/")
