@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from diffsynth.errors import UserError
 from diffsynth.synthesis.weights import save_voice
 from diffsynth.training.machine import Machine, find_device, prepare_torch
 from diffsynth.training.random_streams import weights_seed
@@ -32,6 +33,7 @@ from pipeline.params import load_params
 from pipeline.train_run import _config
 
 LAST = 20  # steps whose losses are compared
+LEAST = 4  # steps
 NEVER = 10**9
 
 
@@ -97,8 +99,15 @@ def machines(options: argparse.Namespace) -> Iterator[tuple[str, Machine, bool]]
             yield label + ", compiled" * compile_it, machine, compile_it
 
 
-def main() -> None:
-    """Print a row for each model, block and device."""
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """What was asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -107,25 +116,41 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--models", nargs="+", default=["lstm", "s6"])
     parser.add_argument("--blocks", nargs="+", type=int, default=[512, 4096])
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=2, help="that share a batch, on the CPU")
-    parser.add_argument("--workers", type=int, default=4, help="processes that prepare batches")
+    parser.add_argument("--steps", type=positive, default=200)
+    parser.add_argument("--threads", type=positive, default=2, help="that share a batch, on the CPU")
+    parser.add_argument("--workers", type=positive, default=4, help="processes that prepare batches")
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    print("| model | block | device | times real time | loss | of the first | GPU memory (MB) |")
-    print("|---|---:|---|---:|---:|---:|---:|", flush=True)
-    for model, block in product(options.models, options.blocks):
-        first = None
-        for label, machine, compile_it in machines(options):
-            prepare_torch(machine.device)
-            row = train(options, model, block, machine, compile_it)
-            first = first or row
-            print(
-                f"| {model} | {block} | {label} | {row.speed:.0f} | {row.loss:.4f} | "
-                f"{row.loss / first.loss:.3f} | {row.memory:.0f} |",
-                flush=True,
-            )
+    if options.steps < LEAST:
+        parser.error(f"--steps must be at least {LEAST}, of which the second half is timed")
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+    return parser, options
+
+
+def main() -> None:
+    """Print a row for each model, block and device."""
+    parser, options = arguments()
+    try:
+        trained_on = list(machines(options))
+        params = load_params(options.params)
+        variants = [params.variant(*each) for each in product(options.models, options.blocks)]
+        print("| model | block | device | times real time | loss | of the first | GPU memory (MB) |")
+        print("|---|---:|---|---:|---:|---:|---:|", flush=True)
+        for model, block in variants:
+            first = None
+            for label, machine, compile_it in trained_on:
+                prepare_torch(machine.device)
+                row = train(options, model, block, machine, compile_it)
+                first = first or row
+                print(
+                    f"| {model} | {block} | {label} | {row.speed:.0f} | {row.loss:.4f} | "
+                    f"{row.loss / first.loss:.3f} | {row.memory:.0f} |",
+                    flush=True,
+                )
+    except (UserError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ all processes of a stage together, proportional set size, sampled three times a 
 
 import argparse
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -137,6 +138,12 @@ def main() -> None:
     parser.add_argument("--piano", type=Path, help="fitted one, instead of the stage `fit`")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    if not all(0 < hours < math.inf for hours in given.hours):
+        parser.error("--hours must be above 0")
+    if given.piano and not given.piano.is_file():
+        parser.error(f"{given.piano} is no file")
+    if given.json and not given.json.parent.is_dir():
+        parser.error(f"{given.json.parent} is no folder")
     rows = []
     print("| hours | stage | s | peak MB | written MB |\n|---:|---|---:|---:|---:|", flush=True)
     for hours in given.hours:

@@ -16,7 +16,7 @@ WORKERS = min(MOST, CORES)
 CONNECTIONS = 4
 TRAINING_THREADS, RENDERING_THREADS = 2, 1
 CHECKPOINT_EVERY = 100
-LOADERS = 0  # a batch takes 5 ms, a step ten times as long: on few cores the network needs all of them
+LOADERS = 0  # a batch takes 10 ms, a step five times as long: on few cores the network needs all of them
 
 Workers = Annotated[int, typer.Option(min=1, envvar="DIFFSYNTH_WORKERS", help="Processes.")]
 Cluster = Annotated[
