@@ -30,7 +30,7 @@ from diffsynth.training.task import Inputs
 from diffsynth.training.trainer import Trainer
 from pipeline import paths
 from pipeline.params import load_params
-from pipeline.train_run import _config
+from pipeline.train_run import voice_config
 
 LAST = 20  # steps whose losses are compared
 LEAST = 4  # steps
@@ -62,7 +62,7 @@ def train(options: argparse.Namespace, model: str, block: int, machine: Machine,
     params = load_params(options.params)
     short = replace(params.train, steps=options.steps + 1, validate_every=NEVER)
     task = TASKS[params.model(model).voice].read(
-        _config(params, model, block), short, inputs_of(options.data)
+        voice_config(params, model, block), short, inputs_of(options.data)
     )
     torch.manual_seed(weights_seed(short.seed))
     denoiser = task.config.new_denoiser()

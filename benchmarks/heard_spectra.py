@@ -28,7 +28,7 @@ import json
 import math
 import os
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,7 @@ import torch
 from gain_networks import SCALE, BandNetwork, RecurrentGains
 from heard_pieces import AGES, FROM, SECONDS, EnginePiano, Piece, read_piece
 from heard_sound import Distance, Figures, HeardSound
-from heard_training import Track, Training, gains_of, measure, train
+from heard_training import Track, gains_of, measure, train
 from real_piano import PARAMS, changes
 from safetensors.torch import save_file
 from torch import nn
@@ -55,8 +55,6 @@ from diffsynth.runs.parallel import parallel_map
 from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
 from diffsynth.synthesis.weights import check_saved, save_voice
 from pipeline.params import Params, load_params
-
-VALIDATIONS = 6  # in a training
 
 
 def span(rate: int) -> slice:
@@ -187,16 +185,17 @@ def learn(
     """The network of the best validation and how it came about; the table grows meanwhile."""
     torch.manual_seed(args.seed)
     network = new_network(args.network, args.ages, args.drop, params).to(args.device)
-    learning = {"rate": 4e-3, "decay": 0.1} if args.network == "bands" else {}
-    training = Training(args.steps, -(-args.steps // VALIDATIONS), seed=args.seed, **learning)
-    header = {"network": args.network, "ages": args.ages, "drop": args.drop, **vars(training)}
+    config = replace(params.train, seed=args.seed)
+    if args.network == "bands":
+        config = replace(config, learning_rate=4e-3, weight_decay=0.1)
+    header = {"network": args.network, "ages": args.ages, "drop": args.drop, **asdict(config)}
     shown = [tracks["validate"], tracks["test"]]
     rows = partial(measure, synth=synth, distance=distance, part=span(params.audio.sample_rate))
     print("| step | training | validate log-mel | SC | floor | test log-mel | SC | floor |")
     print("|---" * 8 + "|")
     print_row("piano alone", None, *(rows(None, group) for group in shown))
     best, kept = math.inf, network
-    for step, learned, averaged in train(network, tracks["train"], synth, distance, training):
+    for step, learned, averaged in train(network, tracks["train"], synth, distance, config):
         found = [rows(averaged, group) for group in shown]
         print_row(str(step), learned, *found)
         mean = float(np.mean([row.log_mel for row in found[0]]))

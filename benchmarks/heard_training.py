@@ -3,7 +3,6 @@
 Shapes: b crops, l hops, c values of a condition, k gains, a ages.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,40 +15,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffsynth.evaluation.metrics import FFT
+from diffsynth.training.config import Train
+from diffsynth.training.optimiser import kept, learning_rate, make_optimiser
 
 CONVERGENCE, LEVEL = 1.0, 0.02  # weights in the loss, beside that of log-mel in dB
+AVERAGE = 0.995  # what a step keeps of the averaged weights
 PRIOR, KEPT = 4.0, 0.999  # crops that a running level begins with, and what a step keeps of it
 SEEN = 0.97  # what a step keeps of the running mean that is printed
 
 
 @dataclass(frozen=True)
-class Training:
-    """How a network is trained.
+class Track:
+    """A piece on the device, or b crops; modes and noise reach half a window beyond the recording.
 
     Attributes:
-        batch: crops in a step.
-        hops: of a crop.
-        warm: hops at the beginning of a crop that do not count: the network does not know what was before.
-        rate: highest learning rate.
-        decay: of weights.
-        average: what a step keeps of the averaged weights.
-        every: steps from one validation to the next.
+        modes: [a, time], by age.
+        noise: [time].
+        condition: [l, c].
+        recorded: [time].
+        floor: power in a mel band below which nothing counts.
     """
-
-    steps: int
-    every: int
-    rate: float = 2e-3
-    decay: float = 0.3
-    batch: int = 8
-    hops: int = 128
-    warm: int = 16
-    average: float = 0.995
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Track:
-    """A piece on the device; modes [a, ..] and noise begin and end half a window beyond the recording."""
 
     modes: Tensor
     noise: Tensor
@@ -67,12 +52,12 @@ class Track:
         padded = (functional.pad(sound, (half, half)) for sound in (modes, noise))
         return Track(*padded, condition, recorded, distance.floor(recorded))
 
-    def part(self, start: int, hops: int, synth: HeardSound) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Modes, noise, condition and recording of some hops."""
+    def part(self, start: int, hops: int, synth: HeardSound) -> "Track":
+        """Some hops of a piece."""
         sound = slice(start * synth.hop, (start + hops) * synth.hop + synth.window)
         recorded = self.recorded[sound.start : sound.stop - synth.window]
         condition = self.condition[start : start + hops].float()
-        return self.modes[:, sound], self.noise[sound], condition, recorded
+        return Track(self.modes[:, sound], self.noise[sound], condition, recorded, self.floor)
 
 
 class RunningLevels:
@@ -97,69 +82,55 @@ class RunningLevels:
         return (self._energy[index, 1:] / self._energy[index, :1]).sqrt()
 
 
-@dataclass(frozen=True)
-class Crops:
-    """Crops of pieces: b places among these, and what `Track.part` gives, stacked; floors [b]."""
-
-    index: Tensor
-    modes: Tensor
-    noise: Tensor
-    condition: Tensor
-    recorded: Tensor
-    floor: Tensor
-
-    @staticmethod
-    def draw(
-        random: np.random.Generator, tracks: Sequence[Track], synth: HeardSound, training: Training
-    ) -> "Crops":
-        """A batch; every hop of all pieces is about equally likely."""
-        lengths = np.array([len(track.condition) for track in tracks])
-        index = random.choice(len(tracks), training.batch, p=lengths / lengths.sum())
-        starts = random.integers(lengths[index] - training.hops + 1).tolist()
-        chosen = [tracks[i] for i in index.tolist()]
-        parts = [track.part(start, training.hops, synth) for track, start in zip(chosen, starts, strict=True)]
-        stacked = map(torch.stack, zip(*parts, strict=True))
-        floor = torch.stack([track.floor for track in chosen])
-        return Crops(torch.from_numpy(index).to(floor.device), *stacked, floor)
+def draw(
+    random: np.random.Generator, tracks: Sequence[Track], synth: HeardSound, config: Train
+) -> tuple[Tensor, Track]:
+    """A batch of crops and of which pieces they are, [b]; every hop of all pieces is about equally likely."""
+    lengths, hops = np.array([len(track.condition) for track in tracks]), config.sequence
+    index = random.choice(len(tracks), config.batch_size, p=lengths / lengths.sum())
+    starts = random.integers(lengths[index] - hops + 1)
+    parts = [tracks[i].part(start, hops, synth) for i, start in zip(index, starts.tolist(), strict=True)]
+    stacked = map(torch.stack, zip(*(vars(part).values() for part in parts), strict=True))
+    return torch.from_numpy(index).to(synth.fade.device), Track(*stacked)
 
 
 def train(
-    network: nn.Module, tracks: Sequence[Track], synth: HeardSound, distance: Distance, training: Training
+    network: nn.Module, tracks: Sequence[Track], synth: HeardSound, distance: Distance, config: Train
 ) -> Iterator[tuple[int, float, nn.Module]]:
     """Train a network of gains; yields steps done, log-mel of training, and averaged weights to validate."""
-    averaged, optimiser = deepcopy(network).eval(), _optimiser(network, training)
-    random, seen = np.random.default_rng(training.seed), 0.0
-    levels = RunningLevels(tracks, synth, training.hops)
-    for step in range(training.steps):
+    averaged, optimiser = deepcopy(network).eval(), make_optimiser(network, config)
+    random, seen = np.random.default_rng(config.seed), 0.0
+    levels = RunningLevels(tracks, synth, config.sequence)
+    for step in range(config.steps):
         for group in optimiser.param_groups:
-            group["lr"] = _rate(step, training)
-        crops = Crops.draw(random, tracks, synth, training)
-        loss, log_mel = _loss(network, crops, synth, distance, levels, training.warm)
+            group["lr"] = learning_rate(step, config)
+        loss, log_mel = _loss(network, draw(random, tracks, synth, config), synth, distance, levels, config)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()
-        _follow(averaged, network, min(training.average, (1 + step) / (10 + step)))
+        _follow(averaged, network, kept(step, AVERAGE))
         seen = SEEN * seen + (1 - SEEN) * log_mel.detach()  # stays on the device
         done = step + 1
-        if done % training.every == 0 or done == training.steps:
+        if done % config.validate_every == 0 or done == config.steps:
             yield done, float(seen) / (1 - SEEN**done), averaged
 
 
 def _loss(
     network: nn.Module,
-    crops: Crops,
+    batch: tuple[Tensor, Track],
     synth: HeardSound,
     distance: Distance,
     levels: RunningLevels,
-    warm: int,
+    config: Train,
 ) -> tuple[Tensor, Tensor]:
     """The loss, and log-mel alone, of all hops of crops but the first ones."""
+    index, crops = batch
     gains = network(crops.condition)
     # A gain is that of the end of its hop; before the first one there is no other.
     heard = synth(torch.cat([gains[:, :1], gains], 1), crops.modes, crops.noise)
-    factors = levels.factors(crops.index, heard, crops.recorded)
-    first = warm * synth.hop - FFT // 2  # frames reach back into the hops before those that count
+    factors = levels.factors(index, heard, crops.recorded)
+    first = config.warmup * synth.hop - FFT // 2  # frames reach back into the hops before those that count
     heard, recorded = heard[:, first:], crops.recorded[:, first:]
     level = _level_difference(heard, recorded)
     heard = heard * factors
@@ -167,32 +138,11 @@ def _loss(
     return log_mel + CONVERGENCE * spectral_convergence(heard, recorded) + LEVEL * level, log_mel
 
 
-def _rate(step: int, training: Training) -> float:
-    """Learning rate: up in a straight line for a twentieth of the steps, then down along a cosine."""
-    done = step / training.steps
-    return (
-        training.rate * min(1.0, (step + 1) / (0.05 * training.steps)) * 0.5 * (1 + math.cos(math.pi * done))
-    )
-
-
-def _optimiser(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """AdamW, with weight decay where the network allows it."""
-    named = list(network.named_parameters())
-    groups = [
-        {
-            "params": [parameter for name, parameter in named if network.decays(name, parameter) == decays],
-            "weight_decay": training.decay * decays,
-        }
-        for decays in (True, False)
-    ]
-    return torch.optim.AdamW(groups, lr=training.rate)
-
-
 @torch.no_grad()
-def _follow(averaged: nn.Module, network: nn.Module, kept: float) -> None:
+def _follow(averaged: nn.Module, network: nn.Module, keeping: float) -> None:
     """Move averaged weights towards those of the network."""
     for mean, parameter in zip(averaged.parameters(), network.parameters(), strict=True):
-        mean.lerp_(parameter, 1 - kept)
+        mean.lerp_(parameter, 1 - keeping)
 
 
 def _level_difference(heard: Tensor, recorded: Tensor) -> Tensor:
@@ -209,10 +159,10 @@ def measure(
     rows = []
     for track in tracks:
         hops = min(part.stop // synth.hop + 8, len(track.condition))
-        modes, noise, condition, recorded = track.part(0, hops, synth)
-        gains = gains_of(network, condition, synth.of_noise.shape[0] + synth.ages * synth.bands)
-        heard = synth(gains[None], modes[None], noise[None])[0]
-        rows.append(distance.figures(heard[part], recorded[part]))
+        whole = track.part(0, hops, synth)
+        gains = gains_of(network, whole.condition, synth.of_noise.shape[0] + synth.ages * synth.bands)
+        heard = synth(gains[None], whole.modes[None], whole.noise[None])[0]
+        rows.append(distance.figures(heard[part], whole.recorded[part]))
     return rows
 
 

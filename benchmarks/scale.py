@@ -30,7 +30,7 @@ from diffsynth.training.registry import TASKS
 from diffsynth.training.task import Inputs
 from diffsynth.training.trainer import Trainer
 from pipeline.params import load_params
-from pipeline.train_run import _config
+from pipeline.train_run import voice_config
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("download", "align", "shard", "fit", "features", "train")
@@ -89,7 +89,7 @@ def learning(folder: Path) -> tuple[float, float]:
     torch.set_num_threads(1)
     inputs = Inputs(data / "shards", data / "features", data / "fit" / "piano.safetensors")
     train = replace(params.train, steps=NEVER, validate_every=NEVER)
-    task = TASKS["gains"].read(_config(params, "lstm", 512), train, inputs)
+    task = TASKS["gains"].read(voice_config(params, "lstm", 512), train, inputs)
     for step in range(DRAWN):  # the first ones check the shards that they open
         task.train.draw(step)
     drawn = mean_ms(partial(task.train.draw, step) for step in range(DRAWN, 2 * DRAWN))

@@ -32,7 +32,10 @@ from diffsynth.training.registry import TASKS
 from diffsynth.training.task import Inputs
 from diffsynth.training.trainer import Trainer
 from pipeline.params import load_params
-from pipeline.train_run import _config
+try:
+    from pipeline.train_run import voice_config
+except ImportError:
+    from pipeline.train_run import _config as voice_config
 
 params_file, data, model, block, threads, first, count = sys.argv[1:]
 data, first, count = Path(data), int(first), int(count)
@@ -47,7 +50,7 @@ except ImportError:
 params = load_params(Path(params_file))
 train = replace(params.train, steps=10**6, validate_every=10**6)
 inputs = Inputs(data / "shards", data / "features", data / "fit" / "piano.safetensors")
-task = TASKS["gains"].read(_config(params, model, int(block)), train, inputs)
+task = TASKS["gains"].read(voice_config(params, model, int(block)), train, inputs)
 torch.manual_seed(0)
 network = task.config.new_denoiser()
 trainer = Trainer(network, task.train, task.validation, train, params.diffusion, **machine)

@@ -92,7 +92,8 @@ def _clips(aligned: Path, renders: Path, scores: Sequence["Scores"]) -> list["Cl
     found = {key: folder for key, folder in folders.items() if folder.is_dir()}
     models = [of.key for of in scores if of.block is not None and of.key in found]
     if not models or not aligned.is_dir():
-        typer.echo(f"diffsynth: {renders} holds no renders: the report has no players", err=True)
+        lacking = f"{renders} holds no renders" if not models else f"{aligned} holds no recordings"
+        typer.echo(f"diffsynth: {lacking}: the report has no players", err=True)
         return []
     return clips_of(aligned, found, models)
 
@@ -117,8 +118,10 @@ def _reports(params: Params, metrics: Path, timings: Path) -> list[list[Path]]:
     }
     missing = [variant for variant, files in reports.items() if not all(file.is_file() for file in files)]
     if len(missing) == len(variants):
+        measured = any(files[0].is_file() for files in reports.values())
+        folder, what, command = (timings, "timings", "infer") if measured else (metrics, "report", "evaluate")
         raise UserError(
-            f"{metrics} holds no report of these models; run `{command_for(metrics, 'evaluate')}` first"
+            f"{folder} holds no {what} of these models; run `{command_for(folder, command)}` first"
         )
     if missing:
         names = ", ".join(f"{model}-{block}" for model, block in missing)

@@ -50,12 +50,14 @@ def origin_of(config: VoiceConfig, params: Params, sources: list[Path], begin: B
     return Origin.of(configuration, data, code)
 
 
-def first_voice(path: Path, config: VoiceConfig) -> Voice:
-    """The voice of a file, to begin with.
+def first_voice(path: Path, config: VoiceConfig, out: Path) -> Voice:
+    """The voice of a file, to begin with; what comes of it is written to `out`.
 
     Raises:
-        UserError: there is none, or it was built otherwise; names the first difference.
+        UserError: there is none, it would be replaced, or was built otherwise; names the first difference.
     """
+    if path.resolve() == out.resolve():
+        raise UserError(f"{path} would be replaced by what is made of it; choose another --model-save-dir")
     voice = load_voice(path)
     there = dict(flattened(asdict(voice.config)))
     for name, value in flattened(asdict(config)):
@@ -103,14 +105,15 @@ def restore(
     Raises:
         UserError: it has more steps than the run.
     """
-    done, steps = found.numbers["progress"]["step"], trainer.config.steps
+    done, steps, was = found.numbers["progress"]["step"], trainer.config.steps, found.numbers["precision"]
     if done > steps:
         raise UserError(f"{name} has done {done} steps, more than the {steps} of train.steps: use --restart")
     if precision in ("auto", FASTEST):
-        trainer.machine = replace(trainer.machine, precision=found.numbers["precision"])
+        trainer.machine = replace(trainer.machine, precision=was)
     trainer.restore(found.tensors, found.numbers["progress"])
     but = f", though {named(found.differences)}" if found.differences else ""
-    say(f"continuing {name} after step {done}{but}")
+    other = trainer.machine.precision
+    say(f"continuing {name} after step {done}{but}" + (f", in {other} after {was}" if other != was else ""))
 
 
 def keep(path: Path, model: str, block: int) -> None:

@@ -81,8 +81,9 @@ def _train(
     machine: Machine,
 ) -> None:
     """As `run_training`, on a machine."""
-    config = _config(params, model, block)
-    first = None if begin.init_from is None else first_voice(begin.init_from, config)
+    config = voice_config(params, model, block)
+    weights = paths.of_variant(out, model, block, ".safetensors")
+    first = None if begin.init_from is None else first_voice(begin.init_from, config, weights)
     task = TASKS[config.network.voice].read(config, params.train, inputs, first)
     sources = list(task.files(inputs))
     if epochs is not None:
@@ -120,8 +121,7 @@ def _train(
         with _profiler(results, options, machine) as stepped:
             every = options.checkpoint_every
             speed = train_all(trainer, path.stem, task.train.seconds, run, save, every, stepped)
-        voice, weights = task.voice(trainer.result()), paths.of_variant(out, model, block, ".safetensors")
-        card = _card(params, sources, trainer, begin)
+        voice, card = task.voice(trainer.result()), _card(params, sources, trainer, begin)
         save_voice(weights, voice, card)
         check_saved(weights, voice)
         curve = _write_curve(results / "loss.csv", trainer)
@@ -147,7 +147,7 @@ def _profiler(folder: Path, options: Options, machine: Machine) -> AbstractConte
     return profiled_steps(folder, machine.device.type == "cuda")
 
 
-def _config(params: Params, model: str, block: int) -> VoiceConfig:
+def voice_config(params: Params, model: str, block: int) -> VoiceConfig:
     """What the voice of a model is built with."""
     network = params.model(model)
     kind = VOICES[network.voice].Config

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from diffsynth.benchmark.external import check_name
 from diffsynth.benchmark.systems import OwnVoice, Playing, System
 from diffsynth.errors import UserError
 from diffsynth.evaluation.anchor import LOW_PASS
 from diffsynth.evaluation.evaluating import RECORDING
+from diffsynth.runs.files import check_name
 from diffsynth.synthesis.bounds import IDEAL
 from diffsynth.synthesis.voice_files import GIVEN, VoiceFile, find_weights
 
@@ -32,7 +32,7 @@ def voices_of(
         say: takes a line where there is no voice of the published network, which is then left out.
 
     Raises:
-        UserError: there is no voice of another model, or it cannot play so.
+        UserError: there is no voice of another model.
     """
     found = []
     for model, block in variants:
@@ -51,7 +51,7 @@ def given_voices(options: Iterable[str], playing: Playing) -> list[OwnVoice]:
     """Voices that options name, NAME=FILE.
 
     Raises:
-        UserError: an option is something else, the file is no voice, or it cannot play so.
+        UserError: an option is something else, or the file is no voice.
     """
     found = []
     for text in options:

@@ -4,7 +4,6 @@ A command is started as it is, without a shell, once for each performance.
 """
 
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -23,22 +22,10 @@ from diffsynth.audio.files import survey_audio
 from diffsynth.benchmark.pieces import Piece
 from diffsynth.benchmark.systems import NO_TIMES, Played, System
 from diffsynth.errors import UserError
-from diffsynth.runs.files import sha256
+from diffsynth.runs.files import check_name, sha256
 
 MIDI, WAV = "{midi}", "{wav}"
 SAID = 4096  # bytes at the end of what a program said that are looked at
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-
-
-def check_name(name: str, option: str) -> str:
-    """A name that a folder can have.
-
-    Raises:
-        UserError: it is none.
-    """
-    if not NAME.fullmatch(name):
-        raise UserError(f"{option} takes NAME=..., letters, digits, '.', '_' and '-', not {name!r}")
-    return name
 
 
 @dataclass(frozen=True)

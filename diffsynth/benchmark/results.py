@@ -13,7 +13,7 @@ from diffsynth.benchmark.measuring import AUDIO, How, Measured
 from diffsynth.benchmark.metadata import metadata
 from diffsynth.benchmark.pieces import Piece
 from diffsynth.benchmark.rendering import Speed
-from diffsynth.benchmark.systems import System
+from diffsynth.benchmark.systems import OwnVoice, System
 from diffsynth.comparison.clips import clips_of
 from diffsynth.comparison.report import to_html
 from diffsynth.comparison.tables import BESIDES, TIMINGS, Scores, quality, to_markdown
@@ -97,11 +97,12 @@ def write(
     out: Path,
 ) -> list[Path]:
     """Write all files into the folder `out`; returns their paths."""
+    table = to_markdown(results.scores, results.found)
     texts = {
         "results.csv": to_csv(results, pieces),
         "performances.csv": to_performances(results),
         "intervals.csv": to_intervals(results.scores, results.found),
-        "table.md": f"{to_markdown(results.scores, results.found)}\n{_footnote(pieces, how, machine)}\n",
+        "table.md": f"{table}\n{_footnote(systems, pieces, how, machine)}\n",
         "report.html": page(results, out),
     }
     for name, text in texts.items():
@@ -165,15 +166,19 @@ def to_performances(results: Results) -> str:
     return _csv(["system", "performance", *keys, "offset_ms"], rows)
 
 
-def _footnote(pieces: Sequence[Piece], how: How, machine: Mapping[str, Any]) -> str:
+def _footnote(
+    systems: Sequence[System], pieces: Sequence[Piece], how: How, machine: Mapping[str, Any]
+) -> str:
     """What has to be known to read the table, in a line."""
     seconds = sum(piece.end - how.stretch.begin for piece in pieces)
     begin = f" from second {how.stretch.begin:g}" if how.stretch.begin else ""
     moved = f"delays up to {1000 * how.lag:g} ms removed" if how.lag else "delays not removed"
     count = f"{len(pieces)} performance{'s' if len(pieces) > 1 else ''}"
+    most = max((system.playing.steps for system in systems if isinstance(system, OwnVoice)), default=1)
+    steps = f", {most} steps of the sampler where a voice takes more than one" if most > 1 else ""
     return (
         f"{count}, {seconds:.1f} s{begin}, at {how.rate} Hz, {moved}; "
-        f"{machine['cpu']}, one thread for voices; diffsynth {machine['diffsynth']}."
+        f"{machine['cpu']}, one thread for voices{steps}; diffsynth {machine['diffsynth']}."
     )
 
 

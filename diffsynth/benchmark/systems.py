@@ -7,7 +7,7 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +26,7 @@ from diffsynth.synthesis.gain_voice import GainVoice
 from diffsynth.synthesis.onnx_step import OnnxStep
 from diffsynth.synthesis.rendering import render_timed
 from diffsynth.synthesis.synthesizer import NO_EVENTS, WARM_UP, Synthesizer
+from diffsynth.synthesis.voice import DIFFUSION
 from diffsynth.synthesis.voice_files import VoiceFile
 from diffsynth.synthesis.weights import load_voice
 
@@ -91,7 +92,7 @@ class Playing:
 
     Attributes:
         seed: of their noise.
-        steps: of the sampler.
+        steps: of the sampler; a voice that takes one only plays with one.
         backend: what computes their networks, one of `BACKENDS`.
     """
 
@@ -109,7 +110,7 @@ class OwnVoice(System):
         playing: how it plays.
 
     Raises:
-        UserError: it is no voice, cannot take so many steps, or the backend is missing.
+        UserError: it is no voice, or the backend is missing.
     """
 
     kind, code = "voice", OWN_CODE
@@ -117,8 +118,10 @@ class OwnVoice(System):
     def __init__(self, model: str, file: VoiceFile, playing: Playing) -> None:
         plain = playing.backend == BACKENDS[0]
         self.model = model if plain else f"{model}-{playing.backend}"
-        self.file, self.playing, voice = file, playing, load_voice(file.path)
-        voice.config.check_steps(playing.steps)
+        voice = load_voice(file.path)
+        if voice.config.objective != DIFFUSION:
+            playing = replace(playing, steps=1)
+        self.file, self.playing = file, playing
         network = None if plain else OnnxStep.of(voice, playing.steps)
         self._synthesizer = Synthesizer(voice, playing.steps, playing.seed, network)
         self.voice, self.block, self.rate = (

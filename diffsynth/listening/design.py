@@ -8,6 +8,7 @@ import numpy as np
 
 from diffsynth.errors import UserError
 from diffsynth.listening.stimuli import ANCHOR, REFERENCE
+from diffsynth.runs.files import check_name
 
 MOS, MUSHRA = "mos", "mushra"
 KINDS = {MOS: (MOS,), MUSHRA: (MUSHRA,), "both": (MOS, MUSHRA)}
@@ -77,12 +78,13 @@ def _part(design: Design, kind: str, participant: str) -> Iterator[Trial]:
 
 
 def check_systems(names: list[str]) -> None:
-    """Refuse names that are given twice or mean something else.
+    """Refuse names that are given twice or mean something else, or that no folder can have.
 
     Raises:
         UserError: there is such a name, or none.
     """
     for name in names:
+        check_name(name, "--system")
         if name in (REFERENCE, ANCHOR) or names.count(name) > 1:
             raise UserError(f"a system cannot be called {name} (again): choose another name")
     if not names:

@@ -74,6 +74,15 @@ class FeatureFolder:
         self.hops: int = self._shards.index["hops"]
         self.hop_seconds: float = self._shards.index["hop"] / self._shards.index["sample_rate"]
 
+    def check(self, audio: AudioFormat, features: Features) -> None:
+        """Refuse features that were computed with other parameters.
+
+        Raises:
+            UserError: names the first that differs.
+        """
+        expected = feature_facts(None, audio, features, self._shards.index["segment"])
+        self._shards.check(**{name: expected[name] for name in ("sample_rate", "hop", *asdict(features))})
+
     @cached_property
     def recorded(self) -> list[list[int]]:
         """Hops of every segment of every shard that lie within the recording: after them it is padding."""
@@ -111,9 +120,11 @@ def write_features(
     The result does not depend on `workers`, the number of processes.
 
     Raises:
-        UserError: a shard is missing or damaged, or a split is empty.
+        UserError: a shard is missing or damaged or has another sample rate, or a split is empty.
     """
     splits = {split: ShardFolder(shards, split) for split in SPLITS}
+    for folder in splits.values():
+        folder.check(sample_rate=audio.sample_rate)
     first = splits["train"].index
     hops = round(first["segment"] * first["sample_rate"]) // (audio.frame * features.hop)
     plans = {split: _plans(folder, split, hops, features) for split, folder in splits.items()}
@@ -132,11 +143,10 @@ def feature_facts(
         "dataset": dataset,
         "segment": segment,
         "sample_rate": audio.sample_rate,
+        **asdict(features),
         "hop": audio.frame * features.hop,
         "hops": round(segment * audio.sample_rate) // (audio.frame * features.hop),
         "cond": GainField.width(features),
-        "bands": features.bands,
-        "noise_bands": features.noise_bands,
     }
 
 

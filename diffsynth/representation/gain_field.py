@@ -41,11 +41,9 @@ class GainField:
         hop = features.hop * audio.frame
         window, knee = features.window, features.knee
         self._band_levels = BandLevels(self.centres, audio.sample_rate, window, hop, knee)
-        self.band, self.share = _places(piano.frequency, self.centres, knee)
-        # Of its own, because 1 less a share in single precision is noise where it is small.
-        self._rest = (1 - (places_of(piano.frequency, self.centres, knee) - self.band)).astype(np.float32)
+        self.band, self.share, self._rest = _places(piano.frequency, self.centres, knee)
         noise_centres = band_centres(features, features.noise_bands or features.bands)
-        self.noise_band, self.noise_share = _places(piano.noise.centre, noise_centres, knee)
+        self.noise_band, self.noise_share, _ = _places(piano.noise.centre, noise_centres, knee)
         self._shares_of_noise = shares_of(piano.noise.centre, noise_centres, knee)
 
     @staticmethod
@@ -138,11 +136,15 @@ def spread_of_noise(features: Features) -> NDArray[np.float32]:
 
 def _places(
     frequency: NDArray[np.float64], centres: NDArray[np.float64], knee: float
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Lower one of the two bands that frequencies (Hz) lie in, and their places between the two."""
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
+    """Lower one of the two bands that frequencies (Hz) lie in, places between the two, and 1 less these.
+
+    The last for itself, because a small rest of 1 in single precision is noise.
+    """
     place = places_of(frequency, centres, knee)
     band = np.minimum(place.astype(np.intp), len(centres) - 2)
-    return band, (place - band).astype(np.float32)
+    share = place - band
+    return band, share.astype(np.float32), (1 - share).astype(np.float32)
 
 
 def _linear(

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -13,13 +14,27 @@ from typing import Any
 
 from diffsynth.errors import UserError
 
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def check_name(name: str, option: str) -> str:
+    """A name that a folder can have.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not NAME.fullmatch(name):
+        raise UserError(f"{option} takes NAME=..., letters, digits, '.', '_' and '-', not {name!r}")
+    return name
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the body succeeds.
 
     The suffix is kept, because audio libraries choose the format by it. The kernel applies the umask,
-    which a process cannot read without setting it for all of its threads.
+    which a process cannot read without setting it for all of its threads; a library that puts a file of its
+    own in the place of the temporary one does not decide who may read it.
 
     Raises:
         UserError: the folder cannot be created or written.
@@ -29,10 +44,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".part-{secrets.token_hex(8)}{path.suffix}"
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = temporary.stat().st_mode & 0o777
     except OSError as error:
         raise UserError(f"cannot write {path}: {_reason(error)}") from error
     try:
         yield temporary
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -22,7 +22,8 @@ import psutil
 
 PARENT = "pipeline"  # tag `stage` of a parent
 LOGGED = "logged."
-OWN = [":(top,exclude)dvc.lock", ":(top,exclude)results"]  # what stages themselves write into a repository
+# What commands themselves write into a repository.
+OWN = [":(top,exclude)dvc.lock", ":(top,exclude)results", ":(top,exclude)listening"]
 VARIANT_STAGES = ("train", "infer", "evaluate")  # of one model at one block size, in their order
 BATCH = 1000  # metrics in one call
 

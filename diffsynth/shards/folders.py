@@ -71,6 +71,19 @@ class ShardFolder:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_open": OrderedDict(), "_checked": set()}
 
+    def check(self, **expected: Any) -> None:
+        """Refuse a folder that was written with other parameters than those of its index given here.
+
+        Raises:
+            UserError: names the first that differs.
+        """
+        for name, value in expected.items():
+            if (there := self.index.get(name)) != value:
+                raise UserError(
+                    f"{self.folder} was written with {name} {there}, and the parameters say {value}; run "
+                    f"`diffsynth {self.command}` again"
+                )
+
     def pieces(self, shard: int) -> list[Piece]:
         """What a shard holds, by its number."""
         return [Piece(**piece) for piece in self.shards[shard]["pieces"]]

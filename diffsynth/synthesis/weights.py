@@ -98,7 +98,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Header ("config", "card") and tensors of a voice."""
     if not path.is_file():
-        raise UserError(f"{path} does not exist")
+        raise UserError(f"{path} is a folder, not a voice" if path.is_dir() else f"{path} does not exist")
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}

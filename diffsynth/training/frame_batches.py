@@ -45,12 +45,13 @@ class RecordedBlocks:
         counts: blocks in every segment of every shard that do not overlap and have one before.
 
     Raises:
-        UserError: the shards are missing, or no segment holds a block.
+        UserError: the shards are missing or have another rate, or no segment holds a block.
     """
 
     def __init__(self, folder: Place, split: str, block: int, rate: int) -> None:
         self.block, self.rate = block, rate
         self._shards = ShardFolder(folder, split)
+        self._shards.check(sample_rate=rate)
         numbers = range(len(self._shards.shards))
         self._lengths = [self._shards.lengths(number) for number in numbers]
         self._silence = [

@@ -37,6 +37,7 @@ class GainTask(Task):
     def read(cls, config: Any, train: Train, inputs: Inputs, begin: Voice | None = None) -> Self:
         """See `Task`."""
         data, validation = (FeatureFolder(inputs.features, split) for split in ("train", "validation"))
+        data.check(config.audio, config.features)
         normaliser = begin.normaliser if isinstance(begin, GainVoice) else data.moments().normaliser()
         targets = Targets(config.features, config.audio)
         train_on, validate_on = (

@@ -26,11 +26,10 @@ from diffsynth.training.config import Diffusion, Train
 from diffsynth.training.loading import loader
 from diffsynth.training.machine import Machine
 from diffsynth.training.objectives import Draws, objective_of
-from diffsynth.training.optimiser import make_optimiser
+from diffsynth.training.optimiser import kept, learning_rate, make_optimiser
 from diffsynth.training.random_streams import batch_seed, dropout_seed, weights_seed
 from diffsynth.training.watching import is_stale, watch
 
-WARM_UP = 0.05  # share of all steps in which the learning rate rises
 VALIDATION = 32  # sequences
 Part = tuple[Tensor, list[Tensor]]
 """The part of some rows in the loss, and its gradients."""
@@ -108,7 +107,7 @@ class Trainer:
         rows, gpu = self.machine.ranks.rows(self.config.batch_size), self.machine.device.type == "cuda"
         first, last = self.progress.step, self.config.steps
         for batch in loader(self._data, first, last, rows, self.machine.workers, gpu):
-            loss, rate = self._step(self.progress.step, batch), self._rate(self.progress.step)
+            loss, rate = self._step(self.progress.step, batch), learning_rate(self.progress.step, self.config)
             watch(self.progress, loss is not None, self.config.max_skipped)
             row = {"learning_rate": rate, "skipped": self.progress.skipped}
             if loss is not None:
@@ -156,12 +155,6 @@ class Trainer:
         self._optimiser.load_state_dict({**whole, "state": state})
         self.progress = Progress(**progress)
 
-    def _rate(self, step: int) -> float:
-        """Learning rate: a short rise, then a cosine to zero over all steps."""
-        rise = max(1, round(WARM_UP * self.config.steps))
-        fall = 0.5 * (1 + math.cos(math.pi * step / self.config.steps))
-        return self.config.learning_rate * min(1.0, (step + 1) / rise) * fall
-
     def _is_stale(self) -> bool:
         """Whether validations bring nothing any more; processes agree, whose last digits may differ."""
         patience = self.config.patience
@@ -173,7 +166,7 @@ class Trainer:
         Where the loss or a gradient is not finite, nothing changes, and there is no loss.
         """
         for group in self._optimiser.param_groups:
-            group["lr"] = self._rate(step)
+            group["lr"] = learning_rate(step, self.config)
         self.denoiser.train()
         total = float(self.gradients(step, batch))
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip, foreach=True)
@@ -246,9 +239,9 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
-        """Exponential moving average of the weights, faster at the beginning."""
-        decay = min(self.diffusion.ema, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self._averaged.values()), list(self._weights.values()), 1 - decay)
+        """Exponential moving average of the weights."""
+        rate = 1 - kept(step, self.diffusion.ema)
+        torch._foreach_lerp_(list(self._averaged.values()), list(self._weights.values()), rate)
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:

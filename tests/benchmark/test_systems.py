@@ -1,6 +1,7 @@
 """What plays: voices given and trained, their pianos, and how they stand in one table."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,10 @@ def test_steps_and_backends_are_those_asked_for(own, piece, tmp_path, make_voice
     voice = own("mine", Playing(3, 2, "onnx"))
     assert exported == [2]
     assert (voice.key, voice.origin()["steps"], voice.origin()["backend"]) == ("mine-onnx-512", 2, "onnx")
+    once = replace(make_voice(), config=replace(make_voice().config, objective="regression"))
+    save_voice(tmp_path / "once.safetensors", once, {})
+    file = VoiceFile(tmp_path / "once.safetensors", TRAINED)
+    assert OwnVoice("once", file, Playing(3, 2)).origin()["steps"] == 1
     one, _ = render_timed(Synthesizer(make_voice(), seed=3), piece.events(), 1.0)
     assert np.abs(one - expected).max() > 1e-3
 

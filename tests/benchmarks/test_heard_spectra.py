@@ -11,10 +11,11 @@ import torch
 from gain_networks import BandNetwork, RecurrentGains
 from heard_pieces import AGES, EnginePiano, Piece, shares_of_age
 from heard_sound import Distance, HeardSound
-from heard_training import Track, Training, gains_of, measure, train
+from heard_training import Track, gains_of, measure, train
 from scipy.ndimage import gaussian_filter
 from support.noisy_piano import with_noise
 from support.small_fit import true_piano
+from support.small_training import TRAIN
 
 from diffsynth.audio.format import AudioFormat
 from diffsynth.evaluation.log_mel import log_mel_distance
@@ -162,10 +163,12 @@ def test_a_few_steps_come_nearer_to_the_recording(name, ages, synth, engine, ren
     wanted = np.tile(np.concatenate([*[slope] * ages, np.full(64, -0.5)]), (HOPS + 1, 1)).astype(np.float32)
     distance = Distance(RATE)
     track = Track.of(Piece("toy", events, rendered, engine.play(events, wanted)), synth, distance)
-    training = Training(steps=16, every=16, rate=2e-2, batch=2, hops=24, warm=8, average=0.5)
+    config = replace(
+        TRAIN, steps=16, validate_every=16, learning_rate=2e-2, batch_size=2, sequence=24, warmup=8
+    )
     part = slice(0, HOPS * HOP)
     [before] = measure(None, [track], synth, distance, part)
-    [(step, learned, network)] = train(new_network(name, ages), [track], synth, distance, training)
+    [(step, learned, network)] = train(new_network(name, ages), [track], synth, distance, config)
     [after] = measure(network, [track], synth, distance, part)
     assert step == 16
     assert learned < before.log_mel

@@ -82,6 +82,13 @@ def test_a_report_that_lacks_something_is_named(reports, change, message):
     assert str(error.value).startswith(f"{path} is not a report of `diffsynth evaluate`: ")
 
 
+def test_a_folder_without_timings_is_named(reports, capsys):
+    assert compare(reports, "--timings", "/nowhere") == 2
+    assert capsys.readouterr().err == (
+        "diffsynth: /nowhere holds no timings of these models; run `diffsynth infer` first\n"
+    )
+
+
 def test_timings_that_lack_something_are_named(reports):
     path = reports.parent / "timings" / "512" / "lstm.json"
     for content in ({"rtf": 1, "p50_ms": 1}, {"rtf": None}, [1]):

@@ -34,6 +34,8 @@ def listen(sounds, tmp_path, monkeypatch):
         (["--system", "mine=nowhere"], "nowhere is not a folder"),
         (["--system", "s6-512", "--system", "s6-512"], "a system cannot be called s6-512"),
         (["--system", "recording"], "a system cannot be called recording"),
+        (["--system", "../mine=alpha"], "--system takes NAME=..., letters, digits"),
+        (["--system", "=alpha"], "--system takes NAME=..., letters, digits"),
         (["--clip", "echo"], "holds no echo.wav"),
         (["--clip", "alpha", "--clip", "alpha@0"], "the clip alpha is given twice"),
         (["--clip", "alpha@later"], "a clip is NAME or NAME@SECONDS, not 'alpha@later'"),

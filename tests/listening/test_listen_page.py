@@ -140,11 +140,10 @@ class Participant:
         """Listen and rate one page of the MOS part by keys alone."""
         expect(self.page.locator("#count")).to_have_text(f"{number} of {total}")
         expect(self.page.locator("#mos-play")).to_be_enabled()
-        expect(
-            self.page.get_by_role("radio", name="5 Excellent")
-        ).to_be_disabled()  # nothing is rated unheard
+        best = self.page.get_by_role("radio", name="5 Excellent")
+        expect(best).to_be_disabled()  # nothing is rated unheard
         self.page.keyboard.press("Space")
-        expect(self.page.get_by_role("radio", name="5 Excellent")).to_be_enabled()
+        expect(best).to_be_enabled()
         self.page.keyboard.press(str(value))
         expect(self.page.locator("#mos-next")).to_be_enabled()
 

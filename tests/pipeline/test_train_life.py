@@ -159,6 +159,41 @@ def test_another_kind_of_voice_is_refused_by_its_first_difference(trained, refus
         f"{weights_of(trained)} cannot be gone on from: network.units is 12 there and 13 here"
     )
     assert refuse(*options, "nowhere.safetensors") == "nowhere.safetensors does not exist"
+    assert refuse(*options, trained) == f"{trained} is a folder, not a voice"
+    assert refuse(*options, weights_of(trained), "--model-save-dir", trained / "models") == (
+        f"{weights_of(trained)} would be replaced by what is made of it; choose another --model-save-dir"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "bands: 20",
+            "bands: 24",
+            "written with bands 20, and the parameters say 24; run `diffsynth features` again",
+        ),
+        (
+            "knee: 3000.0",
+            "knee: 700.0",
+            "written with knee 3000.0, and the parameters say 700.0",
+        ),
+        (
+            "sample_rate: 24000",
+            "sample_rate: 16000",
+            "written with sample_rate 24000, and the parameters say 16000",
+        ),
+    ],
+)
+def test_features_of_other_parameters_are_refused(project, refuse, tmp_path, old, new, says):
+    text = (tmp_path / "params.yaml").read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
+    assert says in refuse("train", *VARIANT, "--data-dir", project.data)
+    if "sample_rate" in old:
+        shards, piano = project.data / "shards", project.data / "fit" / "piano.safetensors"
+        assert f"{shards} was {says}" in refuse("features", "--shards", shards, "--fit", piano)
+        assert says in refuse("train", "--model", "unet", "--block", 1024, "--data-dir", project.data)
 
 
 def test_a_shard_that_cannot_be_read_costs_no_step(trained, train, tmp_path, monkeypatch):
@@ -240,3 +275,5 @@ def test_a_precision_that_was_measured_is_kept(train, tmp_path, monkeypatch):
     code, out, _ = train("--steps", 2, "--precision", "fastest")
     assert (code, numbers_of(finished(tmp_path))["precision"]) == (0, "bfloat16")
     assert "times as fast" not in out
+    code, out, _ = train("--steps", 3, "--precision", "float32")
+    assert (code, out.splitlines()[0].rpartition(", ")[2]) == (0, "in float32 after bfloat16")

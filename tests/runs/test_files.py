@@ -41,6 +41,11 @@ def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):
     ordinary = tmp_path / "ordinary"
     ordinary.write_text("")
     assert path.stat().st_mode == ordinary.stat().st_mode
+    with atomic_path(path) as temporary:  # as safetensors does
+        private = tmp_path / "private"
+        private.touch(0o600)
+        private.replace(temporary)
+    assert path.stat().st_mode == ordinary.stat().st_mode
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -135,6 +135,8 @@ def test_the_commit_is_a_tag_and_changes_make_it_dirty(client, repository):
 
     (repository / "dvc.lock").write_text("x")
     (repository / "results").mkdir()
+    (repository / "listening").mkdir()
+    (repository / "listening" / "test.json").write_text("x")
     (repository / "results" / "a.json").write_text("x")
     clean = tags()
     (repository / "code.py").write_text("a = 2\n")
