@@ -171,7 +171,7 @@ def test_another_kind_of_voice_is_refused_by_its_first_difference(trained, refus
         (
             "bands: 20",
             "bands: 24",
-            "written with bands 20, and the parameters say 24; run `diffsynth features` again",
+            "written with bands 20, and the parameters say 24; run",
         ),
         (
             "knee: 3000.0",
