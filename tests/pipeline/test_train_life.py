@@ -168,16 +168,8 @@ def test_another_kind_of_voice_is_refused_by_its_first_difference(trained, refus
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        (
-            "bands: 20",
-            "bands: 24",
-            "written with bands 20, and the parameters say 24; run",
-        ),
-        (
-            "knee: 3000.0",
-            "knee: 700.0",
-            "written with knee 3000.0, and the parameters say 700.0",
-        ),
+        ("bands: 20", "bands: 24", "written with bands 20, and the parameters say 24; run"),
+        ("knee: 3000.0", "knee: 700.0", "written with knee 3000.0, and the parameters say 700.0"),
         (
             "sample_rate: 24000",
             "sample_rate: 16000",
