@@ -104,7 +104,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path, voice_file):
         path.write_bytes(content)
         assert "is not a safetensors file" in refusal(path)
     assert refusal(tmp_path / "nothing.safetensors").endswith("does not exist")
-    assert "does not exist" in refusal(tmp_path)
+    assert "is a folder, not a voice" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
