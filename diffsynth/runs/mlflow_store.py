@@ -21,6 +21,8 @@ FILE = "mlflow.db"  # of the default store
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 # MLflow 3 opens an experiment of no kind in its view for language models, which is empty here.
 KIND = ("mlflow.experimentKind", "custom_model_development")
+# It logs errors of the database with their traceback, and then raises them: `store_errors` has the one line.
+LOGS_WHAT_IT_RAISES = "mlflow.store.db.utils"
 
 
 @contextmanager
@@ -43,12 +45,13 @@ def opened(uri: str) -> Iterator[str | None]:
 
 
 def new_client(uri: str) -> Any:
-    """MLflow's client of a store, without telemetry."""
+    """MLflow's client of a store, without telemetry and without tracebacks of what it raises."""
     # Both are read when mlflow is imported.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow import MlflowClient
 
+    logging.getLogger(LOGS_WHAT_IT_RAISES).setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=uri)
 
 

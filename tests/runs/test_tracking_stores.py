@@ -90,6 +90,36 @@ def test_a_store_that_cannot_be_used_is_one_line_before_work_starts(uri, message
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
 
 
+FILLS = """
+import os, resource
+from diffsynth.errors import UserError
+from diffsynth.runs.tracking import track
+
+def fill():  # no file may grow from now on
+    size = os.path.getsize("mlflow.db")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+values = {str(number): "a" * 500 for number in range(90)}
+try:
+    BEFORE
+    with track("align", values, {}) as run:
+        fill()
+        run.params({f"more{name}": value for name, value in values.items()})
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("before", ["fill()", ""])
+def test_a_store_without_room_is_one_line_and_no_traceback(before, mlflow_store, tmp_path):
+    with track("align", {}, {}):
+        shutil.copy(mlflow_store.removeprefix("sqlite:///"), tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    said = python(FILLS.replace("BEFORE", before), tmp_path, MLFLOW_TRACKING_URI=uri)
+    reason = "disk I/O error"  # SQLite's words for a file that may not grow
+    assert said == f"MLflow at {uri} cannot be used: {reason} (MLFLOW_TRACKING_URI names the store)\n"
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, mlflow_store):
     """Address of an MLflow server of its own on this machine, without an experiment."""
