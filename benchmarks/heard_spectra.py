@@ -1,8 +1,8 @@
 """Gains that are learned through the spectra that are heard, for pieces of a real piano that are held back.
 
     python benchmarks/heard_spectra.py FOLDER PIANO OUT --test NAME NAME ... --validate NAME
-        [--network lstm|s6|bands] [--ages 1|3] [--steps 1200] [--drop 0] [--rate 16000] [--device cpu|cuda]
-        [--minutes 60] [--seed 0] [--workers 2]
+        [--network lstm|s6|bands|bands_lstm|bands_s6] [--ages 1|3] [--steps 1200] [--drop 0] [--rate 16000]
+        [--device cpu|cuda] [--minutes 60] [--seed 0] [--workers 2]
 
 FOLDER holds recordings and their MIDI, which is played as it is; PIANO is a piano fitted to those that are
 not held back, as `benchmarks/real_piano.py` writes to OUT/piano.safetensors. The engine's bank renders the
@@ -11,9 +11,10 @@ on their spectra, and what comes out is compared with the recording (`heard_soun
 mel bands in dB, spectral convergence, and a little of the difference in level. The product's own objective
 compares levels in bands instead.
 
-`--network lstm` and `s6` are the product's denoisers, `bands` shares its weights over bands
-(`gain_networks.py`). `--ages 3` gives modes three gains, between which the time since the last strike of
-their key decides. `--drop` is the share of channels of the context that are dropped in training.
+`--network lstm` and `s6` are the product's denoisers. `bands` shares its weights over bands
+(`gain_networks.py`), and so do `bands_lstm` and `bands_s6`, which carry a recurrent state (`sub_bands.py`).
+`--ages 3` gives modes three gains, between which the time since the last strike of their key decides.
+`--drop` is the share of channels of the context that are dropped in training.
 
 Printed is a row of a table for the piano alone, and one at every validation: distances of the pieces to
 validate with, then of those to test with, over 40 s from second 5, at the same level; log-mel of training is
@@ -42,6 +43,7 @@ from heard_sound import Distance, Figures, HeardSound
 from heard_training import Track, gains_of, measure, train
 from real_piano import PARAMS, changes
 from safetensors.torch import save_file
+from sub_bands import SubBandNetwork
 from torch import nn
 
 from diffsynth.audio.files import write_audio
@@ -56,6 +58,9 @@ from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
 from diffsynth.synthesis.weights import check_saved, save_voice
 from pipeline.params import Params, load_params
 
+SHARED = "bands_"  # before the name of a model whose weights bands share
+NETWORKS = ("lstm", "s6", "bands", f"{SHARED}lstm", f"{SHARED}s6")
+
 
 def span(rate: int) -> slice:
     """Samples that are measured of a piece."""
@@ -67,6 +72,8 @@ def new_network(name: str, ages: int, drop: float, params: Params) -> nn.Module:
     features = params.features
     if name == "bands":
         return BandNetwork(features, ages, drop=drop)
+    if name.startswith(SHARED):
+        return SubBandNetwork(name.removeprefix(SHARED), features, ages, drop=drop)
     values = ages * features.bands + features.noise_bands
     return RecurrentGains(params.model(name).new_denoiser(values, GainField.width(features)), drop)
 
@@ -170,7 +177,7 @@ def study(args: argparse.Namespace, params: Params) -> None:
     engine = EnginePiano(piano, audio, features, args.ages)
     played = play_tests(pieces["test"], network.cpu(), engine, args.out, distance.cpu())
     print_row("by the bank", None, [], played)
-    if args.ages == 1 and args.network != "bands":
+    if args.ages == 1 and not args.network.startswith("bands"):
         write_voice(args.out / "voice.safetensors", args.network, network, piano, params, header)
         print(args.out / "voice.safetensors")
 
@@ -186,7 +193,7 @@ def learn(
     torch.manual_seed(args.seed)
     network = new_network(args.network, args.ages, args.drop, params).to(args.device)
     config = replace(params.train, seed=args.seed)
-    if args.network == "bands":
+    if args.network.startswith("bands"):
         config = replace(config, learning_rate=4e-3, weight_decay=0.1)
     header = {"network": args.network, "ages": args.ages, "drop": args.drop, **asdict(config)}
     shown = [tracks["validate"], tracks["test"]]
@@ -215,7 +222,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--test", nargs="+", required=True)
     parser.add_argument("--validate", nargs="+", required=True)
-    parser.add_argument("--network", choices=["lstm", "s6", "bands"], default="lstm")
+    parser.add_argument("--network", choices=NETWORKS, default="lstm")
     parser.add_argument("--ages", type=int, choices=list(AGES), default=1)
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--drop", type=float, default=0.0)

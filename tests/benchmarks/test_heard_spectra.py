@@ -13,6 +13,7 @@ from heard_pieces import AGES, EnginePiano, Piece, shares_of_age
 from heard_sound import Distance, HeardSound
 from heard_training import Track, gains_of, measure, train
 from scipy.ndimage import gaussian_filter
+from sub_bands import SubBandNetwork
 from support.noisy_piano import with_noise
 from support.small_fit import true_piano
 from support.small_training import TRAIN
@@ -137,13 +138,15 @@ def new_network(name, ages=1):
     torch.manual_seed(0)
     if name == "bands":
         return BandNetwork(FEATURES, ages, channels=4, width=16, dilations=(1, 2))
+    if name.startswith("bands_"):
+        return SubBandNetwork(name.removeprefix("bands_"), FEATURES, ages, units=4, width=16)
     denoiser = Lstm(units=16, layers=1, cond_units=16).new_denoiser(
         128 * ages + 64, GainField.width(FEATURES)
     )
     return RecurrentGains(denoiser)
 
 
-@pytest.mark.parametrize("name", ["lstm", "bands"])
+@pytest.mark.parametrize("name", ["lstm", "bands", "bands_lstm", "bands_s6"])
 def test_what_is_to_come_changes_no_gain(name):
     network, random = new_network(name, 3).eval(), torch.Generator().manual_seed(0)
     for parameter in network.parameters():  # also those that are 0 to begin with
@@ -156,7 +159,7 @@ def test_what_is_to_come_changes_no_gain(name):
     assert (a[:, 7:] - b[:, 7:]).abs().mean(-1).min() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["lstm", "bands"])
+@pytest.mark.parametrize("name", ["lstm", "bands", "bands_lstm", "bands_s6"])
 def test_a_few_steps_come_nearer_to_the_recording(name, ages, synth, engine, rendered, events):
     # What is recorded is louder where bands are high, and its noise softer.
     slope = np.linspace(-0.8, 0.8, 128)
