@@ -16,12 +16,27 @@ from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField
 
 SCALE = 0.35  # nepers in a unit of what a network says
+KEYED = 2  # maps of bands that keys and strikes make
 
 
 def drop_channels(x: Tensor, share: float, training: bool) -> Tensor:
     """In training, some channels of x [b, l, .., h] become 0, each throughout a sequence."""
     mask = x.new_ones(len(x), *[1] * (x.ndim - 2), x.shape[-1])
     return x * functional.dropout(mask, share, training)
+
+
+def band_maps(condition: Tensor, features: Features, keys: nn.Linear) -> Tensor:
+    """[b, l, 2 + KEYED, bands] of a condition: levels of modes and noise, and what keys and strikes say."""
+    parts = [features.bands, features.noise_bands, 2 * KEYS]
+    modes, noise, struck = condition[..., : sum(parts)].split(parts, -1)
+    noise = noise.repeat_interleave(features.bands // features.noise_bands, -1)
+    return torch.stack([modes, noise, *keys(struck).unflatten(-1, (KEYED, -1)).unbind(-2)], 2)
+
+
+def gains_of_bands(said: Tensor, features: Features) -> Tensor:
+    """[b, l, k] of what is said of each band, [b, l, ages + 1, bands]."""
+    noise = functional.avg_pool1d(said[:, :, -1], features.bands // features.noise_bands)
+    return torch.cat([said[:, :, :-1].flatten(2), noise], -1)
 
 
 class RecurrentGains(nn.Module):
@@ -88,8 +103,6 @@ class BandNetwork(nn.Module):
         drop: share of the channels of the LSTM that are dropped in training.
     """
 
-    KEYED = 2  # maps that keys and strikes make
-
     def __init__(
         self,
         features: Features,
@@ -100,13 +113,12 @@ class BandNetwork(nn.Module):
         drop: float = 0.0,
     ) -> None:
         super().__init__()
-        self.parts = [features.bands, features.noise_bands, 2 * KEYS]
-        self.drop, self.wider = drop, features.bands // features.noise_bands
+        self.features, self.drop = features, drop
         bands, condition = features.bands, GainField.width(features)
         self.embed = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.LayerNorm(width))
         self.lstm = nn.LSTM(width, width, batch_first=True)
-        self.keys = nn.Linear(2 * KEYS, self.KEYED * bands)
-        self.input = nn.Conv2d(2 + self.KEYED, channels, (1, 3), padding=(0, 1))
+        self.keys = nn.Linear(2 * KEYS, KEYED * bands)
+        self.input = nn.Conv2d(2 + KEYED, channels, (1, 3), padding=(0, 1))
         self.place = nn.Parameter(0.1 * torch.randn(channels, 1, bands))  # what sets bands apart
         self.blocks = nn.ModuleList(BandBlock(channels, width, dilation) for dilation in dilations)
         self.output = nn.Conv2d(channels, ages + 1, 1)
@@ -124,12 +136,9 @@ class BandNetwork(nn.Module):
         """[b, l, c] to [b, l, k]."""
         whole = self.embed(condition)
         whole = drop_channels(whole + self.lstm(whole)[0], self.drop, self.training)
-        modes, noise, keys = condition[..., : sum(self.parts)].split(self.parts, -1)
-        keyed = self.keys(keys).unflatten(-1, (self.KEYED, -1))
-        maps = [modes, noise.repeat_interleave(self.wider, -1), *keyed.unbind(-2)]
-        x = self.input(torch.stack(maps, 1)) + self.place
+        maps = band_maps(condition, self.features, self.keys)
+        x = self.input(maps.transpose(1, 2)) + self.place
         for block in self.blocks:
             x = block(x, whole)
-        *of_modes, of_noise = (self.output(x) + self.bias[:, None]).unbind(1)
-        gains = torch.cat([*of_modes, functional.avg_pool1d(of_noise, self.wider)], -1)
+        gains = gains_of_bands((self.output(x) + self.bias[:, None]).transpose(1, 2), self.features)
         return SCALE * (gains + self.skip(whole))

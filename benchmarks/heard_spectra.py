@@ -58,8 +58,9 @@ from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
 from diffsynth.synthesis.weights import check_saved, save_voice
 from pipeline.params import Params, load_params
 
+DENOISERS = ("lstm", "s6")  # of the product
 SHARED = "bands_"  # before the name of a model whose weights bands share
-NETWORKS = ("lstm", "s6", "bands", f"{SHARED}lstm", f"{SHARED}s6")
+NETWORKS = (*DENOISERS, "bands", *(f"{SHARED}{model}" for model in DENOISERS))
 
 
 def span(rate: int) -> slice:
@@ -177,7 +178,7 @@ def study(args: argparse.Namespace, params: Params) -> None:
     engine = EnginePiano(piano, audio, features, args.ages)
     played = play_tests(pieces["test"], network.cpu(), engine, args.out, distance.cpu())
     print_row("by the bank", None, [], played)
-    if args.ages == 1 and not args.network.startswith("bands"):
+    if args.ages == 1 and args.network in DENOISERS:
         write_voice(args.out / "voice.safetensors", args.network, network, piano, params, header)
         print(args.out / "voice.safetensors")
 
@@ -193,7 +194,7 @@ def learn(
     torch.manual_seed(args.seed)
     network = new_network(args.network, args.ages, args.drop, params).to(args.device)
     config = replace(params.train, seed=args.seed)
-    if args.network.startswith("bands"):
+    if args.network not in DENOISERS:
         config = replace(config, learning_rate=4e-3, weight_decay=0.1)
     header = {"network": args.network, "ages": args.ages, "drop": args.drop, **asdict(config)}
     shown = [tracks["validate"], tracks["test"]]

@@ -5,7 +5,7 @@ and its neighbours. Shapes as in `gain_networks`; u units in each band.
 """
 
 import torch
-from gain_networks import SCALE, drop_channels
+from gain_networks import KEYED, SCALE, band_maps, drop_channels, gains_of_bands
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -64,7 +64,7 @@ class SubBandLayer(nn.Module):
 
 
 class SubBandNetwork(nn.Module):
-    """Gains by two layers in each band, beside a recurrence over everything; they are 0 to begin with.
+    """Gains by layers in each band, beside a recurrence over everything; they are 0 to begin with.
 
     Args:
         model: "lstm" or "s6".
@@ -75,8 +75,6 @@ class SubBandNetwork(nn.Module):
         layers: in each band.
         drop: share of the channels of what is known of the whole that are dropped in training.
     """
-
-    KEYED = 2  # maps that keys and strikes make
 
     def __init__(
         self,
@@ -89,15 +87,13 @@ class SubBandNetwork(nn.Module):
         drop: float = 0.0,
     ) -> None:
         super().__init__()
-        self.parts = [features.bands, features.noise_bands, 2 * KEYS]
-        self.drop, self.wider = drop, features.bands // features.noise_bands
-        bands = features.bands
+        self.features, self.drop, bands = features, drop, features.bands
         self.embed = nn.Sequential(
             nn.Linear(GainField.width(features), width), nn.SiLU(), nn.LayerNorm(width)
         )
         self.trunk = Recurrence(model, width, 2 * width)
-        self.keys = nn.Linear(2 * KEYS, self.KEYED * bands)
-        self.input = nn.Conv1d(2 + self.KEYED, units, 5, padding=2)
+        self.keys = nn.Linear(2 * KEYS, KEYED * bands)
+        self.input = nn.Conv1d(2 + KEYED, units, 5, padding=2)
         self.place = nn.Parameter(0.1 * torch.randn(bands, units))  # what sets bands apart
         self.layers = nn.ModuleList(SubBandLayer(model, units, width) for _ in range(layers))
         self.norm = nn.LayerNorm(units)
@@ -116,12 +112,9 @@ class SubBandNetwork(nn.Module):
         """[b, l, c] to [b, l, k]."""
         shape, whole = condition.shape[:2], self.embed(condition)
         whole = drop_channels(whole + self.trunk(whole), self.drop, self.training)
-        modes, noise, keys = condition[..., : sum(self.parts)].split(self.parts, -1)
-        keyed = self.keys(keys).unflatten(-1, (self.KEYED, -1))
-        maps = torch.stack([modes, noise.repeat_interleave(self.wider, -1), *keyed.unbind(-2)], 2)
+        maps = band_maps(condition, self.features, self.keys)
         x = self.input(maps.flatten(0, 1)).unflatten(0, shape).transpose(2, 3) + self.place
         for layer in self.layers:
             x = layer(x, whole)
-        *of_modes, of_noise = (self.output(self.norm(x)) + self.bias).unbind(-1)
-        gains = torch.cat([*of_modes, functional.avg_pool1d(of_noise, self.wider)], -1)
+        gains = gains_of_bands((self.output(self.norm(x)) + self.bias).transpose(2, 3), self.features)
         return SCALE * (gains + self.skip(whole))
