@@ -95,6 +95,8 @@ def watched(browser, size=(1280, 900), scheme="light", **options):
     )
     context.on("weberror", lambda error: seen.errors.append(str(error.error)))
     yield seen
+    # What a page still asks for now, such as a sound, is answered by nobody.
+    seen.page.unroute_all(behavior="ignoreErrors")
     context.close()
 
 
