@@ -31,6 +31,6 @@ def jumps_per_minute(target: Array, prediction: Array, rate: int) -> float:
 def rising(magnitudes: Array) -> Array:
     """Share of the upper bins that rise by more than `RISE` into each frame but the first, [frames - 1]."""
     upper = magnitudes[int(LOWEST * len(magnitudes)) :]
-    if (loudest := magnitudes.max()) == 0.0:
+    if (least := LEAST * magnitudes.max()) == 0.0:  # also of what is hardly a number
         return np.zeros(magnitudes.shape[1] - 1)
-    return (np.diff(np.log(upper + LEAST * loudest), axis=1) > RISE).mean(axis=0)
+    return (np.diff(np.log(upper + least), axis=1) > RISE).mean(axis=0)

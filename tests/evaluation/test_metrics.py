@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.formula_signals import PERFECT, RATE, evaluate, melody, noise, plucks, sine
 
@@ -187,6 +187,7 @@ SHORT = st.one_of(
 
 @settings(max_examples=40, deadline=None)
 @given(target=SHORT, prediction=SHORT)
+@example(target=np.zeros(1, "f4"), prediction=np.array([np.finfo("f4").tiny]))
 def test_short_and_silent_signals_have_finite_scores(target, prediction):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
