@@ -15,10 +15,11 @@ from diffsynth.datasets.composer.textures import TEXTURES, Harmony, Texture, bel
 from diffsynth.midi.events import CONTROL, HIGHEST_KEY, KEYS, LOWEST_KEY, NOTE, Events, from_notes, to_notes
 
 LAYERS = ((SOFTEST, 49), (50, 84), (85, LOUDEST))  # velocities of the notes of a single key
+REST = 0.3  # s: a longer one before the first note of a performance is left out
 
 
 def generate(seed: int, seconds: float, textures: Sequence[Texture] = TEXTURES) -> Events:
-    """A performance of passages in every texture, in turn.
+    """A performance of passages in every texture, in turn, that begins within its first second.
 
     Args:
         seed: the same seed and length give the same performance.
@@ -33,7 +34,8 @@ def generate(seed: int, seconds: float, textures: Sequence[Texture] = TEXTURES) 
     at, bag = LEAD, list[int]()
     while at < seconds - 2 or not parts:
         bag = bag or rng.permutation(len(textures)).tolist()
-        parts.append(_passage(rng, textures[bag.pop()], at, min(seconds - at, rng.uniform(4, 9))))
+        texture, length = textures[bag.pop()], min(seconds - at, rng.uniform(4, 9))
+        parts.append(_passage(rng, texture, at, length, first=not parts))
         at = float(parts[-1]["time"].max()) + rng.choice([0.0, 0.1, 0.4, 2.0], p=[0.3, 0.4, 0.2, 0.1])
     return first_seconds(np.concatenate(parts), seconds)
 
@@ -62,7 +64,8 @@ def every_key(seed: int, layers: Sequence[tuple[int, int]] = LAYERS, stretch: fl
     return from_notes(np.array(rows, dtype=NOTE))
 
 
-def _passage(rng: Generator, texture: Texture, start: float, seconds: float) -> Events:
+def _passage(rng: Generator, texture: Texture, start: float, seconds: float, first: bool) -> Events:
+    """One passage, the first of a performance or a later one, which may begin with any rest."""
     tempo = rng.uniform(48, 138) if texture is not bells else rng.uniform(40, 70)
     harmony = Harmony.draw(rng)
     beats = max(seconds * tempo / 60 - 1, 2)
@@ -81,7 +84,11 @@ def _passage(rng: Generator, texture: Texture, start: float, seconds: float) -> 
         una_corda=special < 0.1,
         sostenuto=0.1 <= special < 0.2,
     )
-    return perform(rng, texture(rng, harmony, beats), manner, start)
+    strokes = texture(rng, harmony, beats)
+    rest = min(stroke.beat for stroke in strokes)
+    if first and rest * 60 / tempo > REST:
+        strokes = [stroke._replace(beat=stroke.beat - rest) for stroke in strokes]
+    return perform(rng, strokes, manner, start)
 
 
 def first_seconds(events: Events, seconds: float) -> Events:
