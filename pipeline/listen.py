@@ -1,6 +1,6 @@
 """`diffsynth listen`: a blind listening test in the browser of this machine, and its results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +13,16 @@ from pipeline.stage import or_list, require
 
 if TYPE_CHECKING:
     from diffsynth.listening.answers import AnswerBook
-    from diffsynth.listening.stimuli import Clip
 
 PARTS = ("mos", "mushra", "both")
 PIANOS = ("another_piano", "excitation")  # that `bounds` renders
+# Options of which another one makes nothing.
+BESIDE_RESULTS = ("kind", "system", "clip", "seconds", "seed", "participants", "port", "show", "export")
+BESIDE_EXPORT = ("seed", "participants", "port", "show", "out")  # webMUSHRA draws the orders itself
 
 
 def listen(
+    context: typer.Context,
     kind: Annotated[str, typer.Option(help=f"Which test: {or_list(PARTS)}.")] = PARTS[0],
     system: Annotated[
         list[str] | None,
@@ -45,6 +48,7 @@ def listen(
     renders: Annotated[Path, typer.Option(help="Folder of renders, by block and model.")] = paths.RENDERS,
 ) -> None:
     """Rate systems by ear, blind, in a page on this machine; or compute what was rated."""
+    _check_options(context)
     choice("kind", kind, PARTS)
     from diffsynth.listening.answers import AnswerBook
 
@@ -53,12 +57,19 @@ def listen(
         _report(book, screen)
         return
     require(aligned, "align")
+    from diffsynth.listening.clips import REFERENCE, choose_clips
     from diffsynth.listening.design import KINDS, Design
-    from diffsynth.listening.stimuli import REFERENCE, digests, match_loudness, read_stimuli
+    from diffsynth.listening.stimuli import digests, match_loudness, read_stimuli
+    from diffsynth.listening.webmushra import CONFIG
+    from diffsynth.runs.files import check_folder
 
     folders = {REFERENCE: aligned, **_systems(system or [], renders)}
-    clips = _clips(clip or [], folders)
+    clips = choose_clips(clip or [], folders)
     design = Design(KINDS[kind], tuple(folders), tuple(each.label for each in clips), seconds, seed)
+    if export is not None:
+        check_folder(export, CONFIG)
+    else:
+        book.check(design)
     raw, rate = read_stimuli(folders, clips, seconds)
     stimuli, loudness = match_loudness(raw, rate)
     if export is not None:
@@ -82,6 +93,18 @@ def listen(
         typer.echo(f"stopped; the ratings in {out} are kept, and the same command goes on", err=True)
     else:
         typer.echo(f"{out}: done; see `diffsynth listen --results`")
+
+
+def _check_options(context: typer.Context) -> None:
+    """Refuse what contradicts itself, before anything is read."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    for one, others in (("results", BESIDE_RESULTS), ("export", BESIDE_EXPORT)):
+        for other in others if one in given else ():
+            if other in given:
+                raise UserError(f"choose one of --{one} and --{other}")
+    if "screen" in given and "results" not in given:
+        raise UserError("--screen goes with --results")
 
 
 def _systems(given: Sequence[str], renders: Path) -> dict[str, Path]:
@@ -118,21 +141,6 @@ def _found(renders: Path) -> dict[str, Path]:
     models = sorted(numbered, key=lambda path: (path.name, int(path.parent.name)))
     found = {**bounds, **{f"{path.name}-{path.parent.name}": path for path in models}}
     return {name: path for name, path in found.items() if path.is_dir()}
-
-
-def _clips(given: Sequence[str], folders: Mapping[str, Path]) -> list["Clip"]:
-    """Those given, or the beginning of every performance that all systems have.
-
-    Raises:
-        UserError: one is given twice, or there is none.
-    """
-    from diffsynth.listening.stimuli import Clip, common_names
-
-    clips = [Clip.parse(text) for text in given or common_names(folders)]
-    twice = next((each.label for each in clips if clips.count(each) > 1), None)
-    if twice is not None:
-        raise UserError(f"the clip {twice} is given twice")
-    return clips
 
 
 def _report(book: "AnswerBook", screen: bool) -> None:

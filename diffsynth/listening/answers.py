@@ -69,6 +69,15 @@ class AnswerBook:
         """Whether there is a test already."""
         return (self.folder / TEST).is_file()
 
+    def check(self, design: Design) -> None:
+        """Refuse a test other than the one that the folder holds, if it holds one.
+
+        Raises:
+            UserError: it is another one, or the file of the test is broken.
+        """
+        if self.exists and self.design() != design:
+            raise self._other()
+
     def open(self, design: Design, digests: Mapping[str, str], loudness: float) -> str:
         """Begin a test, or go on with it; returns its secret.
 
@@ -80,12 +89,11 @@ class AnswerBook:
         Raises:
             UserError: the folder holds another test, or sounds have changed since it began.
         """
+        self.check(design)
         if self.exists:
             known = self._test()
-            if self.design() != design or known.get("sha256") != digests:
-                raise UserError(
-                    f"{self.folder} holds a test of other systems, clips or sounds; choose another --out"
-                )
+            if known.get("sha256") != digests:
+                raise self._other()
             return str(known["secret"])
         secret = secrets.token_hex(16)
         described = {"design": asdict(design), "loudness_lufs": round(loudness, 2), "sha256": digests}
@@ -132,6 +140,11 @@ class AnswerBook:
     def everyone(self) -> list[Answers]:
         """Answers of all participants, by name."""
         return [_read(path) for path in sorted((self.folder / RATINGS).glob("*.json"))]
+
+    def _other(self) -> UserError:
+        return UserError(
+            f"{self.folder} holds a test of other systems, clips or sounds; choose another --out"
+        )
 
     def _file(self, participant: str) -> Path:
         return self.folder / RATINGS / f"{participant.lower()}.json"  # Anna and anna are one

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffsynth.errors import UserError
-from diffsynth.listening.stimuli import ANCHOR, REFERENCE
+from diffsynth.listening.clips import REFERENCE
+from diffsynth.listening.stimuli import ANCHOR
 from diffsynth.runs.files import check_name
 
 MOS, MUSHRA = "mos", "mushra"

@@ -10,9 +10,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from diffsynth.listening.clips import REFERENCE
 from diffsynth.listening.design import MOS, SCALES, WORDS
 from diffsynth.listening.statistics import Mean, Rating, Test
-from diffsynth.listening.stimuli import ANCHOR, REFERENCE
+from diffsynth.listening.stimuli import ANCHOR
 from diffsynth.runs.files import atomic_path
 
 TITLES = {MOS: "mean opinion score", "mushra": "MUSHRA score"}

@@ -11,8 +11,9 @@ import soundfile
 from diffsynth.audio.files import Audio
 from diffsynth.errors import UserError
 from diffsynth.listening.answers import AnswerBook, Answers
+from diffsynth.listening.clips import REFERENCE
 from diffsynth.listening.design import MUSHRA, SCALES, WORDS, Design, Trial
-from diffsynth.listening.stimuli import ANCHOR, REFERENCE, Stimuli, low_anchor
+from diffsynth.listening.stimuli import ANCHOR, Stimuli, low_anchor
 
 OPEN = "open reference"  # what a MUSHRA page names; the same sound as the hidden one under another name
 VOLUME = "volume"  # the sound by which a participant sets the volume

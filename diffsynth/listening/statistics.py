@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from diffsynth.listening.answers import Answers
+from diffsynth.listening.clips import REFERENCE
 from diffsynth.listening.design import MUSHRA
-from diffsynth.listening.stimuli import REFERENCE
 
 LEVEL = 0.95  # of the intervals
 MOST_EXACT = 200  # pairs up to which all signs of the differences are counted

@@ -4,7 +4,6 @@ A *clip* is an excerpt of a performance, a *system* what renders it, a *stimulus
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,50 +12,17 @@ from scipy.signal import fftconvolve, firwin, kaiserord
 
 from diffsynth.audio.files import Audio, padded, read_audio, resample
 from diffsynth.errors import UserError
+from diffsynth.listening.clips import REFERENCE, Clip, check_length, find_audio
 from diffsynth.listening.loudness import integrated_loudness
 from diffsynth.runs.files import sha256
 
-REFERENCE = "recording"  # name of the system that is the truth
 ANCHOR = "anchor35"  # webMUSHRA's name for the low anchor of BS.1534
 PASS, STOP, ATTENUATION = 3500.0, 4000.0, 60.0  # Hz, Hz and dB of the anchor's filter
 LOUDNESS = -23.0  # LUFS of every stimulus, unless a peak would come too near to full scale
 PEAK = 10 ** (-1 / 20)  # the highest sample allowed: -1 dBFS
 FADE = 0.01  # s, at both ends: an excerpt begins and ends within a sound
-SHORTEST = 0.5  # s; loudness is measured over windows of 0.4 s
-AUDIO = (".wav", ".flac")
 
 Stimuli = dict[str, dict[str, Audio]]  # by clip, then by system
-
-
-@dataclass(frozen=True)
-class Clip:
-    """An excerpt: the performance's name and where it begins in s."""
-
-    name: str
-    start: float = 0.0
-
-    @classmethod
-    def parse(cls, text: str) -> "Clip":
-        """A clip as it is named on the command line: NAME, or NAME@SECONDS.
-
-        Raises:
-            UserError: what follows the @ is no time.
-        """
-        name, at, start = text.rpartition("@")
-        if not at:
-            return cls(text)
-        try:
-            seconds = float(start)
-        except ValueError:
-            seconds = -1.0
-        if not name or not 0 <= seconds < np.inf:
-            raise UserError(f"a clip is NAME or NAME@SECONDS, not {text!r}")
-        return cls(name, seconds)
-
-    @property
-    def label(self) -> str:
-        """The name, with its start if that is not 0."""
-        return f"{self.name}@{self.start:g}" if self.start else self.name
 
 
 def read_stimuli(systems: Mapping[str, Path], clips: Sequence[Clip], seconds: float) -> tuple[Stimuli, int]:
@@ -75,33 +41,19 @@ def read_stimuli(systems: Mapping[str, Path], clips: Sequence[Clip], seconds: fl
     stimuli: Stimuli = {}
     rates = set()
     for clip in clips:
-        truth, rate = read_audio(_find(systems[REFERENCE], clip.name))
+        truth, rate = read_audio(find_audio(systems[REFERENCE], clip.name))
         rates.add(rate)
         start = round(clip.start * rate)
         count = min(round(seconds * rate), len(truth) - start)
-        if count < SHORTEST * rate:
-            raise UserError(f"{clip.label} has {max(count, 0) / rate:.2f} s; {SHORTEST} s are the least")
+        check_length(clip, len(truth), rate)
         heard = {REFERENCE: truth}
         for system in [name for name in systems if name != REFERENCE]:
-            samples, own = read_audio(_find(systems[system], clip.name))
+            samples, own = read_audio(find_audio(systems[system], clip.name))
             heard[system] = resample(samples, own, rate)
         stimuli[clip.label] = {name: padded(heard[name], start, count) for name in systems}
     if len(rates) > 1:
         raise UserError(f"recordings have different rates: {', '.join(f'{r} Hz' for r in sorted(rates))}")
     return stimuli, rates.pop()
-
-
-def common_names(systems: Mapping[str, Path]) -> list[str]:
-    """Names of the performances that every folder holds, sorted.
-
-    Raises:
-        UserError: there is none.
-    """
-    names = [{file.stem for file in folder.glob("*") if file.suffix in AUDIO} for folder in systems.values()]
-    common = sorted(set.intersection(*names))
-    if not common:
-        raise UserError(f"no performance is in all of the folders {', '.join(map(str, systems.values()))}")
-    return common
 
 
 def digests(systems: Mapping[str, Path], clips: Sequence[Clip]) -> dict[str, str]:
@@ -111,7 +63,7 @@ def digests(systems: Mapping[str, Path], clips: Sequence[Clip]) -> dict[str, str
         UserError: one is missing.
     """
     return {
-        f"{system}/{clip.name}": sha256(_find(folder, clip.name))
+        f"{system}/{clip.name}": sha256(find_audio(folder, clip.name))
         for system, folder in systems.items()
         for clip in clips
     }
@@ -164,14 +116,6 @@ def anchor_filter(rate: int) -> NDArray[np.float64]:
     """Coefficients of the anchor's low-pass of linear phase, an odd number."""
     count, beta = kaiserord(ATTENUATION, (STOP - PASS) / (rate / 2))
     return firwin(count | 1, (PASS + STOP) / 2, window=("kaiser", beta), fs=rate)
-
-
-def _find(folder: Path, name: str) -> Path:
-    files = [folder / f"{name}{suffix}" for suffix in AUDIO]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
-        raise UserError(f"{folder} holds no {files[0].name}")
-    return found
 
 
 def _loudness(samples: Audio, rate: int, what: str) -> float:

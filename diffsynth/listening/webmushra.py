@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from diffsynth.audio.files import write_audio
+from diffsynth.listening.clips import REFERENCE
 from diffsynth.listening.design import MOS, WORDS, Design
-from diffsynth.listening.stimuli import REFERENCE, Stimuli
+from diffsynth.listening.stimuli import Stimuli
 from diffsynth.runs.files import atomic_folder
 
 CONFIG = "listening.yaml"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -14,6 +15,7 @@ from support.listening_sounds import CLIPS, RATE, SYSTEMS, sound
 
 from diffsynth.audio.files import read_audio, write_audio
 from diffsynth.listening.answers import AnswerBook
+from diffsynth.listening.clips import Clip, choose_clips
 from pipeline.app import run
 from pipeline.listen import _systems
 
@@ -36,10 +38,22 @@ def listen(sounds, tmp_path, monkeypatch):
         (["--system", "recording"], "a system cannot be called recording"),
         (["--system", "../mine=alpha"], "--system takes NAME=..., letters, digits"),
         (["--system", "=alpha"], "--system takes NAME=..., letters, digits"),
-        (["--clip", "echo"], "holds no echo.wav"),
+        (["--clip", "echo"], "aligned holds no performance 'echo'\n"),
+        (["--clip", "alpha.wav"], "aligned holds no performance 'alpha.wav' (did you mean alpha?)"),
+        (["--clip", "../aligned/alpha"], "aligned holds no performance '../aligned/alpha'"),
         (["--clip", "alpha", "--clip", "alpha@0"], "the clip alpha is given twice"),
-        (["--clip", "alpha@later"], "a clip is NAME or NAME@SECONDS, not 'alpha@later'"),
-        (["--clip", "alpha@0.3"], "alpha@0.3 has 0.30 s; 0.5 s are the least"),
+        (["--clip", "alpha@0.05", "--clip", "alpha@0.0500000001"], "the clip alpha@0.05 is given twice"),
+        (["--clip", "alpha@later"], "--clip takes NAME or NAME@SECONDS, not 'alpha@later'"),
+        (["--clip", ""], "--clip takes NAME or NAME@SECONDS, not ''"),
+        (
+            ["--clip", "alpha@0.3"],
+            "the clip alpha@0.3 is too short: alpha has 0.60 s, and a clip needs 0.5 s",
+        ),
+        (["--results", "--export", "web"], "choose one of --results and --export"),
+        (["--results", "--kind", "mos"], "choose one of --results and --kind"),
+        (["--export", "web", "--show"], "choose one of --export and --show"),
+        (["--export", "web", "--out", "listening"], "choose one of --export and --out"),
+        (["--screen"], "--screen goes with --results"),
         (["--results"], "listening holds no listening test; run `diffsynth listen` first"),
         (["--renders", "none"], "none does not exist; run `"),
         (["--aligned", "none"], "none does not exist; run `"),
@@ -52,6 +66,27 @@ def test_wrong_input_is_one_line_and_leaves_nothing(listen, words, message, caps
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_of_many_clips_is_checked_before_the_first_is_read(sounds, tmp_path, capsys):
+    folder = tmp_path / "aligned"
+    shutil.copytree(sounds / "aligned", folder)
+    (tmp_path / "mine").mkdir()
+    for name in CLIPS[:-1]:
+        (tmp_path / "mine" / f"{name}.wav").write_text("no sound")
+    clips = [word for name in CLIPS for word in ("--clip", name)]
+    words = ["--aligned", folder, "--system", f"mine={tmp_path}/mine", "--out", tmp_path / "l", *clips]
+    assert run([str(word) for word in ["listen", *words]]) == 2
+    assert capsys.readouterr().err == f"diffsynth: {tmp_path}/mine holds no delta.wav or delta.flac\n"
+    assert not (tmp_path / "l").exists()
+
+
+def test_a_performance_may_have_the_sign_of_a_beginning_in_its_name(sounds, tmp_path):
+    shutil.copy(sounds / "aligned" / "alpha.wav", tmp_path / "take@1.wav")
+    systems = {"recording": tmp_path, "mine": tmp_path}
+    for given in ([], ["take@1"], ["take@1@0"]):
+        assert choose_clips(given, systems) == [Clip("take@1")]
+    assert choose_clips(["take@1@0.1"], systems)[0].label == "take@1@0.1"
 
 
 def answer(folder, participant, values):

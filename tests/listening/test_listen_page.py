@@ -19,10 +19,11 @@ from playwright.sync_api import Error, expect
 from support.listening_sounds import CLIPS, PLACES, RATE, SYSTEMS, sound
 
 from diffsynth.listening.answers import AnswerBook
+from diffsynth.listening.clips import Clip
 from diffsynth.listening.design import KINDS, Design, plan
 from diffsynth.listening.server import ListeningServer
 from diffsynth.listening.session import Session
-from diffsynth.listening.stimuli import Clip, digests, match_loudness, read_stimuli
+from diffsynth.listening.stimuli import digests, match_loudness, read_stimuli
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,9 +6,9 @@ from scipy import signal
 
 from diffsynth.audio.files import write_audio
 from diffsynth.errors import UserError
+from diffsynth.listening.clips import Clip
 from diffsynth.listening.loudness import integrated_loudness, k_weighting
 from diffsynth.listening.stimuli import (
-    Clip,
     anchor_filter,
     digests,
     low_anchor,
