@@ -20,13 +20,14 @@ from markupsafe import Markup
 from diffsynth.comparison.charts import charts, dashes
 from diffsynth.comparison.clips import RANGE, Clip, band_centres
 from diffsynth.comparison.tables import NAMES, Scores, columns_of, legend, noun, quality
-from diffsynth.comparison.verdicts import PIANO, Verdicts
+from diffsynth.comparison.verdicts import ANOTHER, PIANO, System, Verdict, Verdicts
 from diffsynth.evaluation.registry import Metric
 
 VEGA_LITE = "5.21"
 SPREAD = 24.0  # dB, of a difference of levels, at which its colours end
 TICKS = (200, 1000, 2000, 5000, 10000)  # Hz
 KEYS = {"recording": "r", "low_pass": "l", "another_piano": "o", "excitation": "p", "ideal_gains": "g"}
+BESIDE = {PIANO: "Beside the piano alone", ANOTHER: "Beside another piano"}  # headings of findings
 MAPS = {"levels": "magma", "difference_light": "RdBu_r", "difference_dark": "berlin"}
 
 
@@ -135,26 +136,31 @@ def _digits(value: float | None, digits: int) -> str:
     return f"{value:.{digits}g}" if 0 < abs(value) < 0.1 else f"{value:.{digits}f}"
 
 
-def _findings(scores: Sequence[Scores], verdicts: Verdicts) -> list[dict[str, str]]:
+def _findings(scores: Sequence[Scores], verdicts: Verdicts) -> list[dict[str, Any]]:
     """What can be told, measure by measure."""
     labels = {score.system: score.label for score in scores}
+    pianos = [(name, None) for name in (PIANO, ANOTHER) if (name, None) in labels]
     found = []
     for key, verdict in verdicts.by_measure.items():
         models = [s for s in verdict.rivals if s != (PIANO, None) and s != verdict.best]
         alike = [labels[system] for system in models if verdict.like_best(system)]
-        behind = verdict.behind((PIANO, None), verdict.best)
-        beside = (
-            "" if behind is None else "better" if behind.low > 0 else "worse" if behind.high < 0 else "alike"
-        )
         found.append(
             {
                 "measure": quality()[key].label,
                 "best": labels[verdict.best],
                 "alike": "all others" if models and len(alike) == len(models) else ", ".join(alike) or "none",
-                "piano": beside,
+                "beside": {BESIDE[piano[0]]: _best_beside(verdict, piano) for piano in pianos},
             }
         )
     return found
+
+
+def _best_beside(verdict: Verdict, system: System) -> str:
+    """Whether the best is better or worse than a system, or alike; nothing where that is not known."""
+    behind = verdict.behind(system, verdict.best)
+    if behind is None:
+        return ""
+    return "better" if behind.low > 0 else "worse" if behind.high < 0 else "alike"
 
 
 def _data(scores: Sequence[Scores], drawn: list[dict[str, Any]], clips: Sequence[Clip]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Judged:
     Attributes:
         half: half the width of the interval of each mean at `LEVEL`, [systems].
         worse: how much worse the first system of a pair is than the second, [systems, systems].
-        margin: half the width of its interval, all pairs taken together, [systems, systems].
+        margin: half the width of its interval, differences taken together, [systems, systems].
     """
 
     half: Array
@@ -112,13 +112,14 @@ def draw(lengths: Sequence[int], draws: int = DRAWS, seed: int = SEED) -> Drawn 
     return Drawn(weights, mean, float(freedom), f"{total} segments, within {names}")
 
 
-def judge(values: Array, drawn: Drawn, higher_is_better: bool | None) -> Judged:
+def judge(values: Array, drawn: Drawn, higher_is_better: bool | None, together: int | None = None) -> Judged:
     """Intervals of the means of systems and of all their differences.
 
     Args:
         values: of every segment and system, [segments, systems].
         drawn: draws of these segments.
         higher_is_better: which way is better; None if the best is 0, from both sides.
+        together: number of differences whose intervals are to hold at once; by default that of all pairs.
     """
     means, samples = drawn.mean @ values, drawn.weights @ values
     half = drawn.errors() * _deviation(samples - means)
@@ -127,8 +128,9 @@ def judge(values: Array, drawn: Drawn, higher_is_better: bool | None) -> Judged:
     loss, losses = sign * means, sign * samples
     worse = loss[:, None] - loss[None]
     error = _deviation(losses[:, :, None] - losses[:, None] - worse)
-    pairs = max(1, len(means) * (len(means) - 1) // 2)
-    return Judged(half, worse, drawn.errors(pairs) * error)
+    if together is None:
+        together = max(1, len(means) * (len(means) - 1) // 2)
+    return Judged(half, worse, drawn.errors(together) * error)
 
 
 def stacked(segments: Sequence[Mapping[str, Sequence[float]]]) -> Array:

@@ -1,7 +1,8 @@
 """Which system is best in each measure, and which cannot be told from it.
 
 Models compete with each other and with the fitted piano alone, so that a model that has learned nothing is
-seen as such. What else stands in the table (right gains, a low anchor) has intervals, but is no competitor.
+seen as such. What else stands in the table (right gains, low anchors) has intervals, but is no competitor:
+its differences from all that compete are corrected together, row by row, and widen no others.
 `diffsynth.comparison.statistics` says what the intervals are.
 """
 
@@ -19,7 +20,7 @@ from diffsynth.errors import UserError
 from diffsynth.runs.files import read_json
 
 SEGMENTS = "segments.json"  # of `evaluate` and `bounds`
-PIANO = "excitation"
+PIANO, ANOTHER = "excitation", "another_piano"
 DIGITS = 5  # significant
 HEADER = ["measure", "model", "block", "value", "half", "best", "like_best"]
 HEADER += ["behind_best", "behind_best_margin", "behind_piano", "behind_piano_margin"]
@@ -35,25 +36,22 @@ class Verdict:
     Attributes:
         half: half the width of the 95 % interval of each system's mean.
         rivals: systems that are judged against each other.
-        judged: their differences, in the same order.
+        differences: how much worse the first of two systems is, of which at least one is a rival.
         best: the rival with the best value in the table, but for the piano alone.
     """
 
     half: dict[System, float]
     rivals: list[System]
-    judged: Judged
+    differences: dict[tuple[System, System], Difference]
     best: System
 
     def behind(self, system: System, other: System) -> Difference | None:
-        """How much worse a system is than another; None unless both are rivals."""
-        if system not in self.rivals or other not in self.rivals:
-            return None
-        return self.judged.difference(self.rivals.index(system), self.rivals.index(other))
+        """How much worse a system is than another; None unless one is a rival and both have segments."""
+        return self.differences.get((system, other))
 
     def like_best(self, system: System) -> bool:
-        """Whether a system, itself not the best, cannot be told from it."""
-        behind = self.behind(system, self.best)
-        return system != self.best and behind is not None and not behind.told
+        """Whether a rival, itself not the best, cannot be told from it."""
+        return system in self.rivals and system != self.best and not self.differences[system, self.best].told
 
 
 @dataclass(frozen=True)
@@ -177,11 +175,25 @@ def _verdict(
         return None
     rivals = [score for score in known if score.competes or score.model == PIANO]
 
-    def judged(systems: Sequence[Scores]) -> Judged:
+    def judged(systems: Sequence[Scores], together: int | None = None) -> Judged:
         values = [{name: own[key] for name, own in segments[s.system].items()} for s in systems]
-        return judge(stacked(values), drawn, measure.higher_is_better)
+        return judge(stacked(values), drawn, measure.higher_is_better, together)
 
     half = dict(zip((s.system for s in known), judged(known).half.tolist(), strict=True))
+    differences = _differences(rivals, judged(rivals))
+    for bound in (score for score in known if score not in rivals):
+        beside = [*rivals, bound]  # all rivals, because the best of them is chosen by looking
+        found = _differences(beside, judged(beside, len(rivals)))
+        differences |= {pair: found[pair] for pair in found if bound.system in pair}
     distance = [abs(score.values[key] - measure.perfect) for score in models]
     best = models[int(np.argmin(distance))].system
-    return Verdict(half, [score.system for score in rivals], judged(rivals), best)
+    return Verdict(half, [score.system for score in rivals], differences, best)
+
+
+def _differences(systems: Sequence[Scores], judged: Judged) -> dict[tuple[System, System], Difference]:
+    """Of all pairs, in both directions."""
+    return {
+        (first.system, second.system): judged.difference(i, j)
+        for i, first in enumerate(systems)
+        for j, second in enumerate(systems)
+    }

@@ -77,6 +77,13 @@ def test_it_shows_every_number_and_what_can_be_told(page):
     assert seen.page.get_by_role("columnheader", name="Best model").count() == 1
     told = seen.page.locator(".told tbody tr", has_text="Zimtohrli").inner_text().split("\t")
     assert told[0].startswith("Zimtohrli distance")
+    assert len(told) == 5  # measure, best, alike, beside the piano alone, beside another piano
+    headings = seen.page.locator(".told thead th").all_inner_texts()
+    assert [heading.casefold() for heading in headings[3:]] == [
+        "beside the piano alone",
+        "beside another piano",
+    ]
+    assert told[3:] == ["≈ no difference seen"] * 2
     assert seen.page.locator("input[name=system]").count() == 13
 
 

@@ -3,12 +3,15 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+from scipy.stats import t
 from support.report_page import write_segments
 from support.scores import METRICS, VARIANTS, Scores, all_scores, lines_of
 
 from diffsynth.comparison.charts import chart
 from diffsynth.comparison.plots import plot_quality
+from diffsynth.comparison.report import _findings
 from diffsynth.comparison.tables import measures, to_markdown
 from diffsynth.comparison.verdicts import interval, read_segments, to_intervals, verdicts
 from diffsynth.errors import UserError
@@ -53,6 +56,31 @@ def test_the_best_is_marked_and_what_differs_from_it_is_not(scores, found):
     assert verdict.behind(("recording", None), BEST) is None
 
 
+def test_another_piano_is_behind_the_best_by_a_paired_interval_of_its_own(found, tmp_path):
+    """It has nine rivals, and its nine differences are corrected together; theirs are as without it."""
+    verdict = found.by_measure["log_mel_db"]
+    behind = verdict.behind(("another_piano", None), BEST)
+    segments = [
+        read_segments(tmp_path / "figures" / place / "segments.json")
+        for place in ("bounds/another_piano", "512/s6")
+    ]
+    paired = [np.subtract(*(own[name]["log_mel_db"] for own in segments)) for name in segments[0]]
+    assert behind.value == pytest.approx(np.mean(paired))
+    error = np.sqrt(sum(of.var(ddof=1) / 8 for of in paired)) / 2
+    expected = t.ppf(1 - 0.05 / 2 / 9, 14) * error
+    assert behind.high - behind.value == pytest.approx(expected, rel=0.05)
+    assert behind.told
+    assert not verdict.behind(("another_piano", None), ("excitation", None)).told
+    assert not verdict.like_best(("another_piano", None))
+
+
+def test_the_report_says_what_the_best_is_beside_both_pianos(scores, found):
+    told = {row["measure"]: row for row in _findings(scores, found)}
+    sides = {key: list(told[measures()[key].label]["beside"].values()) for key in ("log_mel_db", "onset_f1")}
+    assert sides == {"log_mel_db": ["better", "better"], "onset_f1": ["alike", "alike"]}
+    assert told[measures()["log_mel_db"].label]["best"] == "s6-512"
+
+
 def test_where_more_is_better_equal_systems_are_like_the_best(scores, found):
     """The one that is lower is worse then, and all others are like the best of them."""
     marks = {of.system: found.mark(of, "onset_f1") for of in scores}
@@ -84,6 +112,11 @@ def test_all_intervals_are_written(scores, found):
     assert (row["best"], row["like_best"]) == ("0", "0")
     assert float(row["behind_best"]) > float(row["behind_best_margin"]) > 0
     assert float(row["behind_piano"]) == 0
+    anchor = next(row for row in rows if row["measure"] == "l1" and row["model"] == "another_piano")
+    behind = verdict.behind(("another_piano", None), BEST)
+    assert float(anchor["behind_best"]) == pytest.approx(behind.value, rel=1e-4)
+    assert float(anchor["behind_best_margin"]) == pytest.approx(behind.high - behind.value, rel=1e-4)
+    assert anchor["behind_piano_margin"] != ""
 
 
 def test_intervals_end_at_the_perfect_value():
