@@ -160,6 +160,21 @@ def _read(path: Path) -> Answers:
         rows = content["trials"]
         trials = [Trial(row["kind"], row["clip"], tuple(row["systems"])) for row in rows]
         ratings, done = [dict(row["ratings"]) for row in rows], [bool(row["done"]) for row in rows]
+        for trial, given, closed in zip(trials, ratings, done, strict=True):
+            _check(trial, given, closed)
         return Answers(content["participant"], trials, ratings, done)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} does not hold the ratings of a listening test") from error
+
+
+def _check(trial: Trial, given: Mapping[str, int], closed: bool) -> None:
+    """Refuse ratings that the page could not have sent.
+
+    Raises:
+        KeyError: the kind of the trial is unknown.
+        ValueError: a rating is not on its scale or of nothing that was heard, or a closed page lacks one.
+    """
+    low, high = SCALES[trial.kind]
+    right = all(type(value) is int and low <= value <= high for value in given.values())
+    if not right or not set(given) <= set(trial.systems) or (closed and len(given) < len(trial.systems)):
+        raise ValueError

@@ -1,6 +1,7 @@
 """`diffsynth listen` at the command line: what it refuses, Ctrl-C, results and webMUSHRA."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from support.listening_sounds import CLIPS, RATE, SYSTEMS, sound
 from diffsynth.audio.files import read_audio, write_audio
 from diffsynth.listening.answers import AnswerBook
 from diffsynth.listening.clips import Clip, choose_clips
+from diffsynth.listening.design import Design
 from pipeline.app import run
 from pipeline.listen import _systems
 
@@ -144,6 +146,20 @@ def test_ctrl_c_ends_it_and_the_ratings_give_results(listen, tmp_path, capsys):
     written = {path.name for path in (tmp_path / "listening" / "results").iterdir()}
     ends = (".csv", "-tests.csv", "-ratings.csv", ".png")
     assert written == {f"{kind}{end}" for kind in ("mos", "mushra") for end in ends}
+
+
+@pytest.mark.parametrize("change", [{"ratings": {}}, {"ratings": {"recording": 6}}, {"kind": "abx"}, {}])
+def test_ratings_that_nobody_can_have_given_are_refused(change, listen, tmp_path, capsys):
+    book = AnswerBook(tmp_path / "listening")
+    book.open(Design(("mos",), ("recording",), ("alpha",), 1.0, 0), {}, -23.0)
+    answer(book.folder, "anna", {"mos": {"recording": 5}})
+    path = book.folder / "ratings" / "anna.json"
+    content = json.loads(path.read_text())
+    content["trials"][0].update(change)
+    path.write_text(json.dumps(content))
+    assert listen("--results") == (2 if change else 0)
+    wrong = "diffsynth: listening/ratings/anna.json does not hold the ratings of a listening test\n"
+    assert capsys.readouterr().err == (wrong if change else "")
 
 
 def test_another_test_and_other_sounds_are_refused(listen, tmp_path, capsys, sounds):
