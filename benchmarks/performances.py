@@ -19,7 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # results and cores: see dif
 import numpy as np
 
 from diffsynth.audio.files import Audio
-from diffsynth.datasets.rendered import Instrument
+from diffsynth.datasets.instrument import Instrument
 from diffsynth.datasets.soundfont import GAIN, render_soundfont, snap
 from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.registry import evaluate_pair
@@ -72,7 +72,7 @@ def score(job: Job, instrument: Instrument, seconds: float | None, snapped: bool
     if end is not None:
         events = events[events["time"] < end]
     prediction, rate, block = play(job, events)
-    target = render_soundfont(events, instrument.soundfont, rate, instrument.program, instrument.gain)
+    target = render_soundfont(events, instrument.path, rate, instrument.program, instrument.gain)
     span = slice(round(begin * rate), None if end is None else round(end * rate))
     row = evaluate_pair(target[span], prediction[span], rate, Evaluate([1024, 2048, 4096], 0.05, 50.0))
     return row | borders(target, prediction, block)

@@ -30,8 +30,12 @@ def download(
     url: Annotated[str | None, typer.Option(help="Where MAESTRO lies at a server.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Length of generated music to render.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the generator and of the split.")] = None,
-    soundfont: Annotated[str | None, typer.Option(help="SoundFont to render with.")] = None,
-    program: Annotated[int | None, typer.Option(help="General MIDI program in it: 0 is a piano.")] = None,
+    instrument: Annotated[
+        str | None, typer.Option("--instrument", "--soundfont", help="SoundFont or SFZ to render with.")
+    ] = None,
+    program: Annotated[
+        int | None, typer.Option(help="General MIDI program of a SoundFont: 0 is a piano.")
+    ] = None,
     gain: Annotated[float | None, typer.Option(min=0.0, help="Linear, of the synthesizer.")] = None,
     workers: Workers = WORKERS,
     cluster: Cluster = None,
@@ -47,7 +51,7 @@ def download(
         "url": url,
         "minutes": minutes,
         "seed": seed,
-        "soundfont": soundfont,
+        "instrument": instrument,
         "program": program,
         "gain": gain,
     }

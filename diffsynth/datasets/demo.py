@@ -9,8 +9,9 @@ from pathlib import Path
 from diffsynth.datasets.composer.generator import every_key, generate
 from diffsynth.datasets.composer.score import HELD_BACK, PIECES, play, read_piece
 from diffsynth.datasets.composer.textures import DENSE
+from diffsynth.datasets.instrument import Instrument
 from diffsynth.datasets.manifest import MANIFEST, Manifest, write_manifest
-from diffsynth.datasets.rendered import Instrument, Job, render_all
+from diffsynth.datasets.rendered import Job, render_all
 from diffsynth.runs.files import atomic_folder
 
 FOLDER = Path("data/demo")

@@ -1,20 +1,24 @@
-"""Many performances through a SoundFont, in several processes."""
+"""Many performances through a SoundFont or an SFZ, in several processes."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffsynth.audio.files import clipped, write_audio
 from diffsynth.datasets.folder import MIDI_SUFFIXES, check_title, find_files
+from diffsynth.datasets.instrument import Instrument
 from diffsynth.datasets.manifest import Performance, SetAside, describe, require_some
-from diffsynth.datasets.soundfont import GAIN, GRID_RESOLUTION, GRID_TEMPO, check, render_soundfont, snap
 from diffsynth.datasets.splits import assign_splits, safe_names
 from diffsynth.errors import UserError, printable
 from diffsynth.midi.events import Events
-from diffsynth.midi.files import read_midi, write_midi
+from diffsynth.midi.files import read_midi
 from diffsynth.runs.parallel import parallel_map
+from diffsynth.runs.resuming import make_stamp, recall, record
 
 LONGEST = 24.0  # hours of a performance; what claims to be longer is a broken file, and would fill the memory
+CODE = ("audio", "midi", "datasets")  # parts of the library that decide what a performance becomes
+State = list[tuple[str, int, int]]  # of an instrument's files
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,6 @@ class Job:
     split: str
     events: Events
     title: str = ""
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """What plays: a SoundFont's path, the General MIDI program in it, the output rate in Hz, a gain."""
-
-    soundfont: str
-    program: int = 0
-    sample_rate: int = 24000
-    gain: float = GAIN
 
 
 def midi_jobs(
@@ -88,24 +82,55 @@ def _short_enough(events: Events) -> Events:
 
 
 def render_all(
-    jobs: Sequence[Job], folder: Path, instrument: Instrument, workers: int = 1, progress: bool = True
+    jobs: Sequence[Job],
+    folder: Path,
+    instrument: Instrument,
+    workers: int = 1,
+    progress: bool = True,
+    resume: bool = False,
 ) -> list[Performance]:
     """Write `<name>.mid` and `<name>.flac` for every job; the result does not depend on `workers`.
 
+    Args:
+        jobs: what to render.
+        folder: to write to.
+        instrument: what plays.
+        workers: number of processes. An SFZ has all its samples in the memory of each.
+        progress: whether to show a bar.
+        resume: leave records in the folder, and use those that an interrupted run has left
+            (see `diffsynth.runs.resuming`).
+
     Raises:
-        UserError: FluidSynth, the SoundFont or the program in it is missing.
+        UserError: the instrument or what plays it is missing.
     """
-    check(instrument.soundfont, instrument.program)
-    tasks = [(job, folder, instrument) for job in jobs]
+    tasks = [(job, folder, instrument, instrument.state() if resume else None) for job in jobs]
     return list(parallel_map(_render, tasks, workers, "rendering", progress))
 
 
-def _render(task: tuple[Job, Path, Instrument]) -> Performance:
-    job, folder, instrument = task
-    events = snap(job.events)
-    rate, program, gain = instrument.sample_rate, instrument.program, instrument.gain
-    audio = render_soundfont(events, instrument.soundfont, rate, program, gain)
+def files_of(performances: Sequence[Performance]) -> set[str]:
+    """Names of what `render_all` wrote."""
+    return {file for performance in performances for file in (performance.midi, performance.audio)}
+
+
+def _render(task: tuple[Job, Path, Instrument, State | None]) -> Performance:
+    """Render one job, unless an interrupted run has."""
+    job, folder, instrument, state = task
+    if state is None:
+        return _rendered(job, folder, instrument)
+    events = hashlib.sha256(job.events.tobytes()).hexdigest()
+    stamp = make_stamp(CODE, job.name, job.split, job.title, events, asdict(instrument), state)
+    known = recall(folder, job.name, stamp)
+    if known is not None:
+        return Performance(**known)
+    performance = _rendered(job, folder, instrument)
+    record(folder, job.name, stamp, asdict(performance), sorted(files_of([performance])))
+    return performance
+
+
+def _rendered(job: Job, folder: Path, instrument: Instrument) -> Performance:
+    events = instrument.snap(job.events)
+    audio = instrument.play(events)
     midi, flac = f"{job.name}.mid", f"{job.name}.flac"
-    write_midi(folder / midi, events, GRID_RESOLUTION, GRID_TEMPO)
+    instrument.write_midi(folder / midi, events)
     write_audio(folder / flac, audio, instrument.sample_rate)
     return describe(folder, job.name, job.split, midi, flac, job.title, clipped(audio))

@@ -39,18 +39,20 @@ _SETTINGS = {
 }
 
 
-def snap(events: Events) -> Events:
-    """The events moved to the nearest tick of `TICK` s, every note at least one tick long.
+def snap(events: Events, tick: float = TICK) -> Events:
+    """The events moved to the nearest multiple of `tick` s, every note at least one tick long.
 
     Of two onsets of one key in one tick the later stays.
     """
     notes = to_notes(events)
     controls = events[events["kind"] == CONTROL].copy()
-    controls["time"] = np.rint(controls["time"] / TICK) * TICK
-    onset = np.rint(notes["onset"] / TICK)
-    offset = np.maximum(np.rint(notes["offset"] / TICK), onset + 1)
-    notes["onset"], notes["offset"] = onset * TICK, offset * TICK
-    last = {(note["key"], tick): index for index, (note, tick) in enumerate(zip(notes, onset, strict=True))}
+    controls["time"] = np.rint(controls["time"] / tick) * tick
+    onset = np.rint(notes["onset"] / tick)
+    offset = np.maximum(np.rint(notes["offset"] / tick), onset + 1)
+    notes["onset"], notes["offset"] = onset * tick, offset * tick
+    last = {
+        (note["key"], moment): index for index, (note, moment) in enumerate(zip(notes, onset, strict=True))
+    }
     # A note made longer may now reach the next onset of its key: `to_notes` ends it there.
     notes = to_notes(from_notes(notes[sorted(last.values())]))
     # The order of what happens in one tick is that of the committed demo.
@@ -150,7 +152,7 @@ def _library() -> Any:
 def _select(synth: Any, soundfont: Path, program: int) -> None:
     if not soundfont.is_file():
         raise UserError(
-            f"SoundFont {soundfont} does not exist: apt install fluid-soundfont-gm, or set dataset.soundfont"
+            f"SoundFont {soundfont} does not exist: apt install fluid-soundfont-gm, or set dataset.instrument"
         )
     with _silence():
         identity = synth.sfload(str(soundfont))

@@ -16,6 +16,7 @@ from diffsynth.midi.timeline import Moment, timeline
 from diffsynth.runs.files import atomic_path
 
 LONG = 3600.0  # s; longer performances are reported
+LONGEST_DELTA = (1 << 28) - 1  # ticks between two messages
 
 
 def read_midi(
@@ -79,6 +80,9 @@ def write_midi(path: str | Path, events: Events, resolution: int = 480, tempo: f
     last = 0
     for time, kind, number, value in events.tolist():
         tick = max(round(time * 1e6 * resolution / beat), last)
+        while tick - last > LONGEST_DELTA:
+            track.append(mido.MetaMessage("marker", text="", time=LONGEST_DELTA))
+            last += LONGEST_DELTA
         for message in _messages(holds, kind, number, value):
             track.append(message.copy(time=tick - last))
             last = tick

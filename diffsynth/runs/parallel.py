@@ -79,10 +79,10 @@ def _parallel(workers: int) -> Any:
     if workers <= 1:
         return None
     # Arrays are passed as they are; by default large ones would become files that cannot be written to.
-    return Parallel(workers, backend="loky", initializer=_begin_worker, max_nbytes=None, **options)
+    return Parallel(workers, backend="loky", initializer=begin_worker, max_nbytes=None, **options)
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
     """Let the parent alone decide what Ctrl-C means, and end with it when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_wait_for_parent, args=[os.getppid()], daemon=True).start()

@@ -19,7 +19,7 @@ SHARES = 0.1, 0.1, 0  # of validation and test, and the seed
 
 @needs_fluidsynth
 def test_the_generator_is_rendered_to_the_length_asked_for(tmp_path):
-    asked = dataset(name="rendered", minutes=0.6, seed=4, soundfont=str(SOUNDFONT))
+    asked = dataset(name="rendered", minutes=0.6, seed=4, instrument=str(SOUNDFONT))
     manifest = bring(asked, tmp_path / "raw", QUIET)
     assert {p.split for p in manifest.performances} == {"train", "validation", "test"}
     assert sum(p.duration for p in manifest.performances) / 60 == pytest.approx(0.6, abs=0.05)
@@ -45,7 +45,7 @@ def test_midi_files_are_rendered_with_exact_labels(tmp_path):
     for name, key in (("a", 60), ("deep/b c", 64), ("d", 67)):
         write_midi(root / f"{name}.mid", make_events([(0.1234567, NOTE_ON, key, 80), (0.5, 0, key, 0)]))
     (root / "broken.midi").write_bytes(b"MThd")
-    asked = dataset(name="rendered", root=str(root), soundfont=str(SOUNDFONT))
+    asked = dataset(name="rendered", root=str(root), instrument=str(SOUNDFONT))
     manifest = bring(asked, tmp_path / "raw", QUIET)
     assert [p.name for p in manifest.performances] == ["a", "d", "deep_b_c"]
     assert [item.name for item in manifest.set_aside] == ["broken"]
@@ -64,7 +64,7 @@ def test_too_few_minutes(minutes):
 @needs_fluidsynth
 def test_a_missing_soundfont_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="does not exist: apt install"):
-        bring(dataset(name="rendered", soundfont=str(tmp_path / "x.sf2")), tmp_path / "raw")
+        bring(dataset(name="rendered", instrument=str(tmp_path / "x.sf2")), tmp_path / "raw")
     assert list(tmp_path.iterdir()) == []
 
 

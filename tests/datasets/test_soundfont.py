@@ -10,7 +10,8 @@ from support.fluidsynth import SOUNDFONT, needs_fluidsynth
 
 from diffsynth.audio.files import read_audio
 from diffsynth.datasets.composer.generator import generate
-from diffsynth.datasets.rendered import Instrument, Job, render_all
+from diffsynth.datasets.instrument import Instrument
+from diffsynth.datasets.rendered import Job, render_all
 from diffsynth.datasets.soundfont import (
     GRID,
     GRID_RESOLUTION,

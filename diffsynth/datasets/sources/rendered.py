@@ -1,4 +1,4 @@
-"""Performances that FluidSynth renders: generated ones, or MIDI files of the user's own."""
+"""Performances that an instrument renders: generated ones, or MIDI files of the user's own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rendered(Source):
-    """MIDI files below `root`, or `minutes` of the generator, played by a program of a SoundFont."""
+    """MIDI files below `root`, or `minutes` of the generator, played by a SoundFont or an SFZ."""
 
     name: ClassVar[str] = "rendered"
 
     root: str | None
-    soundfont: str
+    instrument: str
     program: Natural
     gain: NotNegative
     minutes: Positive
@@ -27,12 +27,13 @@ class Rendered(Source):
     test: Share
 
     def bring(self, out: Path, means: Means) -> "Manifest":
-        """Render. Files that are not MIDI are set aside with the reason; other losses are reported."""
+        """Render, or go on. Files that are not MIDI are set aside with the reason; other losses are told."""
         from diffsynth.datasets.composer.corpus import generated_jobs
+        from diffsynth.datasets.instrument import Instrument
         from diffsynth.datasets.manifest import MANIFEST, Manifest, write_manifest
-        from diffsynth.datasets.rendered import Instrument, midi_jobs, render_all
-        from diffsynth.datasets.soundfont import RENDER_RATE, check
-        from diffsynth.runs.files import atomic_folder
+        from diffsynth.datasets.rendered import files_of, midi_jobs, render_all
+        from diffsynth.datasets.soundfont import RENDER_RATE
+        from diffsynth.runs.resuming import resumable_folder, tidy
 
         shares = self.validation, self.test, self.seed
         jobs, set_aside = (
@@ -40,11 +41,13 @@ class Rendered(Source):
             if self.root is None
             else midi_jobs(Path(self.root), out, *shares, means.say)
         )
-        check(self.soundfont, self.program)
         # Stored at the rate at which it is played, so that it suits any audio.sample_rate.
-        instrument = Instrument(self.soundfont, self.program, RENDER_RATE, self.gain)
-        with atomic_folder(out, MANIFEST) as folder:
-            performances = render_all(jobs, folder, instrument, means.workers, means.progress)
+        instrument = Instrument(self.instrument, self.program, RENDER_RATE, self.gain)
+        for line in instrument.check():
+            means.say(line)
+        with resumable_folder(out, MANIFEST) as folder:
+            performances = render_all(jobs, folder, instrument, means.workers, means.progress, resume=True)
             manifest = Manifest(self.name, performances, set_aside)
             write_manifest(folder, manifest)
+            tidy(folder, {MANIFEST, *files_of(performances)})
         return manifest
