@@ -25,6 +25,7 @@ BOUND_METRICS = Path("results/metrics/bounds")
 BOUND_FIGURES = Path("results/figures/bounds")
 COMPARE = Path("results/compare")
 TABLE = Path("results/table")
+SALAMANDER = Path("instruments/salamander")
 BENCHMARK = Path("results/benchmark")
 LISTENING = Path("listening")  # not among the results, which are made anew: people have said this once
 OUTPUTS = (RAW, ALIGNED, SHARDS, FIT, FEATURES, MODELS, RENDERS, METRICS)  # inputs of later stages
