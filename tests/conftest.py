@@ -88,7 +88,7 @@ def make_voice(piano):
     from diffsynth.synthesis.frame_voice import FrameConfig, FrameVoice
     from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
 
-    networks = {"lstm": Lstm(12, 1, 10), "s6": S6(12, 1, 4, 2, 3, 10)}
+    networks = {"lstm": Lstm(12, 1, 10, 4, 1, 0.1), "s6": S6(12, 1, 10, 4, 1, 0.1, 4, 2, 3)}
 
     def make_unet(block, seed):
         config = FrameConfig("unet", block, AudioFormat(RATE, FRAME), Unet(8))

@@ -19,6 +19,7 @@ from diffsynth.audio.format import BLOCKS
 from diffsynth.audio.mel_bands import KNEE
 from diffsynth.config import build, choice
 from diffsynth.errors import UserError
+from diffsynth.models.parts.parameters import RecurrentConfig
 from diffsynth.models.registry import MODELS
 from diffsynth.runs.files import atomic_path
 from diffsynth.synthesis.registry import VOICES
@@ -26,7 +27,16 @@ from diffsynth.synthesis.voice import DIFFUSION, Voice, VoiceConfig
 
 FORMAT = "diffsynth voice 1"
 # What older voices were built with that do not say so.
-OLDER = {"features": {"noise_bands": 0, "knee": KNEE, "hop": 1}}
+OLDER = {
+    "features": {"noise_bands": 0, "knee": KNEE, "hop": 1},
+    "network": {"band_units": 1, "band_layers": 0, "dropout": 0.0},
+}
+PARTS = (
+    "embed.",
+    "trunk.",
+    "head.",
+    "bands.",
+)  # of a recurrent network: all else was its trunk
 
 
 def save_voice(path: str | Path, voice: Voice, card: Mapping[str, Any]) -> None:
@@ -82,7 +92,7 @@ def load_voice(path: str | Path) -> Voice:
         groups.setdefault(group, {})[rest] = value
     try:
         denoiser = config.new_denoiser()
-        denoiser.load_state_dict(groups.pop("denoiser"))
+        denoiser.load_state_dict(_renamed(groups.pop("denoiser"), config))
         denoiser.eval().requires_grad_(False)
         arrays = {group: {name: value.numpy() for name, value in of.items()} for group, of in groups.items()}
         return VOICES[MODELS[config.model].voice].of(config, denoiser, arrays)
@@ -113,7 +123,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 def _config(tree: dict[str, Any], where: str) -> VoiceConfig:
     model = choice(f"model in {where}:", tree.get("model"), MODELS)
-    network = build(MODELS[model], tree.get("network"), f"{where}: network")
+    network = tree.get("network")
+    if issubclass(MODELS[model], RecurrentConfig):
+        network = _as_today("network", network)
+    network = build(MODELS[model], network, f"{where}: network")
     block = choice(f"block in {where}:", tree.get("block"), BLOCKS)
     kind = VOICES[MODELS[model].voice].Config
     sections = {
@@ -130,3 +143,10 @@ def _as_today(name: str, section: Any) -> Any:
         return section
     older = OLDER.get(name, {})
     return older | {k: v for k, v in section.items() if k != "workers"}
+
+
+def _renamed(tensors: dict[str, torch.Tensor], config: VoiceConfig) -> dict[str, torch.Tensor]:
+    """Tensors of a network by the names that they have today."""
+    if not isinstance(config.network, RecurrentConfig):
+        return tensors
+    return {name if name.startswith(PARTS) else f"trunk.{name}": each for name, each in tensors.items()}

@@ -17,10 +17,10 @@ from diffsynth.models.s6.network import SelectiveStateSpace
 
 
 def test_lstm_trunk_follows_the_equations():
-    model = make_model(Lstm(6, 1, 4))
-    features, (h, c) = torch.randn(2, 9, 4), random_state(model, 2)
-    y, (last_h, last_c) = model.trunk(features, (h, c))
-    w = model.lstm
+    trunk = make_model(Lstm(6, 1, 4, 1, 0, 0.0)).trunk
+    features, (h, c) = torch.randn(2, 9, 4), random_state(trunk, 2)
+    y, (last_h, last_c) = trunk(features, (h, c))
+    w = trunk.lstm
     h, c, expected = h[:, 0], c[:, 0], []
     for x in features.unbind(1):
         gates = x @ w.weight_ih_l0.T + w.bias_ih_l0 + h @ w.weight_hh_l0.T + w.bias_hh_l0
@@ -33,18 +33,18 @@ def test_lstm_trunk_follows_the_equations():
 
 
 def test_lstm_trunk_equals_torch_run_whole():
-    model = make_model(Lstm(6, 3, 4))
+    trunk = make_model(Lstm(6, 3, 4, 1, 0, 0.0)).trunk
     features = torch.randn(2, 9, 4)
-    y, state = model.trunk(features[:, :4], model.initial_state(2))
-    rest, (h, c) = model.trunk(features[:, 4:], state)
-    expected, (h_n, c_n) = model.lstm(features)
+    y, state = trunk(features[:, :4], trunk.initial_state(2))
+    rest, (h, c) = trunk(features[:, 4:], state)
+    expected, (h_n, c_n) = trunk.lstm(features)
     torch.testing.assert_close(torch.cat([y, rest], 1), expected)
     torch.testing.assert_close((h, c), (h_n.transpose(0, 1), c_n.transpose(0, 1)))
 
 
 def test_lstm_cells_start_with_memories_from_2_to_300_frames():
-    model = Lstm(16, 1, 4).new_denoiser(BANDS, COND)
-    i, f = model.lstm.bias_ih_l0.detach().double().sigmoid().view(4, 16)[:2]
+    model = Lstm(16, 1, 4, 1, 0, 0.0).new_denoiser(BANDS, COND)
+    i, f = model.trunk.lstm.bias_ih_l0.detach().double().sigmoid().view(4, 16)[:2]
     lengths = 1 / (1 - f)  # a cell loses this share of itself per frame
     torch.testing.assert_close(lengths, 2 * 150 ** (torch.arange(16).double() / 15), rtol=1e-4, atol=0)
     torch.testing.assert_close(i, 1 - f)

@@ -7,13 +7,17 @@ from support.small_denoisers import BANDS, COND, CONFIGS, configs, make_model, r
 
 from diffsynth import diffusion
 from diffsynth.models.lstm import Lstm
-from diffsynth.models.lstm.network import LstmDenoiser
+from diffsynth.models.lstm.network import LstmLayers
 from diffsynth.models.s6 import S6
-from diffsynth.models.s6.network import S6Denoiser
+from diffsynth.models.s6.network import S6Layers
 from diffsynth.models.unet import Unet
 from diffsynth.models.unet.network import UnetDenoiser
 
 any_config = st.sampled_from(CONFIGS)
+
+
+LEARNERS = [Lstm(32, 1, 32, 1, 0, 0.0), S6(32, 1, 32, 1, 0, 0.0, 8, 2, 4)]
+LEARNERS += [Lstm(32, 1, 32, 8, 1, 0.0), S6(32, 1, 32, 8, 1, 0.0, 8, 2, 4)]
 
 
 def make_inputs(b, t, f, seed=1):
@@ -132,8 +136,8 @@ def test_a_fresh_model_starts_from_silence_and_predicts_zero(config):
 
 def test_the_type_of_the_section_chooses_the_model():
     assert type(Unet(8).new_denoiser(BANDS, COND)) is UnetDenoiser
-    assert type(CONFIGS[0].new_denoiser(BANDS, COND)) is LstmDenoiser
-    assert type(CONFIGS[1].new_denoiser(BANDS, COND)) is S6Denoiser
+    assert type(CONFIGS[0].new_denoiser(BANDS, COND).trunk) is LstmLayers
+    assert type(CONFIGS[1].new_denoiser(BANDS, COND).trunk) is S6Layers
 
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes")  # of nn.LSTM, which has its weights twice
@@ -147,11 +151,11 @@ def test_export_holds_for_other_inputs(config):
         torch.testing.assert_close(traced(*inputs, state), model(*inputs, state))
 
 
-@pytest.mark.parametrize("config", [Lstm(32, 1, 32), S6(32, 1, 8, 2, 4, 32)], ids=["lstm", "s6"])
+@pytest.mark.parametrize("config", LEARNERS, ids=["lstm", "s6", "lstm in bands", "s6 in bands"])
 def test_learns_a_tiny_set_that_needs_memory(config):
     """The condition of 4 frames ago decides the data; the model finds it from fresh noise."""
     torch.manual_seed(6)
-    b, t, f, k, c = 4, 6, 4, 8, 6
+    b, t, f, k, c = 4, 6, 4, 8, 10
     cond = torch.randn(b, t, f, c)
     x = torch.tanh(cond.roll(1, dims=1) @ torch.randn(c, k))
     model = config.new_denoiser(k, c)

@@ -206,7 +206,7 @@ def test_a_value_is_kept_or_refused_never_changed(leaf, value):
 FREE = {"floor"}  # numbers that may be negative
 ZERO = {"program", "gain", "seed", "validation", "test", "max_offset", "max_drift", "max_residual"}
 ZERO |= {"passes", "jitter", "min_matched", "context", "ema", "warmup", "learning_rate", "weight_decay"}
-ZERO |= {"patience", "noise_bands"}
+ZERO |= {"patience", "noise_bands", "band_layers", "dropout"}
 NUMBERS = [
     (section, key)
     for section, key in LEAVES

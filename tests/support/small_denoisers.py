@@ -8,15 +8,16 @@ from diffsynth.models.lstm import Lstm
 from diffsynth.models.s6 import S6
 
 BANDS, COND = 5, 7
-CONFIGS = [Lstm(12, 2, 10), S6(12, 2, 4, 2, 3, 10)]
-configs = pytest.mark.parametrize("config", CONFIGS, ids=["lstm", "s6"])
+TRUNKS = [Lstm(12, 2, 10, 1, 0, 0.0), S6(12, 2, 10, 1, 0, 0.0, 4, 2, 3)]
+CONFIGS = [*TRUNKS, Lstm(12, 2, 10, 4, 2, 0.2), S6(12, 2, 10, 4, 2, 0.2, 4, 2, 3)]
+configs = pytest.mark.parametrize("config", CONFIGS, ids=["lstm", "s6", "lstm in bands", "s6 in bands"])
 seeds = st.integers(0, 2**31)
 
 
-def make_model(config, bands=BANDS, cond=COND):
-    """A model with weights as if trained: fresh, its output would be zero."""
+def make_model(config, bands=BANDS, cond=COND, **layout):
+    """A model with weights as if trained: fresh, its output would be zero. Nothing is dropped."""
     torch.manual_seed(0)
-    model = config.new_denoiser(bands, cond)
+    model = config.new_denoiser(bands, cond, **layout).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.2 * torch.randn_like(p))

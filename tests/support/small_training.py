@@ -17,7 +17,7 @@ from diffsynth.training.config import Diffusion, Train
 from diffsynth.training.trainer import Trainer
 from support.feature_folders import Arrays, levels_of
 
-BANDS, COND, HOPS = 6, 4, 4
+BANDS, COND, HOPS = 6, 8, 4
 # A window so short that it sees one gain: a network can then answer exactly.
 FEATURES = Features(BANDS, 0, highest=5000.0, knee=700.0, window=2, floor=-80.0, hop=1)
 TARGETS = Targets(FEATURES, AudioFormat(24000, 128))
@@ -37,7 +37,7 @@ TRAIN = Train(
     seed=3,
 )
 DIFFUSION = Diffusion(objective="velocity", ema=0.9, validation_sigmas=[0.2, 0.8])
-NETWORKS = {"lstm": Lstm(16, 1, 12), "s6": S6(16, 1, 4, 2, 3, 12)}
+NETWORKS = {"lstm": Lstm(16, 1, 12, 4, 1, 0.1), "s6": S6(16, 1, 12, 4, 1, 0.1, 4, 2, 3)}
 models = pytest.mark.parametrize("model", NETWORKS)
 
 

@@ -74,7 +74,17 @@ def test_the_header_holds_the_whole_configuration_and_the_card(tmp_path, make_vo
         "objective": "velocity",
         "audio": {"sample_rate": 24000, "frame": 128},
         "features": dataclasses.asdict(voice.config.features),
-        "network": {"units": 12, "layers": 1, "state": 4, "expand": 2, "conv": 3, "cond_units": 10},
+        "network": {
+            "units": 12,
+            "layers": 1,
+            "cond_units": 10,
+            "band_units": 4,
+            "band_layers": 1,
+            "dropout": 0.1,
+            "state": 4,
+            "expand": 2,
+            "conv": 3,
+        },
     }
     assert read_card(path) == card
     assert voice.config.hops == 8
@@ -121,7 +131,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path, voice_file):
         (lambda t, h, c: c["network"].update(units="wide"), "units must be of type int"),
         (lambda t, h, c: c["network"].update(units=14), "size mismatch"),
         (lambda t, h, c: c["features"].update(bands=8), "size mismatch"),
-        (lambda t, h, c: t.pop("denoiser.input.bias"), "Missing key(s)"),
+        (lambda t, h, c: t.pop("denoiser.trunk.input.bias"), "Missing key(s)"),
         (lambda t, h, c: t.update({"denoiser.more": torch.zeros(2)}), "Unexpected key(s)"),
         (lambda t, h, c: t.pop("normaliser.scale"), "scale"),
         (lambda t, h, c: t.update({"normaliser.more": torch.zeros(2)}), "more"),

@@ -1,29 +1,20 @@
 """The LSTM denoiser."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from diffsynth.config import Count
-from diffsynth.models.parts.parameters import ModelConfig
+from diffsynth.models.parts.parameters import RecurrentConfig
 
 if TYPE_CHECKING:
-    from diffsynth.models.parts.denoiser import Denoiser
+    from diffsynth.models.parts.recurrence import Recurrence
 
 
 @dataclass(frozen=True)
-class Lstm(ModelConfig):
+class Lstm(RecurrentConfig):
     """Size of the LSTM denoiser."""
 
-    voice: ClassVar[str] = "gains"
-    sizes: ClassVar[Mapping[str, str]] = {"units": "units", "cond_dim": "cond_units"}
+    def new_recurrence(self, inputs: int, units: int, layers: int) -> "Recurrence":
+        """See `RecurrentConfig`."""
+        from diffsynth.models.lstm.network import LstmLayers
 
-    units: Count
-    layers: Count
-    cond_units: Count
-
-    def new_denoiser(self, bands: int, cond: int) -> "Denoiser":
-        """See `ModelConfig`."""
-        from diffsynth.models.lstm.network import LstmDenoiser
-
-        return LstmDenoiser(self, bands, cond)
+        return LstmLayers(inputs, units, layers)

@@ -1,4 +1,4 @@
-"""What every denoiser is, and what those have in common that carry a recurrent state.
+"""What every denoiser is.
 
 Beside the letters of `diffsynth`, shapes use t blocks of f frames each (l = t f frames in a row) and
 a context of width h per frame. `encode` runs once over the condition; only `denoise` runs again at
@@ -7,11 +7,9 @@ every sampling step.
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor, nn
 
 from diffsynth.diffusion import clean
-from diffsynth.models.parts.layers import Head
 
 State = tuple[Tensor, ...]
 """All memory between blocks; every tensor has the batch as its first axis."""
@@ -50,6 +48,14 @@ class Denoiser(nn.Module, ABC):
         """The state once the blocks have been sampled as x [b, t, f, k]; as it was if x does not matter."""
         return state
 
+    def ignore_noise(self) -> None:
+        """Let noise have no influence, now and while it is 0 in training.
+
+        Raises:
+            NotImplementedError: of a network that only learns to denoise.
+        """
+        raise NotImplementedError
+
     def decays(self, name: str, parameter: nn.Parameter) -> bool:  # noqa: ARG002
         """Whether weight decay may draw a parameter to zero: no bias, no scale of a norm, no other vector.
 
@@ -64,52 +70,3 @@ class Denoiser(nn.Module, ABC):
         context, state = self.encode(cond, state)
         v = self.denoise(x_t, sigma, context)
         return v, self.feed_back(state, clean(x_t, v, sigma))
-
-
-class RecurrentDenoiser(Denoiser):
-    """A recurrent trunk over the condition, which carries all memory, and a diffusion head per block.
-
-    Subclasses differ in the trunk only.
-
-    Args:
-        bands: k.
-        cond: c.
-        units: Width of the trunk and of the head.
-        cond_units: Width of the embedded condition, e.
-    """
-
-    def __init__(self, bands: int, cond: int, units: int, cond_units: int) -> None:
-        super().__init__()
-        self.embed = nn.Sequential(nn.Linear(cond, cond_units), nn.SiLU(), nn.LayerNorm(cond_units))
-        self.head = Head(bands, cond_units + units, units)
-
-    @abstractmethod
-    def trunk(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """The recurrence over frames.
-
-        Args:
-            features: Embedded condition [b, l, e].
-            state: State before the first of these frames.
-
-        Returns:
-            Output [b, l, units], frame i depending on frames up to i only, and the state after the last.
-        """
-
-    def encode(self, cond: Tensor, state: State) -> tuple[Tensor, State]:
-        """Context of each frame.
-
-        Args:
-            cond: Condition [b, t, f, c].
-            state: State before the first of these blocks.
-
-        Returns:
-            Context [b, t, f, h], frame i depending on frames up to i only, and the state after the last.
-        """
-        features = self.embed(cond)
-        b, t, f, e = features.shape
-        hidden, state = self.trunk(features.reshape(b, t * f, e), state)
-        return torch.cat([features, hidden.reshape(b, t, f, -1)], -1), state
-
-    def denoise(self, x_t: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
-        """Predicted v [b, t, f, k], see `Denoiser`; the context is [b, t, f, h]."""
-        return self.head(x_t, sigma, context)

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from diffsynth.models.parts.precision import full_precision
+from diffsynth.models.parts.row_seeds import draw_rows
 
 
 class SigmaEmbedding(nn.Module):
@@ -84,6 +85,25 @@ class _Depthwise(torch.autograd.Function):
             dx_i.addcmul_(dy, weight_i)
             dweight.append((dy * x_i).flatten(0, -2).sum(0))
         return dx, torch.stack(dweight), dy.flatten(0, -2).sum(0)
+
+
+class ChannelDropout(nn.Module):
+    """In training, drops channels, each throughout a sequence, and makes up for it in the others.
+
+    Args:
+        share: of the channels that are dropped.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b, l, h]; in evaluation as it is."""
+        if not (self.training and self.share):
+            return x
+        kept = draw_rows((len(x), 1, x.shape[-1]), torch.device("cpu")) >= self.share
+        return x * kept.to(x.device) / (1 - self.share)
 
 
 class HeadBlock(nn.Module):

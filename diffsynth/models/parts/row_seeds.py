@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
+from torch import Tensor
+
 _SEEDS: ContextVar[Sequence[int]] = ContextVar("seeds of rows", default=())
 
 
@@ -20,3 +23,17 @@ def seeded_rows(seeds: Sequence[int]) -> Iterator[None]:
 def row_seeds() -> Sequence[int]:
     """Seeds of the rows; none if nobody has set any."""
     return _SEEDS.get()
+
+
+def draw_rows(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Numbers from 0 to 1 for each row by its seed; without seeds, by PyTorch's own generator.
+
+    Args:
+        shape: [b, ..], several rows for each seed if they follow each other.
+        device: that draws; a CPU and a GPU draw different numbers.
+    """
+    if not (seeds := row_seeds()):
+        return torch.rand(shape, device=device)
+    part = shape[0] // len(seeds), *shape[1:]
+    generators = (torch.Generator(device).manual_seed(seed) for seed in seeds)
+    return torch.cat([torch.rand(part, device=device, generator=each) for each in generators])

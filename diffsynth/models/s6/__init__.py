@@ -1,32 +1,31 @@
 """The S6 denoiser: selective state spaces."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from diffsynth.config import Count
-from diffsynth.models.parts.parameters import ModelConfig
+from diffsynth.models.parts.parameters import RecurrentConfig
 
 if TYPE_CHECKING:
-    from diffsynth.models.parts.denoiser import Denoiser
+    from diffsynth.models.parts.recurrence import Recurrence
 
 
 @dataclass(frozen=True)
-class S6(ModelConfig):
-    """Size of the S6 denoiser."""
+class S6(RecurrentConfig):
+    """Size of the S6 denoiser.
 
-    voice: ClassVar[str] = "gains"
-    sizes: ClassVar[Mapping[str, str]] = {"units": "units", "cond_dim": "cond_units"}
+    Attributes:
+        state: n.
+        expand: width inside a layer over that outside.
+        conv: kernel of the causal convolution.
+    """
 
-    units: Count
-    layers: Count
     state: Count
     expand: Count
     conv: Count
-    cond_units: Count
 
-    def new_denoiser(self, bands: int, cond: int) -> "Denoiser":
-        """See `ModelConfig`."""
-        from diffsynth.models.s6.network import S6Denoiser
+    def new_recurrence(self, inputs: int, units: int, layers: int) -> "Recurrence":
+        """See `RecurrentConfig`."""
+        from diffsynth.models.s6.network import S6Layers
 
-        return S6Denoiser(self, bands, cond)
+        return S6Layers(inputs, units, layers, self)

@@ -1,4 +1,4 @@
-"""The S6 denoiser: selective state spaces (Gu & Dao 2023, Mamba)."""
+"""The layers of the S6 denoiser: selective state spaces (Gu & Dao 2023, Mamba)."""
 
 import math
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffsynth.models.parts.denoiser import RecurrentDenoiser, State
+from diffsynth.models.parts.denoiser import State
 from diffsynth.models.parts.layers import DepthwiseConv
+from diffsynth.models.parts.recurrence import Recurrence
 from diffsynth.models.parts.scan import selective_scan
 from diffsynth.models.s6 import S6
 
@@ -64,35 +65,29 @@ class SelectiveStateSpace(nn.Module):
         return self.output(torch.addcmul(y, x, self.D) * functional.silu(z)), tail, state
 
 
-class S6Denoiser(RecurrentDenoiser):
-    """A trunk of pre-norm residual S6 layers; the state is (tail, h) of each layer, one after the other."""
+class S6Layers(Recurrence):
+    """Pre-norm residual S6 layers; the state is (tail, h) of each layer, one after the other."""
 
-    def __init__(self, config: S6, bands: int, cond: int) -> None:
-        super().__init__(bands, cond, config.units, config.cond_units)
-        self.inner = config.expand * config.units
-        self.sizes = config
-        self.input = nn.Linear(config.cond_units, config.units)
+    def __init__(self, inputs: int, units: int, layers: int, sizes: S6) -> None:
+        super().__init__()
+        self.inner, self.sizes = sizes.expand * units, sizes
+        self.input = nn.Linear(inputs, units)
         # LayerNorm as in the paper, not the RMSNorm of its code: on a CPU it takes a third of the time.
-        self.norms = nn.ModuleList(nn.LayerNorm(config.units) for _ in range(config.layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(units) for _ in range(layers))
         self.layers = nn.ModuleList(
-            SelectiveStateSpace(config.units, self.inner, config.state, config.conv)
-            for _ in range(config.layers)
+            SelectiveStateSpace(units, self.inner, sizes.state, sizes.conv) for _ in range(layers)
         )
 
-    def decays(self, name: str, parameter: nn.Parameter) -> bool:
-        """As for every `Denoiser`, and not the rates of the states, as in Mamba's code."""
-        return super().decays(name, parameter) and not name.endswith("A_log")
-
     def initial_state(self, batch: int) -> State:
-        """Zeros, see `Denoiser`."""
+        """Zeros, see `Recurrence`."""
         like = self.input.weight
         tail = like.new_zeros(batch, self.sizes.conv - 1, self.inner)
         h = like.new_zeros(batch, self.inner, self.sizes.state)
         return tuple(z.clone() for _ in self.layers for z in (tail, h))
 
-    def trunk(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """The recurrence, see `Denoiser`."""
-        x = self.input(features)
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Recurrence`."""
+        x = self.input(x)
         states: list[Tensor] = []
         for norm, layer, tail, h in zip(self.norms, self.layers, state[::2], state[1::2], strict=True):
             y, tail, h = layer(norm(x), tail, h)

@@ -21,8 +21,8 @@ class Unet(ModelConfig):
 
     width: Count
 
-    def new_denoiser(self, bands: int, cond: int) -> "Denoiser":
-        """See `ModelConfig`."""
+    def new_denoiser(self, values: int, cond: int, ages: int = 1, noise: int = 0) -> "Denoiser":  # noqa: ARG002
+        """See `ModelConfig`; bins are all alike."""
         from diffsynth.models.unet.network import UnetDenoiser
 
-        return UnetDenoiser(self, bands, cond)
+        return UnetDenoiser(self, values, cond)

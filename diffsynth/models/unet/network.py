@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from diffsynth.errors import UserError
 from diffsynth.models.parts.denoiser import Denoiser, State
-from diffsynth.models.parts.row_seeds import row_seeds
+from diffsynth.models.parts.row_seeds import draw_rows
 from diffsynth.models.unet import Unet
 from diffsynth.representation.stft_frames import FRAMES
 
@@ -58,7 +58,7 @@ class LearnedFourier(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout that draws for each row by its seed; without seeds, by PyTorch's own generator.
+    """Dropout that draws for each row (`draw_rows`).
 
     On a GPU it draws there, because a CPU would take longer for it than the GPU for all the rest; so what is
     dropped differs between the two.
@@ -69,16 +69,7 @@ class Dropout(nn.Module):
         if not self.training:
             return x
         device = x.device if x.is_cuda and torch.cuda.is_available() else torch.device("cpu")
-        return x * (_draw(x.shape, device) >= DROPOUT).to(x.device) / (1 - DROPOUT)
-
-
-def _draw(shape: torch.Size, device: torch.device) -> Tensor:
-    """Numbers from 0 to 1, drawn on a device."""
-    if not (seeds := row_seeds()):
-        return torch.rand(shape, device=device)
-    part = shape[0] // len(seeds), *shape[1:]  # several blocks of a row follow each other
-    generators = (torch.Generator(device).manual_seed(seed) for seed in seeds)
-    return torch.cat([torch.rand(part, device=device, generator=each) for each in generators])
+        return x * (draw_rows(x.shape, device) >= DROPOUT).to(x.device) / (1 - DROPOUT)
 
 
 class Attention(nn.Module):
