@@ -22,7 +22,7 @@ from onnx_noise import Noise
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
 LOWEST, KEYS = 21, 88
-FORMAT = "diffsynth network 6"
+FORMAT = "diffsynth network 7"
 PEDAL_FALLS, PEDAL_RISES = SOURCES = 88, 89  # what sounds beside the keys, if there are modes of it
 
 
@@ -64,10 +64,10 @@ class Host:
         self.finger, self.caught, self.ringing = np.zeros((3, KEYS), dtype=bool)
         self.voices = np.zeros(KEYS + len(SOURCES), dtype=int)  # strikes that are held
         self.pedals = dict.fromkeys(PEDALS, 0)
-        self.last_gains = np.zeros((1, self.bands + self.noise_bands), dtype=np.float32)
-        self.memory = {
-            name: np.zeros(shape, np.float32) for name, shape in self.inputs.items() if "memory" in name
-        }
+        self.struck = np.full(KEYS + len(SOURCES), -1e12)  # last strikes, samples from the block's start
+        self.mode_values = len(self.ages) * self.bands
+        self.last_gains = np.zeros((1, self.mode_values + self.noise_bands), dtype=np.float32)
+        self.memory = {k: np.zeros(v, np.float32) for k, v in self.inputs.items() if "memory" in k}
         self.index, self.young = 0, []
         self.noise.reset()
 
@@ -82,20 +82,23 @@ class Host:
             if kind != CONTROL
         ]
         pedals = np.empty((self.frames, len(PEDALS)), dtype=np.float32)
-        strikes = []
+        strikes, struck = [], [self.struck.copy()]
         for f in range(self.frames):
             part = [event for event in events if event[0] // self.frame == f]
             self._frame(f, part, start, late, end, velocities, strikes)
             pedals[f] = list(self.pedals.values())
+            struck.append(self.struck.copy())
+        self.struck -= self.block
         for modes in (self.held, self.last, self.released):
             modes[np.abs(modes) < self.silence] = 0
         noise = self.noise.levels(keys, pedals[:, 0] >= 64)  # [f + 1, b]
         logs = self._gains(end, velocities, pedals, noise)  # [h + 1, k] at the borders of hops
-        gains = self._between(np.exp(logs[:, : self.bands] @ self.triangles))  # [f + 1, p]
-        of_noise = logs[:, self.bands :] if self.noise_bands else logs
+        gains = self._mode_gains(logs, np.array(struck))  # [f + 1, p]
+        of_noise = logs[:, self.mode_values :] if self.noise_bands else logs
         noise_gains = self._between(np.exp(of_noise @ self.noise.triangles))  # [f + 1, b]
         ramp = np.arange(self.frame) / self.frame
-        audio = self._sum(start * gains[:-1]) * (1 - ramp) + self._sum(late * gains[1:]) * ramp
+        sums = ((start * gains[:-1], late * gains[1:]) @ self.table).real  # of frames, [2, f, frame]
+        audio = sums[0] * (1 - ramp) + sums[1] * ramp
         for f, offset, modes, amplitude in strikes:
             self._add(audio, gains, f, offset, modes, amplitude, 1)
         self._rise(audio, gains, strikes)
@@ -125,10 +128,6 @@ class Host:
                     self._add(audio, gains, f, offset, modes, missing, fade)
         self.young = [(at - self.block, *rest) for at, *rest in self.young if at + longest > self.block]
 
-    def _sum(self, amplitude):
-        """Audio of frames, [f, frame], from amplitudes of the modes at their start, [f, p]."""
-        return (amplitude.astype(np.complex64) @ self.table).real
-
     def _frame(self, f, events, start, late, end, velocities, strikes):
         """Modes and dampers over one frame. A damper falls at the nearest frame border."""
         fresh, fresh_released = np.zeros((2, len(self.key)), dtype=np.complex128)
@@ -153,6 +152,7 @@ class Host:
                     # Turned with all others at the end of the frame.
                     self.last[modes] = amplitude * np.exp(-self.pole[modes] * offset)
                     self.voices[key] += 1
+                    self.struck[key] = at
                 elif what == "renew":
                     renewed.add(key)
                 else:
@@ -241,8 +241,7 @@ class Host:
         levels = [modes, of_noise, keys] if self.noise_bands else [modes + of_noise, keys]
         above = np.log10(np.hstack(levels) / 10 ** (self.floor_db / 10) + 1) / self.audible_decades
         condition = np.concatenate([above, velocities, pedals[hop - 1 :: hop] / 127], axis=1)
-        random = np.random.default_rng([self.seed, self.index])
-        normal = random.standard_normal(self.outputs["x"], dtype=np.float32)
+        normal = np.random.default_rng([self.seed, self.index]).standard_normal(self.outputs["x"], np.float32)
         self.index += 1
         feeds = {"condition": condition.astype(np.float32), "noise": normal, **self.memory}
         x, *memory = self.session.run(None, feeds)
@@ -252,18 +251,25 @@ class Host:
         self.last_gains = gains[-1:]
         return gains
 
+    def _mode_gains(self, logs, struck):
+        """Linear gains of modes, [f + 1, p]: those of several ages are mixed by that of the last strike."""
+        age = (np.arange(self.frames + 1)[:, None] * self.frame - struck) / self.sample_rate
+        place = np.interp(np.log(np.maximum(age, 1e-3)), np.log(self.ages), np.arange(len(self.ages)))
+        share = np.maximum(0, 1 - np.abs(place[:, None, self.key] - np.arange(len(self.ages))[:, None]))
+        by_age = logs[:, : self.mode_values].reshape(len(logs), -1, self.bands)
+        return (share * self._between(np.exp(by_age @ self.triangles))).sum(1)
+
     def _between(self, gains):
-        """Gains at the borders of frames, [f + 1, n]: straight lines between those of hops, [h + 1, n]."""
+        """Gains at the borders of frames, [f + 1, ..]: straight lines between those of hops, [h + 1, ..]."""
         place = np.arange(self.frames + 1) / self.hop
         first = np.minimum(place.astype(int), len(gains) - 2)
-        rest = (place - first)[:, None]
+        rest = (place - first).reshape(-1, *[1] * (gains.ndim - 1))
         return gains[first] * (1 - rest) + gains[first + 1] * rest
 
 
 def decode(value):
     """An array of the metadata."""
-    data = np.frombuffer(base64.b64decode(value["base64"]), dtype=value["dtype"])
-    return data.reshape(value["shape"])
+    return np.frombuffer(base64.b64decode(value["base64"]), value["dtype"]).reshape(value["shape"])
 
 
 def release(modes, held, released):
@@ -284,9 +290,7 @@ def main():
         audio.append(host.process(inside))
     samples = (np.clip(np.concatenate(audio), -1, 1) * 32767).astype("<i2")
     with wave.open(sys.argv[2], "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(host.sample_rate)
+        file.setparams((1, 2, host.sample_rate, 0, "NONE", ""))
         file.writeframes(samples.tobytes())
     print(f"{sys.argv[2]}: {len(samples) / host.sample_rate:.1f} s")
 

@@ -97,8 +97,8 @@ def make_voice(piano):
         denoiser = config.new_denoiser().eval().requires_grad_(False)
         return FrameVoice(config, denoiser, FrameScale(np.tile(scale, (5, 1))))
 
-    apart = Features(16, 8, highest=10500.0, knee=3000.0, window=1024, floor=-80.0, hop=2)
-    together = dataclasses.replace(apart, noise_bands=0, knee=700.0, hop=1)
+    apart = Features(16, 8, highest=10500.0, knee=3000.0, window=1024, floor=-80.0, hop=2, ages=[0.1, 1.0])
+    together = dataclasses.replace(apart, noise_bands=0, knee=700.0, hop=1, ages=[1.0])
 
     def make(model="lstm", block=512, piano=piano, seed=0, level=0.3, shared=False):
         """`shared`: noise has the gains of the modes, one for each frame, as in older voices."""

@@ -53,6 +53,7 @@ class Excitation:
         rising: what strikes lack that have not risen yet.
         noise: [f + 1, b] levels of the piano's noise at the frame borders.
         begin: samples since silence, of the start of the block.
+        ages: [f + 1, n] samples since the last strike of each of the n keys of `sounding`, at the borders.
     """
 
     sounding: Sounding
@@ -64,6 +65,7 @@ class Excitation:
     rising: list[Rising]
     noise: NDArray[np.float64]
     begin: int
+    ages: NDArray[np.int64]
 
     @property
     def start(self) -> NDArray[np.complex64]:

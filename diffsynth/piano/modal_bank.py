@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from diffsynth.midi.dampers import SOURCES, Action, Dampers
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, PEDALS, Events
+from diffsynth.piano.ages import NEVER, ages_at_borders
 from diffsynth.piano.borders import Borders
 from diffsynth.piano.excitation import Excitation, Rising, Strike
 from diffsynth.piano.interference import Interference
@@ -64,7 +65,7 @@ class Bank:
         self.amplitude = np.zeros((2, self.modes), dtype=np.complex64)  # held, released
         self._ringing: list[int] = []  # keys of which any is left
         self._voices = np.zeros(SOURCES, dtype=np.int64)  # number of strikes that are held
-        self._struck = np.zeros(SOURCES, dtype=np.int64)  # last strike, samples from the block's start
+        self._struck = np.full(SOURCES, NEVER)  # last strike, samples from the block's start
         self._velocity = np.zeros(SOURCES)  # of the last strike
         self._rises.young = []
         self._noise.reset()
@@ -104,9 +105,10 @@ class Bank:
         rising = [strike.key for _, strike in self._rises.young]
         sounding = self._keys.sounding(self._ringing, [*struck, *rising])
         borders = self._borders(sounding, frames)
-        strikes: list[Strike] = []
+        before, strikes = self._struck.copy(), list[Strike]()
         for index, group in enumerate(actions):
             strikes += self._act(index, group, borders)
+        ages = ages_at_borders(sounding.keys, before, strikes, frames, self.frame)
         border = borders.held + borders.released
         late = border[:-1] - sounding.of(self._fade) * borders.released[:-1]
         self._struck -= frames * self.frame
@@ -116,7 +118,7 @@ class Bank:
         missing = self._rises.process(strikes, frames)
         noise = self._noise.process(strikes, key_ups, pedals)
         begin, self._begin = self._begin, self._begin + frames * self.frame
-        return Excitation(sounding, border, late, pedals, key_ups, strikes, missing, noise, begin)
+        return Excitation(sounding, border, late, pedals, key_ups, strikes, missing, noise, begin, ages)
 
     def play(
         self,

@@ -58,6 +58,11 @@ class Sounding:
             return np.zeros((*values.shape[:-1], 0), dtype=values.dtype)
         return np.asarray(np.add.reduceat(values, starts, axis=-1))
 
+    def spread(self, values: NDArray[Array]) -> NDArray[Array]:
+        """[.., q] values of the modes, from those of their `keys`, [.., n]."""
+        sizes = [self.places[key].stop - self.places[key].start for key in self.keys]
+        return np.repeat(values, sizes, axis=-1)
+
 
 class Keys:
     """The keys of a piano, to find what sounds of them.

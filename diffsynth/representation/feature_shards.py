@@ -177,7 +177,7 @@ def write_feature_shard(
 
 def _plans(folder: ShardFolder, split: str, hops: int, features: Features) -> list[FeaturePlan]:
     """The shards of a split: each one of recordings in as many even parts as keep them small enough."""
-    parts = 3 if features.noise_bands else 2
+    parts = 1 + (len(features.ages) + 1 if features.noise_bands else 1)
     size = 2 * hops * (GainField.width(features) + parts * features.bands)
     plans: list[FeaturePlan] = []
     for number, entry in enumerate(folder.shards):

@@ -40,7 +40,6 @@ class FeatureMaker:
         self._field = GainField(piano, audio, features)
         self._bank = Bank(piano, audio.sample_rate, audio.frame)
         self._chunk = -(-CHUNK // features.hop) * features.hop
-        self._unity = np.ones((self._chunk + 1, self._bank.modes), dtype=np.float32)
 
     def __call__(self, segment: Segment) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
         """Condition [l, c] and levels [l, parts, b] of one segment, as of `GainField`, in each of its l hops.
@@ -54,9 +53,11 @@ class FeatureMaker:
         for excitation, heard in self._play(segment.events, length):
             if heard:
                 conditions.append(field.condition(excitation))
-                sounds.append([bank.play_modes(excitation, self._unity), bank.play_noise(excitation)])
-        modes, noise = (np.concatenate(part)[: length * frame] for part in zip(*sounds, strict=True))
-        parts = [modes, noise] if self._apart else [modes + noise]
+                modes = [bank.play_modes(excitation, share) for share in field.age_shares(excitation)]
+                sounds.append([*modes, bank.play_noise(excitation)])
+        parts = [np.concatenate(part)[: length * frame] for part in zip(*sounds, strict=True)]
+        if not self._apart:
+            parts = [sum(parts[1:], parts[0])]
         levels = field.levels(segment.audio[: length * frame], *parts)
         condition = np.concatenate(conditions)[: length // self._hop]
         return condition.astype(np.float16), levels.astype(np.float16)

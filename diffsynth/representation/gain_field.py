@@ -16,6 +16,7 @@ from diffsynth.audio.band_levels import BandLevels
 from diffsynth.audio.format import AudioFormat
 from diffsynth.audio.mel_bands import centres_of, places_of, shares_of
 from diffsynth.midi.events import KEYS, PEDALS
+from diffsynth.piano.ages import shares_of_age
 from diffsynth.piano.excitation import Excitation
 from diffsynth.piano.piano import Piano
 from diffsynth.piano.sounding import Sounding
@@ -49,7 +50,7 @@ class GainField:
     @staticmethod
     def width(features: Features) -> int:
         """Length c of the condition vector."""
-        return features.values + 2 * KEYS + len(PEDALS)
+        return features.bands + features.noise_bands + 2 * KEYS + len(PEDALS)
 
     def condition(self, excitation: Excitation) -> NDArray[np.float32]:
         """What the network sees of a block of f hops, [f, c].
@@ -92,21 +93,43 @@ class GainField:
         each = [self.above_floor(self._band_levels(sound)) for sound in (recording, *sounds)]
         return np.stack(each, axis=1)
 
-    def mode_gains(self, gains: NDArray[np.float32], sounding: Sounding | None = None) -> NDArray[np.float32]:
+    def mode_gains(
+        self, gains: NDArray[np.float32], excitation: Excitation | None = None
+    ) -> NDArray[np.float32]:
         """Linear gains of modes at the borders of f frames: of all, [f + 1, p], or those that sound, [.., q].
+
+        Gains of several ages are mixed by the time since the last strike of a mode's key.
 
         Args:
             gains: [f / hop + 1, k] log gains in nepers at the borders of hops.
-            sounding: modes that sound.
+            excitation: of the same frames, says which modes sound and how old they are; None: there is one
+                age.
         """
-        bands = gains[:, : self.features.bands]
-        if sounding is None:
-            return self._between(_linear(bands, self.band, self.share))
-        return self._between(_linear(bands, sounding.of(self.band), sounding.of(self.share)))
+        by_age = gains[:, : self.features.mode_values].reshape(len(gains), -1, self.features.bands)
+        if excitation is None:
+            return self._between(_linear(by_age[:, 0], self.band, self.share))
+        sounding = excitation.sounding
+        band, share = sounding.of(self.band), sounding.of(self.share)
+        if len(self.features.ages) == 1:
+            return self._between(_linear(by_age[:, 0], band, share))
+        mixed = np.zeros((len(excitation.ages), len(band)), np.float32)
+        for age, own in enumerate(self._ages_of_keys(excitation)):
+            if own.any():
+                linear = self._between(_linear(by_age[:, age], band, share))
+                mixed += sounding.spread(own) * linear
+        return mixed
+
+    def age_shares(self, excitation: Excitation) -> list[NDArray[np.float32]]:
+        """[f + 1, q] share of the gains of each age in the modes that sound; they sum to 1."""
+        return [excitation.sounding.spread(own) for own in self._ages_of_keys(excitation)]
+
+    def _ages_of_keys(self, excitation: Excitation) -> NDArray[np.float32]:
+        """[a, f + 1, n] shares of ages in the keys that sound."""
+        return shares_of_age(excitation.ages / self.audio.sample_rate, self.features.ages)
 
     def noise_gains(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
         """Linear gain of the noise in each of its bands, [f + 1, b]; see `mode_gains`."""
-        own = gains[:, self.features.bands :] if self.features.noise_bands else gains
+        own = gains[:, self.features.mode_values :] if self.features.noise_bands else gains
         return self._between(_linear(own, self.noise_band, self.noise_share))
 
     def _between(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """What is learned from levels: gains from the excitation to the recording, and what is heard of gains.
 
 Levels are [.., parts, b]: of the recording and of the excitation in b bands, in powers of ten above the
-floor (`GainField.levels`). If noise has gains of its own, n of them, there are three parts: of the
-recording, of the modes and of the noise; gains are then those of the modes, b, and those of the noise.
+floor (`GainField.levels`). If noise has gains of its own, n of them, the parts are: the recording, the modes
+by age, and the noise; gains are then those of the modes, b for each age, and those of the noise.
 """
 
 import math
@@ -52,9 +52,10 @@ class Targets:
         loudest = level.max(axis=-1, keepdims=True) + 1
         weight = (np.log10(level + 1) / AUDIBLE).clip(0, 1) * (level / loudest) ** PROMINENCE
         if self._noise_bands:
-            share = parts[..., 1, :] / given.clip(1e-9)
-            gains = np.concatenate([gains, gains @ self._means.T], axis=-1)
-            weight = np.concatenate([weight * (1 - share), (weight * share) @ self._means.T], axis=-1)
+            shares = weight[..., None, :] * parts / given.clip(1e-9)[..., None, :]
+            *of_modes, of_noise = np.moveaxis(shares, -2, 0)
+            gains = np.concatenate([*[gains] * len(of_modes), gains @ self._means.T], axis=-1)
+            weight = np.concatenate([*of_modes, of_noise @ self._means.T], axis=-1)
         return gains.astype(np.float32), weight.astype(np.float32)
 
     def heard(self, gains: Tensor, levels: Tensor) -> Tensor:
@@ -64,10 +65,10 @@ class Targets:
         add up: modes and noise do not interfere on average.
         """
         limited, bands = gains.clamp(-MAX_GAIN, MAX_GAIN), levels.shape[-1]
-        own = limited[..., None, :bands]
+        own = limited[..., : limited.shape[-1] - self._noise_bands].unflatten(-1, (-1, bands))
         if self._noise_bands:
-            noise = limited[..., bands:] @ torch.from_numpy(self._spread).to(gains).T
-            own = torch.stack([limited[..., :bands], noise], dim=-2)
+            noise = limited[..., -self._noise_bands :] @ torch.from_numpy(self._spread).to(gains).T
+            own = torch.cat([own, noise[..., None, :]], dim=-2)
         powers = torch.exp(levels[..., 1:, :] / DECIBEL * 10) - 1
         return DECIBEL * torch.log((powers * self._in_window(torch.exp(2 * own))).sum(-2) + 1)
 

@@ -6,7 +6,7 @@ error plays the excitation with the gains that the levels of the recording ask f
 instrument. All are rendered here with the events of the test split.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from diffsynth.audio.files import Audio, read_audio, write_audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import Events, to_samples
+from diffsynth.piano.excitation import Excitation
 from diffsynth.piano.formula import formula_piano
 from diffsynth.piano.modal_bank import Bank, play_whole
 from diffsynth.piano.piano import Piano
@@ -82,11 +83,11 @@ def play_bounds(recording: Audio, events: Events, piano: Piano, field: GainField
     """
     block = _frames(field) * field.audio.frame
     padded = np.pad(recording, (0, -len(recording) % block))
-    parts = _play(piano, events, field, _flat(len(recording), field))
-    alone = parts[0] + parts[1]
+    parts = _play_parts(piano, events, field, len(recording))
+    alone = np.sum(parts, axis=0)
     sounds = parts if field.features.noise_bands else [alone]
     gains, _ = Targets(field.features, field.audio)(field.levels(padded, *sounds))
-    ideal = np.add(*_play(piano, events, field, gains))
+    ideal = _play(piano, events, field, gains)
     return alone[: len(recording)], ideal[: len(recording)]
 
 
@@ -108,13 +109,7 @@ def play_other(recording: Audio, events: Events, audio: AudioFormat) -> Audio:
 
 def play_alone(length: int, events: Events, piano: Piano, field: GainField) -> Audio:
     """The excitation alone, `length` samples; arguments are those of `play_bounds`."""
-    return np.add(*_play(piano, events, field, _flat(length, field)))[:length]
-
-
-def _flat(length: int, field: GainField) -> NDArray[np.float32]:
-    """Log gains of 1 for so many samples and the rest of their last block, [hops, k]."""
-    blocks = -(-length // (_frames(field) * field.audio.frame))
-    return np.zeros((blocks * _frames(field) // field.features.hop, field.features.values), dtype=np.float32)
+    return np.sum(_play_parts(piano, events, field, length), axis=0)[:length]
 
 
 def _frames(field: GainField) -> int:
@@ -122,18 +117,32 @@ def _frames(field: GainField) -> int:
     return -(-FRAMES // field.features.hop) * field.features.hop
 
 
-def _play(piano: Piano, events: Events, field: GainField, gains: NDArray[np.float32]) -> tuple[Audio, Audio]:
-    """Modes and noise, with log gains [whole blocks of hops, k] at the ends of hops."""
-    bank = Bank(piano, field.audio.sample_rate, field.audio.frame)
-    frames, hops = _frames(field), _frames(field) // field.features.hop
+def _play(piano: Piano, events: Events, field: GainField, gains: NDArray[np.float32]) -> Audio:
+    """What is heard with log gains [whole blocks of hops, k] at the ends of hops."""
+    bank, hops = Bank(piano, field.audio.sample_rate, field.audio.frame), _frames(field) // field.features.hop
     edges = np.concatenate([gains[:1], gains])  # the first hop begins with what it ends with
-    modes, noise = [], []
-    for number in range(len(gains) // hops):
-        begin, length = number * frames * bank.frame, frames * bank.frame
+    sounds = []
+    for number, excitation in enumerate(_excitations(bank, events, _frames(field), len(gains) // hops)):
+        own = edges[number * hops : (number + 1) * hops + 1]
+        sounds.append(bank.play(excitation, field.mode_gains(own, excitation), field.noise_gains(own)))
+    return np.concatenate(sounds)
+
+
+def _play_parts(piano: Piano, events: Events, field: GainField, length: int) -> list[Audio]:
+    """Modes by age, and noise, all gains 1: so many samples and the rest of their last block."""
+    bank, frames = Bank(piano, field.audio.sample_rate, field.audio.frame), _frames(field)
+    sounds = []
+    for excitation in _excitations(bank, events, frames, -(-length // (frames * bank.frame))):
+        modes = [bank.play_modes(excitation, share) for share in field.age_shares(excitation)]
+        sounds.append([*modes, bank.play_noise(excitation)])
+    return [np.concatenate(part) for part in zip(*sounds, strict=True)]
+
+
+def _excitations(bank: Bank, events: Events, frames: int, blocks: int) -> Iterator[Excitation]:
+    """So many blocks of so many frames, one after another."""
+    length = frames * bank.frame
+    for begin in range(0, blocks * length, length):
         low, high = np.searchsorted(events["position"], [begin, begin + length])
         part = events[low:high].copy()
         part["position"] -= begin
-        excitation, own = bank.process(part, frames), edges[number * hops : (number + 1) * hops + 1]
-        modes.append(bank.play_modes(excitation, field.mode_gains(own, excitation.sounding)))
-        noise.append(bank.play_noise(excitation, field.noise_gains(own)))
-    return np.concatenate(modes), np.concatenate(noise)
+        yield bank.process(part, frames)

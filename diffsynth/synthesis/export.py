@@ -23,7 +23,7 @@ from diffsynth.runs.files import atomic_path
 from diffsynth.synthesis.block_step import BlockStep
 from diffsynth.synthesis.voice import Voice
 
-FORMAT = "diffsynth network 6"
+FORMAT = "diffsynth network 7"
 ENTRY = "diffsynth"  # name of the metadata entry
 
 

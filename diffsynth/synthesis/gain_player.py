@@ -56,7 +56,7 @@ class GainPlayer(Player):
         gains = np.concatenate([self._gains, self._normaliser.inverse(x)])
         self._gains = gains[-1:]
         field, excitation = self._field, self._excitation
-        of_modes = field.mode_gains(gains, excitation.sounding)
+        of_modes = field.mode_gains(gains, excitation)
         of_noise = field.noise_gains(gains)
         self.rest = self._floor(of_noise)
         return self._bank.play(excitation, of_modes, of_noise)

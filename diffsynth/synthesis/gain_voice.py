@@ -40,7 +40,9 @@ class GainConfig(VoiceConfig):
 
     def new_denoiser(self) -> Denoiser:
         """See `VoiceConfig`."""
-        return self.network.new_denoiser(self.features.values, GainField.width(self.features))
+        features = self.features
+        width, ages = GainField.width(features), len(features.ages)
+        return self.network.new_denoiser(features.values, width, ages, features.noise_bands)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class GainVoice(Voice):
             "bands": self.config.features.bands,
             "noise_bands": self.config.features.noise_bands,
             "hop": self.config.features.hop,
+            "ages": self.config.features.ages,
             "floor_db": self.config.features.floor,
             "audible_decades": AUDIBLE,
             "max_gain": MAX_GAIN,

@@ -28,7 +28,7 @@ PIANO = Piano(
     release=np.full(KEYS, 200.0),
     exponent=np.full(KEYS, 1.5),
 )
-FEATURES = Features(bands=16, noise_bands=0, highest=10000.0, knee=700.0, window=1024, floor=-80.0, hop=1)
+FEATURES = Features(16, 0, highest=10000.0, knee=700.0, window=1024, floor=-80.0, hop=1, ages=[1.0])
 FIELD = GainField(PIANO, AudioFormat(RATE, FRAME), FEATURES)
 ROWS = st.tuples(
     st.integers(0, 64 * FRAME - 1),
@@ -73,7 +73,7 @@ def test_audio_and_condition_are_those_of_all_modes(events, frames, most):
             np.testing.assert_allclose(FIELD.condition(excitation)[:, : 16 + KEYS], levels, atol=1e-5)
             logs = np.random.default_rng(1).normal(size=(frames + 1, 16)).astype(np.float32)
             chosen = excitation.sounding.modes
-            found = FIELD.mode_gains(logs, excitation.sounding)
+            found = FIELD.mode_gains(logs, excitation)
             np.testing.assert_array_equal(found, FIELD.mode_gains(logs)[:, chosen])
     finally:
         sounding.MOST = before

@@ -27,7 +27,7 @@ write_features(*inputs, params.audio, params.features)
 """
 
 
-THREE = Features(3, 0, highest=5000.0, knee=700.0, window=1024, floor=-80.0, hop=1)
+THREE = Features(3, 0, highest=5000.0, knee=700.0, window=1024, floor=-80.0, hop=1, ages=[1.0])
 
 
 def contents(folder):

@@ -25,7 +25,7 @@ from diffsynth.shards.writing import write_shards
 
 RATE, FRAME = 24000, 128
 AUDIO = AudioFormat(RATE, FRAME)
-FEATURES = Features(bands=16, noise_bands=0, highest=10500.0, knee=700.0, window=1024, floor=-80.0, hop=1)
+FEATURES = Features(16, 0, highest=10500.0, knee=700.0, window=1024, floor=-80.0, hop=1, ages=[1.0])
 BANDS, KEYS = 16, 88
 SMALL = replace(FEATURES, bands=4)
 

@@ -17,7 +17,7 @@ from diffsynth.representation.normaliser import MAX_GAIN, MIN_SCALE, Moments, No
 from diffsynth.representation.targets import Targets
 
 AUDIO = AudioFormat(sample_rate=24000, frame=128)
-FEATURES = Features(bands=64, noise_bands=0, highest=10500.0, knee=700.0, window=1024, floor=-80.0, hop=1)
+FEATURES = Features(64, 0, highest=10500.0, knee=700.0, window=1024, floor=-80.0, hop=1, ages=[1.0])
 PIANO = Piano(
     key=np.array([0, 39, 39]),
     frequency=np.array([30.0, 261.6, 12000.0]),

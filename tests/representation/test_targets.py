@@ -18,7 +18,7 @@ from diffsynth.representation.normaliser import MAX_GAIN
 from diffsynth.representation.targets import Targets, taps
 
 AUDIO = AudioFormat(sample_rate=24000, frame=128)
-FEATURES = Features(12, 6, highest=10500.0, knee=3000.0, window=1024, floor=-80.0, hop=4)
+FEATURES = Features(12, 6, highest=10500.0, knee=3000.0, window=1024, floor=-80.0, hop=4, ages=[1.0])
 TARGETS = Targets(FEATURES, AUDIO)
 
 

@@ -129,7 +129,7 @@ def make_piano():
 
 RATE = 12000
 AUDIO = AudioFormat(sample_rate=RATE, frame=256)
-FEATURES = Features(bands=12, noise_bands=0, highest=5000.0, knee=700.0, window=1024, floor=-80.0, hop=1)
+FEATURES = Features(12, 0, highest=5000.0, knee=700.0, window=1024, floor=-80.0, hop=1, ages=[1.0])
 
 
 def test_a_segment_sounds_as_after_all_of_its_past():

@@ -19,7 +19,7 @@ from support.feature_folders import Arrays, levels_of
 
 BANDS, COND, HOPS = 6, 8, 4
 # A window so short that it sees one gain: a network can then answer exactly.
-FEATURES = Features(BANDS, 0, highest=5000.0, knee=700.0, window=2, floor=-80.0, hop=1)
+FEATURES = Features(BANDS, 0, highest=5000.0, knee=700.0, window=2, floor=-80.0, hop=1, ages=[1.0])
 TARGETS = Targets(FEATURES, AudioFormat(24000, 128))
 TRAIN = Train(
     steps=6,

@@ -41,7 +41,7 @@ def test_a_step_leaves_the_memory_it_is_given_as_it_was(make_voice):
         voice.denoiser, (voice.config.hops, width), (voice.config.hops, voice.config.features.values), 1
     )
     memory = step.initial()
-    inputs = np.ones((2, width), np.float32), np.ones((2, 24), np.float32)
+    inputs = np.ones((2, width), np.float32), np.ones((2, voice.config.features.values), np.float32)
     first, after = step(*inputs, memory)
     assert not any(array.any() for array in memory)
     assert all(array.any() for array in after)
