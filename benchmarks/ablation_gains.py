@@ -68,7 +68,8 @@ def train(piano_file: Path, shards: Path, params: Params, steps: int, workers: i
         return GainExamples(part, normaliser, targets, config.hops, schedule)
 
     torch.manual_seed(schedule.seed)
-    trainer = Trainer(config.new_denoiser(), examples(data), examples(validation), schedule, params.diffusion)
+    diffusion = replace(params.diffusion, objective="regression")
+    trainer = Trainer(config.new_denoiser(), examples(data), examples(validation), schedule, diffusion)
     for _ in trainer.steps():
         pass
     trainer.denoiser.load_state_dict(trainer.best)

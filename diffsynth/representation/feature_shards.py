@@ -1,9 +1,10 @@
 """Features as webdataset shards: computed shard by shard, read a few frames at a time.
 
-A sample is a segment; its members are `.cond.npy` and `.levels.npy` (half precision, a row for each hop) and
-`.json`, the segment's own. Every shard of recordings becomes one or more shards here, so
-that nothing but one segment is in memory, however many hours there are. The index holds the moments of
-the gains in every shard. docs/shards.md describes all of it.
+A sample is a segment; its members are `.cond.npy` and `.levels.npy` (half precision, because levels need
+three digits), `.sounds.npy` (16 bits, the highest sample of each sound in `.peaks.npy`), a row for each hop,
+and `.json`, the segment's own. Every shard of recordings becomes one or more shards here, so that nothing but
+one segment is in memory, however many hours there are. The index holds the moments of the gains in every
+shard, and the loudest level of every piece. docs/shards.md describes all of it.
 """
 
 import math
@@ -21,8 +22,8 @@ from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.piano.piano import Piano, load_piano
 from diffsynth.representation.config import Features
-from diffsynth.representation.features import FeatureMaker
-from diffsynth.representation.gain_field import GainField
+from diffsynth.representation.features import FeatureMaker, SegmentFeatures
+from diffsynth.representation.gain_field import AUDIBLE, GainField
 from diffsynth.representation.normaliser import Moments
 from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import sha256
@@ -37,10 +38,7 @@ from diffsynth.shards.tars import npy, write_tar
 CODE = ("representation", "shards", "piano", "audio", "midi")  # parts of the library that decide features
 SPLITS = ("train", "validation")  # the test split is played, not trained on
 BYTES = 200e6  # of a shard at most: about 25 minutes
-NAMES = ("cond", "levels")
-
-Arrays = tuple[NDArray[np.float16], NDArray[np.float16]]
-"""Condition [l, c] and levels [l, parts, b] of l hops, see `FeatureMaker`."""
+LARGEST = 32767  # of 16 bits
 
 
 @dataclass(frozen=True)
@@ -101,15 +99,48 @@ class FeatureFolder:
             raise UserError(f"{self._shards.folder} holds no segment to learn from")
         return read_moments(part)
 
-    def read(self, shard: int, row: int, part: slice) -> Arrays:
-        """Hops of a segment, of which only these are read.
+    def read(self, shard: int, row: int, part: slice) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+        """Condition and levels of hops of a segment, of which only these are read; see `SegmentFeatures`.
 
         Raises:
             UserError: the shard is missing or damaged.
         """
         tar = self._shards.open(shard)
-        cond, levels = (tar.array(row, f"{name}.npy", part) for name in NAMES)
-        return cond, levels
+        return tar.array(row, "cond.npy", part), tar.array(row, "levels.npy", part)
+
+    def read_sounds(self, shard: int, row: int, first: int, last: int) -> NDArray[np.float32]:
+        """[last - first, 1 + p, hop] sounds of hops of a segment, silent where there is none.
+
+        They are as loud as if the loudest band of the piece held a sinusoid at full scale.
+
+        Raises:
+            UserError: the shard is missing or damaged.
+        """
+        tar, begin = self._shards.open(shard), max(first, 0)
+        sounds = tar.array(row, "sounds.npy", slice(begin, max(last, begin)))
+        scale = tar.array(row, "peaks.npy") / LARGEST / self._full_scale(shard, row)
+        padding = (begin - first, last - begin - len(sounds)), (0, 0), (0, 0)
+        return np.pad(sounds * scale[:, None].astype(np.float32), padding)
+
+    def _full_scale(self, shard: int, row: int) -> float:
+        """Amplitude of a sinusoid of the loudest level of the piece that a segment is from."""
+        level = max(self._loudest[self._names[shard][row]], AUDIBLE)
+        return math.sqrt(2 * 10 ** (level + self._shards.index["floor"] / 10))
+
+    @cached_property
+    def _names(self) -> list[list[str]]:
+        """Name of the piece of every segment of every shard."""
+        numbers = range(len(self._shards.shards))
+        return [[p.name for p in self._shards.pieces(n) for _ in range(p.count)] for n in numbers]
+
+    @cached_property
+    def _loudest(self) -> dict[str, float]:
+        """Loudest level of every piece, powers of ten above the floor; it may lie in several shards."""
+        loudest: dict[str, float] = {}
+        for number, entry in enumerate(self._shards.shards):
+            for piece, level in zip(self._shards.pieces(number), entry["loudest"], strict=True):
+                loudest[piece.name] = max(level, loudest.get(piece.name, 0.0))
+        return loudest
 
 
 def write_features(
@@ -151,9 +182,9 @@ def feature_facts(
 
 
 def write_feature_shard(
-    path: Path, samples: Iterable[tuple[Segment, Arrays]], targets: Targets, rate: int, hop: int
-) -> tuple[int, Moments]:
-    """Write one shard; returns the number of samples, and the moments of their gains.
+    path: Path, samples: Iterable[tuple[Segment, SegmentFeatures]], targets: Targets, rate: int, hop: int
+) -> tuple[int, Moments, dict[str, float]]:
+    """Write one shard; returns the number of samples, moments of their gains, and loudest levels by piece.
 
     Args:
         path: of the shard.
@@ -163,22 +194,35 @@ def write_feature_shard(
         hop: samples from one gain to the next.
     """
     parts: list[Moments] = []
+    loudest: dict[str, float] = {}
 
     def members() -> Iterator[tuple[str, dict[str, bytes]]]:
-        for segment, arrays in samples:
+        for segment, features in samples:
             heard = round(segment.seconds * rate) // hop
-            parts.append(Moments.of(*targets(arrays[1][:heard])))
-            content = {f"{name}.npy": npy(array) for name, array in zip(NAMES, arrays, strict=True)}
+            levels = features.levels.astype(np.float16)
+            parts.append(Moments.of(*targets(levels[:heard])))
+            level = float(levels[:heard, 0].max(initial=0.0))
+            loudest[segment.name] = max(level, loudest.get(segment.name, 0.0))
+            content = {"cond.npy": npy(features.cond.astype(np.float16)), "levels.npy": npy(levels)}
+            content |= _sound_members(features.sounds)
             yield key_of(segment.name, segment.index), {**content, JSON: segment_facts(segment, rate)}
 
     count = write_tar(path, members())
-    return count, reduce(add, parts)
+    return count, reduce(add, parts), loudest
+
+
+def _sound_members(sounds: NDArray[np.float32]) -> dict[str, bytes]:
+    """Sounds [l, 1 + p, hop] in 16 bits of their own highest samples."""
+    peaks = np.abs(sounds).max(axis=(0, 2), initial=0.0).clip(1e-9)
+    whole = np.rint(sounds * (LARGEST / peaks)[:, None]).astype(np.int16)
+    return {"peaks.npy": npy(peaks.astype(np.float32)), "sounds.npy": npy(whole)}
 
 
 def _plans(folder: ShardFolder, split: str, hops: int, features: Features) -> list[FeaturePlan]:
     """The shards of a split: each one of recordings in as many even parts as keep them small enough."""
     parts = 1 + (len(features.ages) + 1 if features.noise_bands else 1)
-    size = 2 * hops * (GainField.width(features) + parts * features.bands)
+    rate, segment = folder.index["sample_rate"], folder.index["segment"]
+    size = 2 * (hops * (GainField.width(features) + parts * features.bands) + round(rate * segment) * parts)
     plans: list[FeaturePlan] = []
     for number, entry in enumerate(folder.shards):
         count = entry["samples"]
@@ -198,8 +242,10 @@ def _write_shard(
     def write(path: Path) -> dict[str, Any]:
         samples = _computed(source, plan, load_piano(piano_file), audio, features)
         hop = audio.frame * features.hop
-        count, moments = write_feature_shard(path, samples, Targets(features, audio), audio.sample_rate, hop)
-        return {"samples": count, "pieces": [asdict(p) for p in pieces], "moments": _plain(moments)}
+        targets = Targets(features, audio)
+        count, moments, loudest = write_feature_shard(path, samples, targets, audio.sample_rate, hop)
+        facts = {"pieces": [asdict(p) for p in pieces], "loudest": [loudest[p.name] for p in pieces]}
+        return {"samples": count, **facts, "moments": _plain(moments)}
 
     known_by = source.shards[plan.shard]["sha256"], sha256(piano_file)
     stamp = make_stamp(CODE, known_by, plan.first, plan.last, asdict(audio), asdict(features))
@@ -208,7 +254,7 @@ def _write_shard(
 
 def _computed(
     source: ShardFolder, plan: FeaturePlan, piano: Piano, audio: AudioFormat, features: Features
-) -> Iterator[tuple[Segment, Arrays]]:
+) -> Iterator[tuple[Segment, SegmentFeatures]]:
     """Segments of a plan with their features, one after another."""
     tar, make = source.open(plan.shard), FeatureMaker(piano, audio, features)
     for row in range(plan.first, plan.last):

@@ -1,11 +1,11 @@
 """What networks are trained on: in every hop of a segment, the condition and levels of what is heard.
 
-Hops do not depend on block size or model, so one set serves every training run. Arrays are in half
-precision, because levels need three digits. `feature_shards` keeps them.
+Hops do not depend on block size or model, so one set serves every training run. `feature_shards` keeps them.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,20 @@ from diffsynth.shards.history import RINGS
 from diffsynth.shards.segments import Segment
 
 CHUNK = 32  # frames played at a time: large enough for fast products, small enough for the cache
+
+
+class SegmentFeatures(NamedTuple):
+    """Features of the l hops of a segment.
+
+    Attributes:
+        cond: [l, c] condition, as of `GainField`.
+        levels: [l, 1 + p, b] levels of the recording and of p parts of the excitation.
+        sounds: [l, 1 + p, hop] what these are levels of, samples.
+    """
+
+    cond: NDArray[np.floating]
+    levels: NDArray[np.floating]
+    sounds: NDArray[np.float32]
 
 
 class FeatureMaker:
@@ -41,8 +55,8 @@ class FeatureMaker:
         self._bank = Bank(piano, audio.sample_rate, audio.frame)
         self._chunk = -(-CHUNK // features.hop) * features.hop
 
-    def __call__(self, segment: Segment) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-        """Condition [l, c] and levels [l, parts, b] of one segment, as of `GainField`, in each of its l hops.
+    def __call__(self, segment: Segment) -> SegmentFeatures:
+        """Features of one segment; those parts are the modes by age and the noise, or the sum of both.
 
         Events before the segment are played first, unheard, so that it starts with what still rings. Of those
         that are older than a string can ring, only the dampers count.
@@ -58,9 +72,10 @@ class FeatureMaker:
         parts = [np.concatenate(part)[: length * frame] for part in zip(*sounds, strict=True)]
         if not self._apart:
             parts = [sum(parts[1:], parts[0])]
-        levels = field.levels(segment.audio[: length * frame], *parts)
+        everything = segment.audio[: length * frame], *parts
+        of_hops = np.stack(everything).reshape(len(everything), -1, self._hop * frame).swapaxes(0, 1)
         condition = np.concatenate(conditions)[: length // self._hop]
-        return condition.astype(np.float16), levels.astype(np.float16)
+        return SegmentFeatures(condition, field.levels(*everything), of_hops)
 
     def _play(self, events: Events, length: int) -> Iterator[tuple[Excitation, bool]]:
         """Excitations from the first event on to frame `length`, and whether they belong to the segment."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_GAIN = 2.3  # nepers (20 dB): further than that, excitation and recording do not belong together
+UNIT = 0.35  # nepers (3 dB): how far gains are from 1, about, before any were measured
 MIN_SCALE = 0.05  # nepers: bands that never move must not turn rounding noise into large inputs
 
 
@@ -16,6 +17,11 @@ class Normaliser:
 
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
+
+    @staticmethod
+    def around_unity(values: int) -> "Normaliser":
+        """For so many gains that no levels ask for: data of 0 are gains of 1."""
+        return Normaliser(np.zeros(values, np.float32), np.full(values, UNIT, np.float32))
 
     def forward(self, gains: NDArray[np.float32]) -> NDArray[np.float32]:
         """Gains in nepers to data of about unit variance."""

@@ -19,6 +19,7 @@ from diffsynth.representation.targets import Targets
 from diffsynth.training.config import Train
 from diffsynth.training.order import Example, Order
 from diffsynth.training.random_streams import generator
+from diffsynth.training.spectra import GainSpectra
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Batch:
         weight: [b, t, f, k] how much each value counts.
         levels: [b, t, f, parts, bands] what `Examples.heard` takes of the recording, if it takes anything.
         learned: [b, t, f, 1] 1 where sequences carry loss, 0 where they do not.
+        sounds: what `Examples.sound_distance` takes, [b, rows, ..] from the first frame on; None: nothing.
         lead: blocks at the beginning of all sequences in which nothing counts.
     """
 
@@ -41,6 +43,7 @@ class Batch:
     weight: Tensor
     levels: Tensor
     learned: Tensor
+    sounds: Tensor | None = None
     lead: int = 0
 
     def part(self, rows: slice) -> "Batch":
@@ -63,6 +66,7 @@ class Batch:
             weight=self.weight[:, self.lead :],
             levels=self.levels[:, self.lead :],
             learned=self.learned[:, self.lead :],
+            sounds=None if self.sounds is None else self.sounds[:, self.lead * self.x.shape[2] :],
             lead=0,
         )
 
@@ -74,7 +78,8 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         state = None if self.state is None else tuple(map(change, self.state))
-        names = ("cond", "x", "weight", "levels", "learned")
+        names = ["cond", "x", "weight", "levels", "learned"]
+        names += [] if self.sounds is None else ["sounds"]
         moved: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
         return replace(self, state=state, **moved)
 
@@ -111,6 +116,14 @@ class Examples(ABC):
     def recorded(self, batch: Batch) -> Tensor:
         """The same of the recording itself."""
 
+    def sound_distance(self, x: Tensor, batch: Batch) -> Tensor:
+        """How far the sound of data x, [b, t, f, k], is from that of the recording, [b].
+
+        Raises:
+            NotImplementedError: of examples that hold no sound.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def error_db(self, found: Tensor, batch: Batch) -> float:
         """How far data that was sampled, [b, t, f, k], is from that of the batch; less is better."""
@@ -144,16 +157,25 @@ class GainExamples(Examples):
         hops: in a block, f.
         train: `sequence`, `batch_size`, `seed`, and `warmup`: the first hops of a sequence, which carry
             no loss.
+        spectra: measures sounds; without it none are read.
 
     Raises:
         UserError: no sequence can be cut like that.
     """
 
     def __init__(
-        self, data: FeatureFolder, normaliser: Normaliser, targets: Targets, hops: int, train: Train
+        self,
+        data: FeatureFolder,
+        normaliser: Normaliser,
+        targets: Targets,
+        hops: int,
+        train: Train,
+        spectra: GainSpectra | None = None,
     ) -> None:
         _check(train, data, hops)
-        self._data, self._hops, self._train = data, hops, train
+        if spectra is not None:
+            spectra.check(train.sequence // hops * hops - train.warmup // hops * hops)
+        self._data, self._hops, self._train, self._spectra = data, hops, train, spectra
         self._targets = targets
         self._length = train.sequence // hops * hops
         self._stride = self._length - train.warmup
@@ -177,8 +199,20 @@ class GainExamples(Examples):
 
     def heard(self, x: Tensor, batch: Batch) -> Tensor:
         """Levels in dB of the excitation with the gains that x stands for; see `Targets.heard`."""
-        gains = (x * self._scale.to(x) + self._mean.to(x)).flatten(1, 2)
-        return self._targets.heard(gains, batch.levels.flatten(1, 2)).unflatten(1, x.shape[1:3])
+        levels = batch.levels.flatten(1, 2)
+        return self._targets.heard(self._gains(x), levels).unflatten(1, x.shape[1:3])
+
+    def sound_distance(self, x: Tensor, batch: Batch) -> Tensor:
+        """See `Examples`, and `GainSpectra` for the distance."""
+        if self._spectra is None or batch.sounds is None:
+            return super().sound_distance(x, batch)
+        spectra = self._spectra.to(x.device)
+        distance: Tensor = spectra(self._gains(x), batch.sounds, batch.learned.flatten(1))
+        return distance
+
+    def _gains(self, x: Tensor) -> Tensor:
+        """Log gains in nepers, [b, l, k], that data x stand for."""
+        return (x * self._scale.to(x) + self._mean.to(x)).flatten(1, 2)
 
     def recorded(self, batch: Batch) -> Tensor:
         """Levels of the recording in dB."""
@@ -222,7 +256,16 @@ class GainExamples(Examples):
         blocks = (torch.from_numpy(np.stack(column)).unflatten(1, (-1, self._hops)) for column in columns)
         cond, levels, gains, weight, learned = (tensor.float() for tensor in blocks)
         lead = self._train.warmup // self._hops
-        return Batch(cond, None, (gains - self._mean) / self._scale, weight, levels, learned, lead)
+        x = (gains - self._mean) / self._scale
+        return Batch(cond, None, x, weight, levels, learned, self._sounds(crops), lead)
+
+    def _sounds(self, crops: Sequence[Crop]) -> Tensor | None:
+        """Sounds of sequences and of so many hops around each as spectra see, [b, l + 2 margin, ..]."""
+        if self._spectra is None:
+            return None
+        margin, length, read = self._spectra.margin, self._length, self._data.read_sounds
+        spans = [(c, c.start - margin, c.start + length + margin) for c in crops]
+        return torch.from_numpy(np.stack([read(c.shard, c.segment, *span) for c, *span in spans]))
 
     def _read(self, crop: Crop) -> tuple[NDArray[np.floating], ...]:
         cond, levels = self._data.read(crop.shard, crop.segment, slice(crop.start, crop.start + self._length))

@@ -7,6 +7,7 @@ from typing import Any, Self
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.piano.piano import Piano, load_piano
 from diffsynth.representation.feature_shards import FeatureFolder
+from diffsynth.representation.heard_sound import HeardSound
 from diffsynth.representation.normaliser import Normaliser
 from diffsynth.representation.targets import Targets
 from diffsynth.shards.folders import index_file
@@ -14,6 +15,8 @@ from diffsynth.synthesis.gain_voice import GainVoice
 from diffsynth.synthesis.voice import Voice
 from diffsynth.training.batches import GainExamples
 from diffsynth.training.config import Train
+from diffsynth.training.objectives import objective_of
+from diffsynth.training.spectra import GainSpectra
 from diffsynth.training.task import Inputs, Task
 
 
@@ -36,14 +39,22 @@ class GainTask(Task):
     @classmethod
     def read(cls, config: Any, train: Train, inputs: Inputs, begin: Voice | None = None) -> Self:
         """See `Task`."""
-        data, validation = (FeatureFolder(inputs.features, split) for split in ("train", "validation"))
-        data.check(config.audio, config.features)
-        normaliser = begin.normaliser if isinstance(begin, GainVoice) else data.moments().normaliser()
+        splits = [FeatureFolder(inputs.features, split) for split in ("train", "validation")]
+        splits[0].check(config.audio, config.features)
+        piano, spectra = load_piano(inputs.piano), None
+        if objective_of(config.objective).by_sound:
+            heard = HeardSound(config.features, piano.noise.centre, config.audio)
+            spectra = GainSpectra(heard, config.audio.sample_rate)
+            normaliser = Normaliser.around_unity(config.features.values)
+        else:
+            normaliser = splits[0].moments().normaliser()
+        if isinstance(begin, GainVoice):
+            normaliser = begin.normaliser
         targets = Targets(config.features, config.audio)
         train_on, validate_on = (
-            GainExamples(part, normaliser, targets, config.hops, train) for part in (data, validation)
+            GainExamples(split, normaliser, targets, config.hops, train, spectra) for split in splits
         )
-        return cls(config, train_on, validate_on, load_piano(inputs.piano), normaliser)
+        return cls(config, train_on, validate_on, piano, normaliser)
 
     def voice(self, denoiser: Denoiser) -> Voice:
         """See `Task`."""

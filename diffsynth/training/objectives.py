@@ -5,7 +5,9 @@ network makes of noise in one step, and count what is heard of it (`Examples.hea
 than the data: which of two parts is too loud need not be known, only how loud their sum is. `regression` is
 the mean absolute difference, by which a network says the median and learns to overlook its noise. `energy`
 is the energy score (Gneiting & Raftery 2007, section 4.3), by which it learns to draw samples: two of them
-are to be as far from each other as from the recording.
+are to be as far from each other as from the recording. `spectra` is regression by the sound itself: the
+distance of its spectra from those of the recording. In both kinds of regression noise is 0: there is nothing
+to be drawn.
 """
 
 from abc import ABC, abstractmethod
@@ -47,17 +49,22 @@ class Objective(ABC):
 
     Attributes:
         draws: of noise that it takes for every sequence.
+        noisy: whether noise matters; else it is 0.
+        by_sound: whether it takes `Examples.sound_distance`.
         criterion: number of a validation by which one network is better than another, if it is lower.
     """
 
     draws = 1
+    noisy = True
+    by_sound = False
     criterion = "one_step_db"
 
     def draw(self, shape: Sequence[int], generator: torch.Generator) -> Draws:
         """All that is random of a batch whose data are of this shape, [b, t, f, k]."""
         b, *rest = shape
         sigma = torch.rand((b, rest[0]), generator=generator)
-        return Draws(torch.randn((b, self.draws, *rest), generator=generator), sigma)
+        shape = b, self.draws, *rest
+        return Draws(torch.randn(shape, generator=generator) if self.noisy else torch.zeros(shape), sigma)
 
     def validate(
         self,
@@ -107,6 +114,8 @@ class Velocity(Objective):
 class Regression(Objective):
     """Mean absolute difference of what is heard."""
 
+    noisy = False
+
     def total(self, batch: Batch) -> Tensor:
         """See `Objective`."""
         return batch.learned.sum().clamp_min(1.0)
@@ -122,6 +131,7 @@ class Energy(Regression):
     """Energy score of what is heard in each hop, by root mean square distances over its values."""
 
     draws = 2
+    noisy = True
     criterion = "validation_loss"  # of one sample, spread is an error
 
     def error(self, denoise: Denoise, data: Examples, batch: Batch, draws: Draws) -> Tensor:
@@ -132,7 +142,24 @@ class Energy(Regression):
         return (batch.learned * (far - 0.5 * _distance(first, second))).sum()
 
 
-OBJECTIVES: dict[str, Objective] = {"velocity": Velocity(), "regression": Regression(), "energy": Energy()}
+class Spectra(Regression):
+    """Distance of the sound from the recording, see `diffsynth.training.spectra`; hops count alike."""
+
+    by_sound = True
+    criterion = "validation_loss"
+
+    def error(self, denoise: Denoise, data: Examples, batch: Batch, draws: Draws) -> Tensor:
+        """See `Objective`."""
+        distance = data.sound_distance(sample(denoise, draws.noise[:, 0], 1), batch)
+        return (batch.learned.sum((1, 2, 3)) * distance).sum()
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "velocity": Velocity(),
+    "regression": Regression(),
+    "energy": Energy(),
+    "spectra": Spectra(),
+}
 
 
 def objective_of(name: str) -> Objective:

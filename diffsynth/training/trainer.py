@@ -81,6 +81,8 @@ class Trainer:
         _check(train, machine.ranks.count)
         self.denoiser, self.config, self.diffusion = denoiser.to(machine.device), train, diffusion
         self.listen, self._objective = listen, objective_of(diffusion.objective)
+        if not self._objective.noisy:
+            denoiser.ignore_noise()
         self._data, self._validation = data, validation
         self._parameters = list(denoiser.parameters())
         # Threads of ours, each with a part of the rows, keep cores busy where those of PyTorch would wait for

@@ -199,7 +199,8 @@ def test_a_value_is_kept_or_refused_never_changed(leaf, value):
     except UserError as error:
         message = str(error)
     assert kept == (float(value) if isinstance(kept, float) else value)
-    wrong = f"{section}: {key} must be ", "unknown dataset "
+    wrong = [f"{section}: {key} must be ", "unknown dataset "]
+    wrong += ["noise_bands must be 0 or from 2 to bands", "gains of several ages need noise_bands"]
     assert not message or any(text in message for text in wrong)
 
 
@@ -220,7 +221,10 @@ def test_numbers_out_of_range_are_refused_before_anything_runs(tmp_path, section
     for wrong in (-1, -0.5) if isinstance(TREE[section][key], float) else (-1,):
         with pytest.raises(UserError, match=rf": {section}: {key} must be ({bound}), not -"):
             load_params(write(tmp_path, changed(section, key, wrong)))
-    path = write(tmp_path, changed(section, key, 0))
+    tree = changed(section, key, 0)
+    if key == "noise_bands":
+        tree["features"]["ages"] = [1.0]
+    path = write(tmp_path, tree)
     if key in ZERO:
         assert load_params(path).values(section).get(key, 0) == 0
     else:

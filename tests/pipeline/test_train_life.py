@@ -75,7 +75,7 @@ def test_a_run_that_has_ended_goes_on_where_more_steps_are_asked_for(ended, trai
     rates = {metric.step: metric.value for metric in history if metric.step > 8}
     # From where it is on, the cosine of the longer run.
     assert rates == pytest.approx(
-        {step: 2e-3 * (1 + math.cos(math.pi * (step - 1) / 12)) / 2 for step in range(9, 13)}
+        {step: 4e-3 * (1 + math.cos(math.pi * (step - 1) / 12)) / 2 for step in range(9, 13)}
     )
 
 
@@ -223,7 +223,7 @@ def test_diverged_training_ends_at_its_last_good_step_and_goes_on_more_slowly(tr
     code, out, _ = train("--steps", 20, "--learning-rate", 0.001, "--resume-anyway")
     assert code == 0
     assert out.startswith(
-        "continuing lstm-1024 after step 3, though train.learning_rate is 0.001 and was 0.002\n"
+        "continuing lstm-1024 after step 3, though train.learning_rate is 0.001 and was 0.004\n"
     )
     assert math.isfinite(numbers_of(finished(tmp_path))["progress"]["best"])
 

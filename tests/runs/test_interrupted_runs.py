@@ -145,7 +145,7 @@ def test_a_checkpoint_of_something_else_is_refused(project, resumable, refuse, m
     error = refuse("train", *VARIANT, "--data-dir", data, *change)
     path = os.path.join("checkpoints", "1024", "lstm.safetensors")
     difference = {
-        "learning rate": "train.learning_rate is 0.003 and was 0.002",
+        "learning rate": "train.learning_rate is 0.003 and was 0.004",
         "units": "network.units is 13 and was 12",
         "seed": "train.seed is 1 and was 0",
         "data": "features/index.json has changed",

@@ -160,7 +160,7 @@ def test_a_segment_sounds_as_after_all_of_its_past():
     again = np.concatenate(parts)[begin : begin + 8 * RATE]
     assert np.abs(again - last.audio).max() < 1e-4 * np.abs(last.audio).max()
     # So features find no gain where the recording is the excitation itself.
-    _, levels = FeatureMaker(piano, AUDIO, FEATURES)(last)
+    _, levels, _ = FeatureMaker(piano, AUDIO, FEATURES)(last)
     gains, weight = Targets(FEATURES, AUDIO)(levels)
     assert np.abs(gains[weight > 0.05]).max() < 0.01
 
@@ -175,7 +175,7 @@ def test_dampers_of_strikes_that_are_not_heard_any_more_still_count():
     *_, last = cut_segments("x", whole, events, RATE, config)
     assert isinstance(last, Segment)
     assert np.abs(whole[-RATE:]).max() > 0.005  # caught, and so not damped
-    _, levels = FeatureMaker(piano, AUDIO, FEATURES)(last)
+    _, levels, _ = FeatureMaker(piano, AUDIO, FEATURES)(last)
     gains, weight = Targets(FEATURES, AUDIO)(levels)
     assert weight.max() > 0.5
     assert np.abs(gains[weight > 0.05]).max() < 0.01

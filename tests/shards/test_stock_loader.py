@@ -76,7 +76,7 @@ def test_the_examples_of_the_page_run(data, monkeypatch, capsys):
     index = read_json(data / "shards" / "index.json")["splits"]["train"]["samples"]
     assert capsys.readouterr().out.splitlines() == [
         f"{index} segments, {4 * index} s",
-        "torch.Size([2, 187, 209]) torch.Size([2, 187, 3, 20])",
+        "torch.Size([2, 187, 209]) torch.Size([2, 187, 5, 20])",
     ]
 
 

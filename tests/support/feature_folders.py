@@ -9,6 +9,7 @@ import numpy as np
 
 from diffsynth.audio.format import AudioFormat
 from diffsynth.representation.feature_shards import FeatureFolder, write_feature_shard
+from diffsynth.representation.features import SegmentFeatures
 from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import sha256, write_json
 from diffsynth.shards.pieces import Piece
@@ -20,14 +21,16 @@ ROOT, numbers = tempfile.TemporaryDirectory(), count()  # the folder goes with t
 
 @dataclass
 class Arrays:
-    """Features of s segments: cond [s, l, c] and levels [s, l, 1 + n, b], in half precision.
+    """Features of s segments: cond [s, l, c], levels [s, l, 1 + n, b] and sounds [s, l, 1 + n, FRAME].
 
-    Every segment is a performance of its own, of which so many hops are recorded.
+    Every segment is a performance of its own, of which so many hops are recorded. Sounds are silent unless
+    given.
     """
 
     cond: np.ndarray
     levels: np.ndarray
     recorded: list[int] | None = None
+    sounds: np.ndarray | None = None
 
     def write(self, folder, features, split="train", per_shard=2):
         """Write them as the only split of a folder."""
@@ -40,18 +43,22 @@ class Arrays:
             path.parent.mkdir(exist_ok=True, parents=True)
             samples = [(segment(row, recorded[row]), self.row(row)) for row in rows]
             targets = Targets(features, AudioFormat(RATE, FRAME))
-            samples, moments = write_feature_shard(path, samples, targets, RATE, FRAME)
+            samples, moments, loudest = write_feature_shard(path, samples, targets, RATE, FRAME)
             pieces = [asdict(Piece(f"{row:03d}", 0, 1, recorded[row] * FRAME)) for row in rows]
             sums = {name: value.tolist() for name, value in vars(moments).items()}
             facts = {"name": path.name, "sha256": sha256(path), "samples": samples, "pieces": pieces}
-            shards.append({**facts, "moments": sums})
+            levels = [loudest[piece["name"]] for piece in pieces]
+            shards.append({**facts, "moments": sums, "loudest": levels})
         split_part = {"samples": len(self.cond), "shards": shards}
         facts = {"dataset": None, "segment": hops * FRAME / RATE, "sample_rate": RATE, "hop": FRAME}
-        write_json(folder / "index.json", {**facts, "hops": hops, "splits": {split: split_part}})
+        facts |= {"hops": hops, "floor": features.floor}
+        write_json(folder / "index.json", {**facts, "splits": {split: split_part}})
 
     def row(self, row):
-        """Arrays of a segment."""
-        return self.cond[row], self.levels[row]
+        """Features of a segment."""
+        shape = *self.levels.shape[1:3], FRAME
+        sounds = np.zeros(shape, np.float32) if self.sounds is None else self.sounds[row]
+        return SegmentFeatures(self.cond[row], self.levels[row], sounds)
 
     def opened(self, features, per_shard=2):
         """Written to a folder and opened."""

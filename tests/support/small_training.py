@@ -1,5 +1,6 @@
 """Training of small networks on gains that follow the condition."""
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -10,10 +11,12 @@ from diffsynth.audio.format import AudioFormat
 from diffsynth.models.lstm import Lstm
 from diffsynth.models.s6 import S6
 from diffsynth.representation.config import Features
+from diffsynth.representation.heard_sound import HeardSound
 from diffsynth.representation.normaliser import Normaliser
 from diffsynth.representation.targets import Targets
 from diffsynth.training.batches import GainExamples
 from diffsynth.training.config import Diffusion, Train
+from diffsynth.training.spectra import GainSpectra
 from diffsynth.training.trainer import Trainer
 from support.feature_folders import Arrays, levels_of
 
@@ -51,12 +54,23 @@ def feature_set(segments=5, frames=48, seed=0, loudness=1.0):
     sign = torch.randn(segments, frames // 8, generator=generator).sign().repeat_interleave(8, 1)
     cond[..., 0] = sign
     gains = sign[..., None] * torch.linspace(0.5, 1.5, BANDS)
-    return Arrays(cond.half().numpy(), levels_of(gains.numpy(), loudness))
+    return Arrays(cond.half().numpy(), levels_of(gains.numpy(), loudness), sounds=sounds_of(sign.numpy()))
 
 
-def examples(data=None, train=TRAIN):
+def sounds_of(sign):
+    """[segments, frames, 2, 128] noise, and before it the same louder or softer by 1 neper."""
+    noise = 0.01 * np.random.default_rng(0).standard_normal((*sign.shape, 1, 128))
+    return np.concatenate([noise * np.exp(sign)[..., None, None], noise], axis=2).astype(np.float32)
+
+
+def examples(data=None, train=TRAIN, spectra=None):
     normaliser = Normaliser(np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32))
-    return GainExamples((data or feature_set()).opened(FEATURES), normaliser, TARGETS, HOPS, train)
+    return GainExamples((data or feature_set()).opened(FEATURES), normaliser, TARGETS, HOPS, train, spectra)
+
+
+def spectra():
+    """Measures the sound of gains in windows of two hops."""
+    return GainSpectra(HeardSound(replace(FEATURES, window=256), np.zeros(0), AudioFormat(24000, 128)), 24000)
 
 
 def opposite():
@@ -69,8 +83,9 @@ def opposite():
 def make_trainer(model="lstm", train=TRAIN, data=None, weights=0, validation=None, **options):
     torch.manual_seed(weights)
     network = NETWORKS[model].new_denoiser(BANDS, COND)
-    validation = examples(validation or feature_set(4, seed=9), train)
-    return Trainer(network, examples(data, train), validation, train, DIFFUSION, **options)
+    measure = spectra() if DIFFUSION.objective == "spectra" else None
+    validation = examples(validation or feature_set(4, seed=9), train, measure)
+    return Trainer(network, examples(data, train, measure), validation, train, DIFFUSION, **options)
 
 
 def run(trainer, steps=None):

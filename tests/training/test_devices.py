@@ -6,6 +6,7 @@ or mixes them with tensors of the CPU, fails. Fake tensors of a GPU run the forw
 
 import warnings
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from support.small_training import (
     make_trainer,
     models,
     run,
+    spectra,
 )
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -28,7 +30,7 @@ from diffsynth.training import probing
 from diffsynth.training.batches import Batch
 from diffsynth.training.frame_batches import FrameExamples
 from diffsynth.training.machine import Machine, find_device, find_precision
-from diffsynth.training.objectives import Draws
+from diffsynth.training.objectives import OBJECTIVES, Draws
 from diffsynth.training.probing import faster_precision
 from diffsynth.training.trainer import Trainer
 
@@ -91,18 +93,19 @@ def sizes(model):
 
 def drawn(model):
     if model != "unet":
-        return examples().draw(0)
+        return examples(spectra=spectra()).draw(0)
     x = torch.randn(TRAIN.batch_size, 2, 5, 16)
     return Batch.of_data(torch.rand(TRAIN.batch_size, 1, 3, 16), (x[:, :1],), x[:, 1:])
 
 
 def data_of(model):
     """What says how data are heard."""
-    return FrameExamples.__new__(FrameExamples) if model == "unet" else examples()
+    return FrameExamples.__new__(FrameExamples) if model == "unet" else examples(spectra=spectra())
 
 
-@pytest.mark.parametrize("objective", ["velocity", "regression", "energy"])
-@pytest.mark.parametrize("model", [*NETWORKS, "unet"])
+@pytest.mark.parametrize(
+    ("model", "objective"), [*product(NETWORKS, OBJECTIVES), ("unet", "velocity"), ("unet", "energy")]
+)
 @pytest.mark.parametrize("mini", [4, 3])
 def test_a_step_asks_for_no_value_and_for_no_other_device(model, mini, objective):
     train = replace(TRAIN, mini_batch_size=mini)
