@@ -30,7 +30,7 @@ class BandLayer(nn.Module):
         units = config.band_units
         self.before, self.between = nn.LayerNorm(units), nn.LayerNorm(units)
         self.whole = nn.Linear(width, units)
-        self.recurrence = config.new_recurrence(units, units, 1)
+        self.recurrence = config.new_band_recurrence(units)
         self.mix = nn.Sequential(nn.Linear(MIXED * units, 2 * units), nn.SiLU(), nn.Linear(2 * units, units))
 
     def forward(self, x: Tensor, whole: Tensor, state: State) -> tuple[Tensor, State]:

@@ -74,3 +74,7 @@ class RecurrentConfig(ModelConfig):
     @abstractmethod
     def new_recurrence(self, inputs: int, units: int, layers: int) -> "Recurrence":
         """Layers with fresh weights, from so many inputs to so many units."""
+
+    def new_band_recurrence(self, units: int) -> "Recurrence":
+        """One layer with fresh weights for every band, whose output is added to its input elsewhere."""
+        return self.new_recurrence(units, units, 1)

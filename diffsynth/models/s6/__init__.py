@@ -29,3 +29,9 @@ class S6(RecurrentConfig):
         from diffsynth.models.s6.network import S6Layers
 
         return S6Layers(inputs, units, layers, self)
+
+    def new_band_recurrence(self, units: int) -> "Recurrence":
+        """See `RecurrentConfig`: as wide inside as outside."""
+        from diffsynth.models.s6.network import S6Band
+
+        return S6Band(units, self)

@@ -94,3 +94,25 @@ class S6Layers(Recurrence):
             x = x + y
             states += tail, h
         return x, tuple(states)
+
+
+class S6Band(Recurrence):
+    """One pre-norm S6 layer without residual; the state is (tail, h)."""
+
+    def __init__(self, units: int, sizes: S6) -> None:
+        super().__init__()
+        self.units, self.sizes = units, sizes
+        self.norm = nn.LayerNorm(units)
+        self.layer = SelectiveStateSpace(units, units, sizes.state, sizes.conv)
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros, see `Recurrence`."""
+        like = self.norm.weight
+        tail = like.new_zeros(batch, self.sizes.conv - 1, self.units)
+        return tail, like.new_zeros(batch, self.units, self.sizes.state)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Recurrence`."""
+        tail, h = state
+        y, tail, h = self.layer(self.norm(x), tail, h)
+        return y, (tail, h)
