@@ -70,12 +70,15 @@ class FeatureMaker:
                 modes = [bank.play_modes(excitation, share) for share in field.age_shares(excitation)]
                 sounds.append([*modes, bank.play_noise(excitation)])
         parts = [np.concatenate(part)[: length * frame] for part in zip(*sounds, strict=True)]
-        if not self._apart:
+        recording = segment.audio[: length * frame]
+        if self._apart:
+            levels = field.levels_by_age(recording, parts)
+        else:
             parts = [sum(parts[1:], parts[0])]
-        everything = segment.audio[: length * frame], *parts
-        of_hops = np.stack(everything).reshape(len(everything), -1, self._hop * frame).swapaxes(0, 1)
+            levels = field.levels(recording, *parts)
+        of_hops = np.stack([recording, *parts]).reshape(1 + len(parts), -1, self._hop * frame)
         condition = np.concatenate(conditions)[: length // self._hop]
-        return SegmentFeatures(condition, field.levels(*everything), of_hops)
+        return SegmentFeatures(condition, levels, of_hops.swapaxes(0, 1))
 
     def _play(self, events: Events, length: int) -> Iterator[tuple[Excitation, bool]]:
         """Excitations from the first event on to frame `length`, and whether they belong to the segment."""

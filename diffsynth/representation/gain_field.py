@@ -9,6 +9,8 @@ gains that it learns. Replace it to diffuse something else. The equations are in
 Levels are mean squares: a sinusoid of amplitude a has the level a^2 / 2 in its band.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ from diffsynth.piano.sounding import Sounding
 from diffsynth.representation.config import Features
 
 LOWEST_BAND = 40.0  # Hz, centre of the first band
+TINY = 1e-30  # level that is none
 AUDIBLE = 4.0  # powers of ten above the floor (40 dB), where a band counts fully
 
 
@@ -92,6 +95,22 @@ class GainField:
         """
         each = [self.above_floor(self._band_levels(sound)) for sound in (recording, *sounds)]
         return np.stack(each, axis=1)
+
+    def levels_by_age(
+        self, recording: NDArray[np.float32], parts: Sequence[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """`levels` of a recording, of modes by age, and of noise, which is the last of the parts.
+
+        Modes that change their age are in two parts, which do not add up in power: each age gets its share of
+        the level of all modes together.
+        """
+        *modes, noise = (self._band_levels(part) for part in parts)
+        if len(modes) > 1:
+            whole = self._band_levels(np.sum(parts[:-1], axis=0))
+            share = whole / np.maximum(np.sum(modes, axis=0), TINY)
+            modes = [share * own for own in modes]
+        each = [self._band_levels(recording), *modes, noise]
+        return np.stack([self.above_floor(level) for level in each], axis=1)
 
     def mode_gains(
         self, gains: NDArray[np.float32], excitation: Excitation | None = None

@@ -85,8 +85,9 @@ def play_bounds(recording: Audio, events: Events, piano: Piano, field: GainField
     padded = np.pad(recording, (0, -len(recording) % block))
     parts = _play_parts(piano, events, field, len(recording))
     alone = np.sum(parts, axis=0)
-    sounds = parts if field.features.noise_bands else [alone]
-    gains, _ = Targets(field.features, field.audio)(field.levels(padded, *sounds))
+    apart = field.features.noise_bands > 0
+    levels = field.levels_by_age(padded, parts) if apart else field.levels(padded, alone)
+    gains, _ = Targets(field.features, field.audio)(levels)
     ideal = _play(piano, events, field, gains)
     return alone[: len(recording)], ideal[: len(recording)]
 

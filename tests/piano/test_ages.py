@@ -85,3 +85,20 @@ def test_ages_that_do_not_rise_or_leave_noise_without_gains_are_refused():
         Features(16, 0, 10000.0, 700.0, 1024, -80.0, 2, AGES)
     assert FEATURES.values == FEATURES.mode_values == 16
     assert AGED.values == 3 * 16 + 8
+
+
+def test_levels_by_age_add_up_to_that_of_all_modes():
+    bank = Bank(PIANO, RATE, FRAME)
+    key = int(PIANO.key[0]) + LOWEST_KEY
+    rows = [(100 + 7000 * i, NOTE_ON, min(key + 12 * i, 108), 90) for i in range(4)]
+    excitation = bank.process(events_of(*rows), 512)
+    parts = [bank.play_modes(excitation, share) for share in FIELD.age_shares(excitation)]
+    noise = np.random.default_rng(0).normal(0, 1e-3, len(parts[0])).astype(np.float32)
+    whole = np.sum(parts, axis=0)
+    found = 10.0 ** FIELD.levels_by_age(whole, [*parts, noise]).astype(float) - 1
+    expected = 10.0 ** FIELD.levels(whole, whole, noise).astype(float) - 1
+    assert found.shape[1] == 5
+    loud = expected[:, 1] > 100
+    assert loud.mean() > 0.1
+    np.testing.assert_allclose(found[:, 1:4].sum(axis=1)[loud], expected[:, 1][loud], rtol=0.02)
+    np.testing.assert_allclose(found[:, 4], expected[:, 2], rtol=1e-5)
