@@ -37,7 +37,7 @@ from diffsynth.shards.tars import npy, write_tar
 
 CODE = ("representation", "shards", "piano", "audio", "midi")  # parts of the library that decide features
 SPLITS = ("train", "validation")  # the test split is played, not trained on
-BYTES = 200e6  # of a shard at most: about 25 minutes
+BYTES = 200e6  # of a shard at most: about ten minutes
 LARGEST = 32767  # of 16 bits
 
 
