@@ -116,13 +116,13 @@ class Examples(ABC):
     def recorded(self, batch: Batch) -> Tensor:
         """The same of the recording itself."""
 
-    def sound_distance(self, x: Tensor, batch: Batch) -> Tensor:
+    def sound_distance(self, x: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002
         """How far the sound of data x, [b, t, f, k], is from that of the recording, [b].
 
         Raises:
-            NotImplementedError: of examples that hold no sound.
+            UserError: these examples hold no sound.
         """
-        raise NotImplementedError
+        raise UserError("these examples hold no sound: diffusion.objective cannot be spectra")
 
     @abstractmethod
     def error_db(self, found: Tensor, batch: Batch) -> float:

@@ -92,7 +92,9 @@ class GainSpectra(nn.Module):
         return -(-self.heard.window // (2 * self.heard.hop))
 
     def check(self, hops: int) -> None:
-        """Raise a UserError if so many hops are too short to be measured."""
+        """Raise a UserError if so many hops, or windows beside hops, are too short to be measured."""
+        if self.heard.window < 2 * self.heard.hop:
+            raise UserError("features.window must hold two hops of gains for diffusion.objective spectra")
         if hops * self.heard.hop < SIZE:
             raise UserError(f"train.sequence, without train.warmup, must hold {SIZE} samples for spectra")
 

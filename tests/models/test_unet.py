@@ -273,3 +273,8 @@ def test_the_level_does_not_drift(make_voice):
     audio = play(Synthesizer(make_voice("unet")), [NO_EVENTS] * 80)
     level = np.square(audio.reshape(8, -1)).mean(1)
     assert level.max() < 1.5 * level.min()
+
+
+def test_it_takes_noise_whatever_is_asked_for():
+    with pytest.raises(UserError, match="this network takes noise"):
+        Unet(8).new_denoiser(16, 3).ignore_noise()

@@ -6,11 +6,13 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from support.small_training import TRAIN, examples, feature_set, spectra
+from support.small_training import FEATURES, TRAIN, examples, feature_set, spectra
 
+from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.evaluation.log_mel import log_mel_distance
-from diffsynth.training.spectra import SIZES, SpectralDistance
+from diffsynth.representation.heard_sound import HeardSound
+from diffsynth.training.spectra import SIZES, GainSpectra, SpectralDistance
 
 RATE = 24000
 
@@ -99,10 +101,13 @@ def test_examples_without_sounds_have_no_such_distance():
     data = examples()
     batch = data.draw(0)
     assert batch.sounds is None
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(UserError, match="hold no sound"):
         data.sound_distance(batch.x, batch)
 
 
 def test_sequences_that_are_too_short_to_be_measured_are_refused():
     with pytest.raises(UserError, match="must hold 2048 samples"):
         examples(train=replace(TRAIN, sequence=20), spectra=spectra())
+    narrow = GainSpectra(HeardSound(FEATURES, np.zeros(0), AudioFormat(RATE, 128)), RATE)
+    with pytest.raises(UserError, match="window must hold two hops"):
+        examples(spectra=narrow)

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from diffsynth.diffusion import clean
+from diffsynth.errors import UserError
 
 State = tuple[Tensor, ...]
 """All memory between blocks; every tensor has the batch as its first axis."""
@@ -52,9 +53,9 @@ class Denoiser(nn.Module, ABC):
         """Let noise have no influence, now and while it is 0 in training.
 
         Raises:
-            NotImplementedError: of a network that only learns to denoise.
+            UserError: this network only learns to denoise.
         """
-        raise NotImplementedError
+        raise UserError("this network takes noise: set diffusion.objective to velocity or energy")
 
     def decays(self, name: str, parameter: nn.Parameter) -> bool:  # noqa: ARG002
         """Whether weight decay may draw a parameter to zero: no bias, no scale of a norm, no other vector.
