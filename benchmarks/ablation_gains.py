@@ -29,7 +29,7 @@ from diffsynth.shards.segments import key_of, read_shards, segment_members
 from diffsynth.shards.tars import write_tar
 from diffsynth.synthesis.gain_voice import GainConfig, GainVoice
 from diffsynth.synthesis.weights import save_voice
-from diffsynth.training.batches import GainExamples
+from diffsynth.training.gain_batches import GainExamples
 from diffsynth.training.trainer import Trainer
 from pipeline.params import Params, load_params
 

@@ -122,6 +122,15 @@ class FeatureFolder:
         padding = (begin - first, last - begin - len(sounds)), (0, 0), (0, 0)
         return np.pad(sounds * scale[:, None].astype(np.float32), padding)
 
+    @property
+    def pieces(self) -> int:
+        """Performances of the split."""
+        return len(self._loudest)
+
+    def piece(self, shard: int, row: int) -> int:
+        """Number of the performance that a segment is from."""
+        return self._numbers[self._names[shard][row]]
+
     def _full_scale(self, shard: int, row: int) -> float:
         """Amplitude of a sinusoid of the loudest level of the piece that a segment is from."""
         level = max(self._loudest[self._names[shard][row]], AUDIBLE)
@@ -132,6 +141,10 @@ class FeatureFolder:
         """Name of the piece of every segment of every shard."""
         numbers = range(len(self._shards.shards))
         return [[p.name for p in self._shards.pieces(n) for _ in range(p.count)] for n in numbers]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self._loudest)}
 
     @cached_property
     def _loudest(self) -> dict[str, float]:

@@ -13,8 +13,8 @@ from diffsynth.representation.targets import Targets
 from diffsynth.shards.folders import index_file
 from diffsynth.synthesis.gain_voice import GainVoice
 from diffsynth.synthesis.voice import Voice
-from diffsynth.training.batches import GainExamples
 from diffsynth.training.config import Train
+from diffsynth.training.gain_batches import GainExamples
 from diffsynth.training.objectives import objective_of
 from diffsynth.training.spectra import GainSpectra
 from diffsynth.training.task import Inputs, Task

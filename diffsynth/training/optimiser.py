@@ -1,6 +1,7 @@
 """AdamW, whose weight decay leaves alone what a network says must not decay; rates of its steps."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -21,9 +22,15 @@ class Network(Protocol):
         """Whether weight decay may draw a parameter to zero."""
 
 
-def make_optimiser(denoiser: Network, train: Train) -> torch.optim.Optimizer:
-    """The optimiser of a network; the learning rate is set anew in every step."""
+def make_optimiser(
+    denoiser: Network, train: Train, beside: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """The optimiser of a network, and of parameters beside it, which do not decay.
+
+    The learning rate is set anew in every step.
+    """
     groups = _parameter_groups(denoiser, train.weight_decay)
+    groups[1]["params"] += beside
     return torch.optim.AdamW(groups, lr=train.learning_rate, fused=True)
 
 

@@ -84,7 +84,8 @@ class Trainer:
         if not self._objective.noisy:
             denoiser.ignore_noise()
         self._data, self._validation = data, validation
-        self._parameters = list(denoiser.parameters())
+        self._beside = data.parameters(machine.device) if self._objective.by_sound else []
+        self._parameters = [*denoiser.parameters(), *self._beside]
         # Threads of ours, each with a part of the rows, keep cores busy where those of PyTorch would wait for
         # each other after every small operation.
         self._map: Callable[..., Iterable[Part]] = map
@@ -95,7 +96,7 @@ class Trainer:
         self._weights = denoiser.state_dict()
         self._averaged = {name: value.clone() for name, value in self._weights.items()}
         self.best = {name: value.clone() for name, value in self._averaged.items()}
-        self._optimiser = make_optimiser(denoiser, train)
+        self._optimiser = make_optimiser(denoiser, train, self._beside)
         self.progress = Progress()
 
     def steps(self) -> Iterator[dict[str, float]]:
@@ -135,6 +136,7 @@ class Trainer:
         """All tensors of the run under flat names, copied to the CPU."""
         named = {"denoiser": self._weights, "averaged": self._averaged, "best": self.best}
         result = {f"{group}.{name}": value for group, state in named.items() for name, value in state.items()}
+        result |= {f"beside.{index}": parameter for index, parameter in enumerate(self._beside)}
         for index, state in self._optimiser.state_dict()["state"].items():
             result |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
         return {name: value.detach().to("cpu", copy=True) for name, value in result.items()}
@@ -149,6 +151,8 @@ class Trainer:
         for name, value in self._averaged.items():
             value.copy_(groups["averaged"][name])
             self.best[name] = groups["best"][name].to(value)
+        for index, parameter in enumerate(self._beside):
+            parameter.data.copy_(groups["beside"][str(index)])
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in groups.get("optimiser", {}).items():
             index, _, key = name.partition(".")

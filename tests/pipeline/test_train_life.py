@@ -17,7 +17,7 @@ from diffsynth.errors import UserError
 from diffsynth.runs.files import sha256
 from diffsynth.synthesis import weights
 from diffsynth.synthesis.weights import check_saved, load_voice, read_card, save_voice
-from diffsynth.training.batches import GainExamples
+from diffsynth.training.gain_batches import GainExamples
 from pipeline import train_run
 
 VARIANT = ["--model", "lstm", "--block", 1024]

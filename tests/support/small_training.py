@@ -14,8 +14,8 @@ from diffsynth.representation.config import Features
 from diffsynth.representation.heard_sound import HeardSound
 from diffsynth.representation.normaliser import Normaliser
 from diffsynth.representation.targets import Targets
-from diffsynth.training.batches import GainExamples
 from diffsynth.training.config import Diffusion, Train
+from diffsynth.training.gain_batches import GainExamples
 from diffsynth.training.spectra import GainSpectra
 from diffsynth.training.trainer import Trainer
 from support.feature_folders import Arrays, levels_of

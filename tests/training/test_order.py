@@ -12,7 +12,7 @@ from support.small_training import FEATURES, HOPS, TARGETS, TRAIN, examples, fea
 
 from diffsynth.errors import UserError
 from diffsynth.representation.normaliser import Normaliser
-from diffsynth.training.batches import GainExamples
+from diffsynth.training.gain_batches import GainExamples
 from diffsynth.training.loading import loader
 from diffsynth.training.order import Order
 

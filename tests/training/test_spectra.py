@@ -6,7 +6,16 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from support.small_training import FEATURES, TRAIN, examples, feature_set, spectra
+from support.small_training import (
+    DIFFUSION,
+    FEATURES,
+    TRAIN,
+    examples,
+    feature_set,
+    make_trainer,
+    run,
+    spectra,
+)
 
 from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
@@ -81,6 +90,20 @@ def test_the_sound_of_right_gains_is_that_of_the_recording():
     cut = batch.counted()
     torch.testing.assert_close(cut.sounds, batch.sounds[:, 8:])
     assert (data.sound_distance(sign[:, 2:].expand_as(cut.x), cut) < 0.4 * wrong).all()
+
+
+def test_how_loud_pieces_were_recorded_is_learned_beside_the_network(monkeypatch):
+    louder = np.array([0.15, -0.25, 0.0, 0.3, -0.2])  # nepers, 0 in the mean
+    data = feature_set(5)
+    data.sounds[:, :, 0] *= np.exp(louder)[:, None, None]
+    monkeypatch.setattr("support.small_training.DIFFUSION", replace(DIFFUSION, objective="spectra"))
+    train = replace(TRAIN, steps=150, batch_size=8, mini_batch_size=8, validate_every=50)
+    trainer, even = make_trainer("lstm", train, data), make_trainer("lstm", train)
+    last = [run(each)[-1]["validation_loss"] for each in (trainer, even)]
+    assert last[0] == pytest.approx(last[1], rel=0.1)
+    (found,) = trainer._beside
+    numbers = [trainer._data._data.piece(row // 2, row % 2) for row in range(5)]
+    np.testing.assert_allclose((found - found.mean()).detach()[numbers], louder, atol=0.05)
 
 
 def test_sounds_are_as_loud_as_their_piece_allows():

@@ -45,8 +45,9 @@ def test_gains_that_follow_the_condition_are_learned(model):
 
 
 @models
-@pytest.mark.parametrize("stop", [1, 2, 5])
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(model, stop):
+@pytest.mark.parametrize(("stop", "objective"), [(1, "velocity"), (2, "spectra"), (5, "velocity")])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(monkeypatch, model, stop, objective):
+    monkeypatch.setattr("support.small_training.DIFFUSION", replace(DIFFUSION, objective=objective))
     whole = make_trainer(model)
     rows = run(whole)
     first = make_trainer(model)
