@@ -151,8 +151,8 @@ class Trainer:
         for name, value in self._averaged.items():
             value.copy_(groups["averaged"][name])
             self.best[name] = groups["best"][name].to(value)
-        for index, parameter in enumerate(self._beside):
-            parameter.data.copy_(groups["beside"][str(index)])
+        for number, parameter in enumerate(self._beside):
+            parameter.data.copy_(groups["beside"][str(number)])
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in groups.get("optimiser", {}).items():
             index, _, key = name.partition(".")
