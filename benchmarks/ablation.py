@@ -37,8 +37,8 @@ from diffsynth.fitting.tuning import Tuning
 from diffsynth.midi.events import KEYS, Events, to_samples
 from diffsynth.midi.files import read_midi
 from diffsynth.midi.pitches import equal_tempered
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano, load_piano, save_piano
+from diffsynth.piano.playing import play_whole
 from diffsynth.runs.parallel import parallel_map
 from pipeline.params import load_params
 

@@ -23,8 +23,8 @@ from diffsynth.evaluation.transcription import WINDOW, listen, transcriber
 from diffsynth.midi.events import CONTROL, Events, to_samples
 from diffsynth.midi.files import read_midi
 from diffsynth.piano.formula import formula_piano
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 from diffsynth.synthesis.weights import load_voice
 from pipeline.params import load_params
 

@@ -26,8 +26,8 @@ from diffsynth.diffusion import sample, velocity
 from diffsynth.midi.events import LOWEST_KEY, NOTE_OFF, NOTE_ON, make_events, to_samples
 from diffsynth.midi.pitches import equal_tempered
 from diffsynth.piano.interference import Interference
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 from diffsynth.representation.gain_field import GainField, band_centres
 from diffsynth.synthesis.gain_voice import Voice
 from diffsynth.synthesis.weights import load_voice

@@ -25,7 +25,7 @@ from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.registry import evaluate_pair
 from diffsynth.midi.events import Events, to_samples
 from diffsynth.midi.files import read_midi
-from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.playing import play_whole
 from diffsynth.runs.parallel import parallel_map
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice

@@ -40,8 +40,8 @@ from diffsynth.fitting.fit import fit_piano
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import to_samples
 from diffsynth.midi.files import read_midi, write_midi
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano, save_piano
+from diffsynth.piano.playing import play_whole
 from pipeline.params import load_params
 from pipeline.stage import numbers
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.audio.channels import interleaved
 from diffsynth.midi.dampers import SOURCES, Action, Dampers
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, PEDALS, Events
 from diffsynth.piano.ages import NEVER, ages_at_borders
@@ -48,6 +49,7 @@ class Bank:
         self._interference = [Interference(piano, modes) for modes in self._modes] if piano.jitter else []
         self._struck_amplitude = piano.amplitude.astype(np.complex64)
         self._exponents = piano.exponents
+        self._image = piano.image.astype(np.complex64) if piano.channels > 1 else None
         self._rises = Rises(piano.rise, pole, rate, frame)
         self._noise = NoiseBank(piano, rate, frame)
         self._free = self._damped = np.zeros((0, 0), dtype=np.complex64)  # made for the longest block so far
@@ -126,7 +128,7 @@ class Bank:
         gain: NDArray[np.float32],
         noise_gain: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Audio of a block, [frames * frame].
+        """Audio of a block, [frames * frame], or [frames * frame, c] if the piano has c > 1 channels.
 
         Args:
             excitation: what `process` returned.
@@ -138,11 +140,11 @@ class Bank:
     def play_noise(
         self, excitation: Excitation, gain: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """The noise of a block, [frames * frame]; see `play`."""
-        return self._noise.play(excitation.noise, excitation.begin, gain)
+        """The noise of a block; see `play`."""
+        return interleaved(self._noise.play(excitation.noise, excitation.begin, gain))
 
     def play_modes(self, excitation: Excitation, gain: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The modes of a block, [frames * frame]; see `play`."""
+        """The modes of a block; see `play`."""
         sounding, frames = excitation.sounding, len(excitation.pedals)
         if gain.shape[1] == self.modes:
             gain = sounding.of(gain)
@@ -150,14 +152,16 @@ class Bank:
         rows = np.empty((2 * frames, len(sounding.modes)), dtype=np.complex64)
         np.multiply(excitation.at_borders[:-1], gain[:-1], out=rows[:frames])
         np.multiply(excitation.reduced, gain[1:], out=rows[frames:])
-        sums = self._turns.sum(sounding, rows)
-        audio = (sums[:frames] * (1 - ramp) + sums[frames:] * ramp).astype(np.float32)
+        if self._image is not None:
+            rows = np.concatenate(sounding.of(self._image)[:, None] * rows)
+        sums = self._turns.sum(sounding, rows).reshape(-1, 2, frames, self.frame)
+        audio = (sums[:, 0] * (1 - ramp) + sums[:, 1] * ramp).astype(np.float32)
         for strike in excitation.strikes:
             self._add(audio, gain[:, sounding.places[strike.key]], strike, 1.0)
         for part in excitation.rising:
             fade = -self._rises.fade[: self.frame - part.offset]
             self._add(audio, gain[:, sounding.places[part.key]], part, fade)
-        return audio.reshape(-1)
+        return interleaved(audio.reshape(len(audio), -1))
 
     def _add(
         self,
@@ -166,11 +170,17 @@ class Bank:
         part: Strike | Rising,
         factor: float | NDArray[np.float32],
     ) -> None:
-        """Add a part of a strike, with gains of its modes and a factor, to the rest of its frame."""
+        """Add a part of a strike, with gains of its modes and a factor, to the rest of its frame.
+
+        `audio` is [c, f, frame].
+        """
         rest = np.arange(part.offset, self.frame, dtype=np.float32) / self.frame
-        edges = gain[part.frame : part.frame + 2]
-        sound = ((edges * part.amplitude) @ self._turns.complex[part.modes, : len(rest)]).real
-        audio[part.frame, part.offset :] += factor * (sound[0] * (1 - rest) + sound[1] * rest)
+        edges = gain[part.frame : part.frame + 2] * part.amplitude
+        if self._image is not None:
+            edges = self._image[:, None, part.modes] * edges
+        sound = (edges @ self._turns.complex[part.modes, : len(rest)]).real
+        faded = sound[..., 0, :] * (1 - rest) + sound[..., 1, :] * rest
+        audio[:, part.frame, part.offset :] += factor * faded
 
     def _follow(
         self, events: Events, position: NDArray[np.int64], frames: int
@@ -272,21 +282,3 @@ class Bank:
             modes, age = self._modes[key], border * self.frame - self._struck[key]
             last = self._amplitude(modes, int(self._velocity[key])) * np.exp(self._pole[modes] * age)
             borders.keep(key, border, last.astype(np.complex64))
-
-
-def play_whole(piano: Piano, events: Events, rate: int, frame: int, length: int) -> NDArray[np.float32]:
-    """Audio of a whole performance with all gains at 1, [length] samples.
-
-    `events` carry `position` in samples from the start, in order.
-    """
-    bank = Bank(piano, rate, frame)
-    frames = 32
-    block = frames * frame
-    unity = np.ones((frames + 1, bank.modes), dtype=np.float32)
-    audio = np.empty(-(-length // block) * block, dtype=np.float32)
-    for begin in range(0, length, block):
-        low, high = np.searchsorted(events["position"], [begin, begin + block])
-        part = events[low:high].copy()
-        part["position"] -= begin
-        audio[begin : begin + block] = bank.play(bank.process(part, frames), unity)
-    return audio[:length]

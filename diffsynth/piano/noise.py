@@ -15,7 +15,7 @@ Levels are mean squares: a sinusoid of amplitude a has the level a^2 / 2 in its 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 
 import numpy as np
@@ -79,11 +79,19 @@ class Noise:
         centre: [b] Hz, rising; none if there is no noise.
         floor: [b] level that never ends.
         weight: [2, i, b] level for each unit of each memory; the second as far as the pedal holds it.
+        image: [c, b] factors of the amplitude in each of c channels, mean square 1 over the channels; [1, 1]
+            if there is one. Noise of two channels is not coherent.
     """
 
     centre: Real
     floor: Real
     weight: Real
+    image: Real = field(default_factory=lambda: np.ones((1, 1)))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels c."""
+        return len(self.image)
 
     def tensors(self) -> dict[str, Real]:
         """Its arrays by name."""
@@ -97,11 +105,14 @@ class Noise:
             UserError: an array is missing, does not fit the others, or holds values that noise cannot have.
         """
         try:
-            noise = Noise(**{entry.name: np.asarray(tensors[entry.name]) for entry in fields(Noise)})
+            given = {"image": np.ones((1, 1)), **tensors}  # older files lack it
+            noise = Noise(**{entry.name: np.asarray(given[entry.name]) for entry in fields(Noise)})
         except KeyError as error:
             raise UserError(f"not noise of a piano: {error}") from error
         bands = noise.centre.size
         if noise.floor.shape != (bands,) or noise.weight.shape != (2, len(DRIVES), bands) or bands == 1:
+            raise UserError("not noise of a piano: its arrays do not fit together")
+        if noise.image.shape not in {(1, 1), (noise.channels, bands)}:
             raise UserError("not noise of a piano: its arrays do not fit together")
         if not all(np.isfinite(array).all() and (array >= 0).all() for array in vars(noise).values()):
             raise UserError("not noise of a piano: it holds values that are negative or not finite")

@@ -6,6 +6,7 @@ They differ in length, so that the sum of all does not repeat.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,8 @@ class NoiseBank:
     def __init__(self, piano: Piano, rate: int, frame: int) -> None:
         self.noise, self._frame, self._seconds = piano.noise, frame, frame / rate
         self._drives = NoiseDrives(piano, piano.noise.centre, self._seconds)
-        self._loops = make_loops(piano.noise.centre, rate)
+        self._channels, self._image = piano.channels, self.noise.image[:, None].astype(np.float32)
+        self._loops = make_loops(piano.noise.centre, rate, self._channels)
         self._lengths = np.array([len(loop) for loop in self._loops])
         self._windows, self._first = np.zeros((0, 0), dtype=np.float32), self._lengths  # of `_cut`
         self.reset()
@@ -115,7 +117,7 @@ class NoiseBank:
     def play(
         self, levels: NDArray[np.float64], begin: int, gain: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Audio of a block, [f * frame].
+        """Audio of a block of c channels, [c, f * frame].
 
         Args:
             levels: what `process` returned.
@@ -125,17 +127,18 @@ class NoiseBank:
         """
         frames, bands = len(levels) - 1, levels.shape[1]
         if not bands:
-            return np.zeros(frames * self._frame, dtype=np.float32)
-        sound = self._cut(begin, frames * self._frame).reshape(bands, frames, self._frame)
+            return np.zeros((self._channels, frames * self._frame), dtype=np.float32)
+        sound = self._cut(begin, frames * self._frame).reshape(-1, bands, frames, self._frame)
         amplitude = (np.sqrt(levels) * (1.0 if gain is None else gain)).astype(np.float32)
         ramp = np.arange(self._frame, dtype=np.float32) / self._frame
-        # [f, 2, b] times [f, b, frame]: the noise of a frame at its level of either border.
-        sides = np.stack([amplitude[:-1], amplitude[1:]], axis=1) @ sound.transpose(1, 0, 2)
-        audio = (sides[:, 0] * (1 - ramp) + sides[:, 1] * ramp).astype(np.float32)
-        return audio.reshape(-1)
+        # [c, f, 2, b] times [c, f, b, frame]: the noise of a frame at its level of either border.
+        borders = np.stack([amplitude[:-1], amplitude[1:]], axis=1) * self._image[:, None]
+        sides = borders @ sound.transpose(0, 2, 1, 3)
+        audio = (sides[:, :, 0] * (1 - ramp) + sides[:, :, 1] * ramp).astype(np.float32)
+        return audio.reshape(self._channels, -1)
 
     def _cut(self, begin: int, length: int) -> NDArray[np.float32]:
-        """[b, length] noise of every band at mean square 1, from a sample on."""
+        """[c b, length] noise of every channel and band at mean square 1, from a sample on."""
         if self._windows.shape[1] != length:  # each loop goes on at its beginning
             sizes = self._lengths + length
             whole = [np.resize(loop, size) for loop, size in zip(self._loops, sizes.tolist(), strict=True)]
@@ -151,24 +154,28 @@ def levels_of(noise: Noise, memories: NDArray[np.float64], pedal: NDArray[np.flo
     return levels
 
 
-def make_loops(centre: NDArray[np.float64], rate: int) -> list[NDArray[np.float32]]:
-    """[b] loops of Gaussian noise, one in every band, of mean square 1 and different lengths; read-only.
+def make_loops(centre: NDArray[np.float64], rate: int, channels: int = 1) -> list[NDArray[np.float32]]:
+    """[c b] loops of Gaussian noise, in every band of every channel, of mean square 1; read-only.
+
+    The loops of a channel differ in length.
 
     The power follows the share of the band in a frequency (`diffsynth.audio.mel_bands`). Half precision is
     enough for noise, and keeps exported voices small.
     """
-    return list(_loops(tuple(centre.tolist()), rate))
+    return list(_loops(tuple(centre.tolist()), rate, channels))
 
 
 @lru_cache(maxsize=4)  # every player of a voice has the same ones, and making them takes a third of a second
-def _loops(centres: tuple[float, ...], rate: int) -> tuple[NDArray[np.float32], ...]:
+def _loops(centres: tuple[float, ...], rate: int, channels: int) -> tuple[NDArray[np.float32], ...]:
     centre, loops = np.array(centres), []
-    for band in range(len(centre)):
+    for channel, band in product(range(channels), range(len(centre))):
         length = round((LOOP - SHORTER * band) * rate)
         frequency = np.asarray(np.fft.rfftfreq(length, 1 / rate), dtype=np.float64)
         power = np.maximum(0.0, 1.0 - np.abs(places_of(frequency, centre) - band))
         power[(frequency < LOWEST) | (frequency > centre[-1])] = 0.0
-        spectrum = np.fft.rfft(np.random.default_rng([SEED, band]).standard_normal(length))
+        spectrum = np.fft.rfft(
+            np.random.default_rng([SEED, band, *[channel] * (channel > 0)]).standard_normal(length)
+        )
         loop = np.fft.irfft(spectrum * np.sqrt(power), length)
         loops.append((loop / np.sqrt(np.mean(loop**2))).astype(np.float16).astype(np.float32))
         loops[-1].flags.writeable = False

@@ -18,6 +18,7 @@ damped.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from diffsynth.runs.files import atomic_path
 
 REFERENCE_VELOCITY = 64
 COLOUR_AT = 250.0 * 2.0 ** np.arange(6)  # Hz, frequencies of `Piano.colour`
+MONO = np.ones((1, 1), dtype=np.complex128)  # the image of one channel
 QUIETEST = 3e-4  # amplitude at velocity 127 below which a mode is left out (-70 dB)
 
 
@@ -53,6 +55,8 @@ class Piano:
         colour: [6] what modes at `COLOUR_AT` add to the exponent of their key, linear in octaves between.
         rise: 1/s, by which strikes rise (`diffsynth.piano.rise`); 0 if they begin with a step.
         noise: what sounds between the partials.
+        image: [c, p] complex factors by which each of c channels hears the modes, mean square 1 over the
+            channels: where a key lies in the stereo image. [1, 1] if there is one channel.
     """
 
     key: NDArray[np.int64]
@@ -66,6 +70,12 @@ class Piano:
     colour: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(COLOUR_AT)))
     rise: float = 0.0
     noise: Noise = SILENCE
+    image: NDArray[np.complex128] = field(default_factory=lambda: MONO)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels c."""
+        return len(self.image)
 
     def gain(self, key: int, velocity: int) -> float:
         """Factor by which a strike of `key` at `velocity` differs from one at velocity 64, colour apart."""
@@ -90,10 +100,11 @@ class Piano:
         return bool((self.key >= KEYS).any())
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
-        """The piano as float64 arrays that any safetensors file can hold (amplitude as two rows)."""
+        """The piano as float64 arrays that any safetensors file can hold, of complex ones two parts."""
         arrays = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
         arrays |= {NOISE + name: array for name, array in self.noise.tensors().items()}
-        arrays["amplitude"] = np.stack([self.amplitude.real, self.amplitude.imag])
+        for name in COMPLEX:
+            arrays[name] = np.stack([arrays[name].real, arrays[name].imag])
         return {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in arrays.items()}
 
     @staticmethod
@@ -104,17 +115,18 @@ class Piano:
             UserError: an array is missing, does not fit the others, or holds values that no piano can have.
         """
         try:
-            # Older files lack these four, and noise.
-            plain = dict.fromkeys(("sampled", "jitter", "rise"), np.zeros(()))
-            given = {**plain, "colour": np.zeros(len(COLOUR_AT)), **tensors}
-            arrays = {name: np.asarray(given[name]) for name in ARRAYS}
-            real, imaginary = arrays.pop("amplitude")
+            # Older files lack these, and noise.
+            plain: dict[str, Any] = dict.fromkeys(("sampled", "jitter", "rise"), np.zeros(()))
+            plain |= {"colour": np.zeros(len(COLOUR_AT)), "image": np.stack([MONO.real, MONO.imag])}
+            arrays = {name: np.asarray({**plain, **tensors}[name]) for name in ARRAYS}
+            for name in COMPLEX:
+                real, imaginary = arrays[name]
+                arrays[name] = real + 1j * imaginary
             key, sampled = arrays.pop("key").astype(np.int64), bool(arrays.pop("sampled"))
             jitter, rise = (float(arrays.pop(name).item()) for name in ("jitter", "rise"))
             noise = {name[len(NOISE) :]: tensors[name] for name in tensors if name.startswith(NOISE)}
             piano = Piano(
                 key=key,
-                amplitude=real + 1j * imaginary,
                 sampled=sampled,
                 jitter=jitter,
                 rise=rise,
@@ -126,8 +138,11 @@ class Piano:
         modes = {piano.key.shape, piano.frequency.shape, piano.decay.shape, piano.amplitude.shape}
         if modes != {(piano.key.size,)} or {piano.release.shape, piano.exponent.shape} != {(KEYS,)}:
             raise UserError("not a modal piano: its arrays do not fit together")
-        if piano.colour.shape != COLOUR_AT.shape:
+        images = {(1, 1), (piano.channels, piano.key.size)}
+        if piano.colour.shape != COLOUR_AT.shape or piano.image.shape not in images:
             raise UserError("not a modal piano: its arrays do not fit together")
+        if piano.noise.centre.size and piano.noise.channels != piano.channels:
+            raise UserError("not a modal piano: its noise has another number of channels")
         if not all(np.isfinite(getattr(piano, name)).all() for name in ARRAYS):
             raise UserError("not a modal piano: it holds values that are not finite")
         if (np.diff(piano.key, prepend=0, append=SOURCES - 1) < 0).any():
@@ -136,6 +151,7 @@ class Piano:
 
 
 ARRAYS = [entry.name for entry in fields(Piano) if entry.name != "noise"]
+COMPLEX = ("amplitude", "image")
 NOISE = "noise_"  # before the names of the arrays of `Noise`, among those of the piano
 
 

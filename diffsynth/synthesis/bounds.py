@@ -19,8 +19,9 @@ from diffsynth.errors import UserError
 from diffsynth.midi.events import Events, to_samples
 from diffsynth.piano.excitation import Excitation
 from diffsynth.piano.formula import formula_piano
-from diffsynth.piano.modal_bank import Bank, play_whole
+from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField
 from diffsynth.representation.targets import Targets

@@ -7,8 +7,8 @@ from diffsynth.fitting.aftersound import add_aftersound, slow_modes
 from diffsynth.fitting.refine import refine
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS, NOTE_OFF, NOTE_ON, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 
 RATE = 24000
 SECONDS = 40

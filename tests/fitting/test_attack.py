@@ -4,8 +4,8 @@ import pytest
 from diffsynth.fitting.attack import add_attacks
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS, NOTE_OFF, NOTE_ON, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 
 RATE = 24000
 LENGTH = 4 * RATE

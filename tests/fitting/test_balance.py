@@ -10,8 +10,8 @@ from diffsynth.audio.band_levels import BandLevels
 from diffsynth.fitting.balance import BANDS, balance
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.noise import UNDER_PEDAL
+from diffsynth.piano.playing import play_whole
 
 RATE, SECONDS = 16000, 60
 

@@ -16,8 +16,8 @@ from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUST
 from diffsynth.midi.files import read_midi
 from diffsynth.midi.pitches import equal_tempered, string_partials
 from diffsynth.midi.strikes import sounding_map, soundings
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 
 RATE = 24000
 CONFIG = Fit(minutes=20.0, partials=12, max_frequency=10500.0, passes=2, jitter=0.0)

@@ -13,7 +13,7 @@ from diffsynth.fitting.strokes import find_strokes
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.dampers import PEDAL_FALLS, PEDAL_RISES
 from diffsynth.midi.events import CONTROL, KEYS, SUSTAIN, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.playing import play_whole
 
 RATE, SECONDS = 24000, 60
 

@@ -7,8 +7,8 @@ from diffsynth.fitting.rare_keys import fill_unheard
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS, NOTE_OFF, NOTE_ON, make_events, to_samples
 from diffsynth.midi.pitches import equal_tempered
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 
 RATE = 24000
 LOW, HIGH, NEVER = 39, 45, 41  # the last is nearer to the first

@@ -9,8 +9,8 @@ from diffsynth.fitting.refine import FASTEST, refine
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events, to_samples
 from diffsynth.midi.pitches import equal_tempered, string_partials
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 
 RATE = 24000
 SECONDS = 40

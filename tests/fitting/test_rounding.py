@@ -16,7 +16,7 @@ from diffsynth.fitting.matrix_pencil import fit_modes, poles_of
 from diffsynth.fitting.sampled_voices import find_sampled
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, KEYS, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.playing import play_whole
 
 ROOT = Path(__file__).parents[2]
 RATE = 24000

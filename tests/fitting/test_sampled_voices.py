@@ -8,7 +8,7 @@ import pytest
 from diffsynth.fitting.sampled_voices import find_sampled
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.playing import play_whole
 
 RATE = 24000
 

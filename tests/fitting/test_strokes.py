@@ -9,8 +9,8 @@ from diffsynth.fitting.key_modes import KeyModes, modes_of, remainder
 from diffsynth.fitting.strokes import Pieces, Strokes, find_strokes, whole
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 
 RATE = 24000
 LENGTH = 3 * RATE

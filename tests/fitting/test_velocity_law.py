@@ -8,8 +8,8 @@ import pytest
 from diffsynth.fitting.takes import Take
 from diffsynth.fitting.velocity_law import measure_law
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import colours
+from diffsynth.piano.playing import play_whole
 
 RATE = 24000
 COLOUR = np.array([0.0, -0.2, 0.3, 1.0, 2.0, 2.5])

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN
 from diffsynth.piano.interference import Interference
-from diffsynth.piano.modal_bank import Bank, play_whole
+from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 
 RATE, FRAME = 24000, 128
 JITTER = 4e-4

@@ -7,7 +7,8 @@ import pytest
 from support.damped_sinusoids import FRAME, GAINS, PIANO, RATE, direct, events_of, play
 
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA
-from diffsynth.piano.modal_bank import SILENCE, Bank, play_whole
+from diffsynth.piano.modal_bank import SILENCE, Bank
+from diffsynth.piano.playing import play_whole
 
 
 def test_loud_strikes_are_brighter_where_the_piano_says_so():

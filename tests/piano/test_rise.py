@@ -7,7 +7,8 @@ import pytest
 from support.block_playing import music
 
 from diffsynth.midi.events import NOTE_OFF, NOTE_ON, SAMPLE_EVENT, to_samples
-from diffsynth.piano.modal_bank import Bank, play_whole
+from diffsynth.piano.modal_bank import Bank
+from diffsynth.piano.playing import play_whole
 
 RATE, FRAME = 24000, 128
 

@@ -12,8 +12,8 @@ from diffsynth.audio.files import write_audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, UNA_CORDA, make_events, to_samples
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import save_piano
+from diffsynth.piano.playing import play_whole
 from diffsynth.representation.config import Features
 from diffsynth.representation.feature_shards import FeatureFolder, write_features
 from diffsynth.representation.features import FeatureMaker

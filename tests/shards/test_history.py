@@ -18,8 +18,9 @@ from diffsynth.midi.events import (
     make_events,
     to_samples,
 )
-from diffsynth.piano.modal_bank import Bank, play_whole
+from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 from diffsynth.representation.config import Features
 from diffsynth.representation.features import FeatureMaker
 from diffsynth.representation.targets import Targets

@@ -13,8 +13,8 @@ from diffsynth.fitting.fit import fit_piano
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
 from diffsynth.midi.pitches import equal_tempered, string_partials
-from diffsynth.piano.modal_bank import play_whole
 from diffsynth.piano.piano import Piano
+from diffsynth.piano.playing import play_whole
 
 RATE = 8000
 SECONDS = 10

@@ -10,7 +10,7 @@ from support.block_playing import RATE, music
 
 from diffsynth.audio.format import AudioFormat
 from diffsynth.midi.events import to_samples
-from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.playing import play_whole
 from diffsynth.representation.config import Features
 from diffsynth.representation.gain_field import GainField
 from diffsynth.representation.targets import Targets

@@ -19,7 +19,7 @@ from diffsynth.midi.events import (
     to_samples,
 )
 from diffsynth.midi.files import read_midi
-from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.playing import play_whole
 from diffsynth.representation.normaliser import Normaliser
 from diffsynth.synthesis.rendering import render_timed, render_to_file
 from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of, render
