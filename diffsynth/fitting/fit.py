@@ -14,6 +14,7 @@
 9. Keys that are rarely played take the refined modes of a neighbour (`rare_keys`).
 10. Strikes of strings rise, and strings get the levels that they have in the recordings, and noise between
     the partials (`balance`). In a sampled instrument every strike is the same recording, its noise included.
+11. All that is for the first channel. Others hear the same modes with amplitudes of their own (`image`).
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from diffsynth.fitting.aftersound import add_aftersound
 from diffsynth.fitting.attack import add_attacks
 from diffsynth.fitting.balance import balance
 from diffsynth.fitting.config import Fit
+from diffsynth.fitting.image import add_image
 from diffsynth.fitting.matrix_pencil import Modes, fit_modes
 from diffsynth.fitting.partial_tracking import Track, find_conflicts, follow, window_length
 from diffsynth.fitting.pedal_noise import add_knocks
@@ -60,12 +62,19 @@ class Heard:
 
 
 def fit_piano(recordings: Sequence[Take], config: Fit) -> Piano:
-    """Fit a piano to recordings of one sample rate.
+    """Fit a piano to recordings of one sample rate and one number of channels.
 
     Raises:
         UserError: no note rings long and loud enough anywhere to be measured.
     """
-    recordings = correct_times(recordings)
+    first = correct_times([recording.channel(0) for recording in recordings])
+    piano = _fit_channel(first, config)
+    moved = [replace(r, events=f.events) for r, f in zip(recordings, first, strict=True)]
+    return add_image(piano, moved, config)
+
+
+def _fit_channel(recordings: Sequence[Take], config: Fit) -> Piano:
+    """Fit a piano to one channel, with the strikes where they sound."""
     heard = [_listen(recording) for recording in recordings]
     rate = recordings[0].rate
     tuning = measure_tuning([(h.recording, h.notes, h.sounds) for h in heard])

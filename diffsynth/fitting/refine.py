@@ -85,13 +85,14 @@ class KeyProblem:
         return float(pieces.weight @ energy(self.rest, self.strokes, pieces))
 
 
-def refine(piano: Piano, recordings: Sequence[Take], passes: int) -> Piano:
+def refine(piano: Piano, recordings: Sequence[Take], passes: int, poles: bool = True) -> Piano:
     """The piano after some passes over all keys: it explains the recordings better.
 
     Args:
         piano: fitted note by note.
         recordings: of one sample rate.
         passes: over all keys; with 0 the piano stays as it is.
+        poles: whether frequencies and decays move as well as amplitudes.
     """
     rate = recordings[0].rate
     strokes = find_strokes(recordings, piano)
@@ -110,7 +111,8 @@ def refine(piano: Piano, recordings: Sequence[Take], passes: int) -> Piano:
             pieces = _pieces(strokes[key], chosen, rest, rate)
             fitted, confirming = pieces.of(chosen[~held]), pieces.of(chosen[held])
             problem = KeyProblem(key, strokes[key], fitted, confirming, rest, noise, rate, turns[key])
-            piano = _move(_level(piano, problem), problem)
+            piano = _level(piano, problem)
+            piano = _move(piano, problem) if poles else piano
     return piano
 
 
