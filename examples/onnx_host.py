@@ -7,7 +7,6 @@ network is all that has to be written again. Names: p modes, f frames in a block
 another) in a block, k gains, 88 keys.
 """
 
-import base64
 import json
 import os
 import sys
@@ -17,12 +16,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the products are small: th
 
 import numpy as np
 import onnxruntime
-from onnx_noise import Noise
+from onnx_noise import Noise, decode
 
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
 LOWEST, KEYS = 21, 88
-FORMAT = "diffsynth network 7"
+FORMAT = "diffsynth network 8"
 PEDAL_FALLS, PEDAL_RISES = SOURCES = 88, 89  # what sounds beside the keys, if there are modes of it
 
 
@@ -43,6 +42,7 @@ class Host:
         self.seed, self.frames = seed, self.block // self.frame
         self.pole = (2j * np.pi * self.frequency - self.decay) / self.sample_rate  # [p] per sample
         self.amplitude = self.amplitude_real + 1j * self.amplitude_imaginary
+        self.image = (self.image_real + 1j * self.image_imaginary) * np.ones(len(self.key))  # [c, p]
         self.table = np.exp(self.pole[:, None] * np.arange(self.frame)).astype(np.complex64)  # [p, frame]
         self.turn = np.exp(self.pole * self.frame)  # [p] per frame
         self.release = np.append(self.release, np.zeros(2))
@@ -72,7 +72,7 @@ class Host:
         self.noise.reset()
 
     def process(self, events):
-        """Audio of the next block, [block], from its events in order: (sample, kind, number, value)."""
+        """The next block, [block] or [block, c], from its events in order: (sample, kind, number, value)."""
         events = [(min(max(int(at), 0), self.block - 1), *rest) for at, *rest in events]
         start, late, end = np.empty((3, self.frames, len(self.key)), dtype=np.complex128)
         velocities = np.zeros((self.frames // self.hop, KEYS), dtype=np.float32)
@@ -97,19 +97,22 @@ class Host:
         of_noise = logs[:, self.mode_values :] if self.noise_bands else logs
         noise_gains = self._between(np.exp(of_noise @ self.noise.triangles))  # [f + 1, b]
         ramp = np.arange(self.frame) / self.frame
-        sums = ((start * gains[:-1], late * gains[1:]) @ self.table).real  # of frames, [2, f, frame]
-        audio = sums[0] * (1 - ramp) + sums[1] * ramp
+        sides = np.array([start * gains[:-1], late * gains[1:]])
+        sums = ((self.image[:, None, None] * sides) @ self.table).real  # of frames, [c, 2, f, frame]
+        audio = sums[:, 0] * (1 - ramp) + sums[:, 1] * ramp
         for f, offset, modes, amplitude in strikes:
             self._add(audio, gains, f, offset, modes, amplitude, 1)
         self._rise(audio, gains, strikes)
-        audio += self.noise.sound(noise, noise_gains)
-        return audio.reshape(-1).astype(np.float32)
+        audio += self.noise.sound(noise, noise_gains)  # [c, f, frame]
+        channels = audio.reshape(len(audio), -1).astype(np.float32)
+        return channels[0] if len(channels) == 1 else channels.T
 
     def _add(self, audio, gains, f, offset, modes, amplitude, factor):
         """Add modes to the rest of a frame."""
         rest = np.arange(offset, self.frame) / self.frame
         for gain, side in ((gains[f, modes], 1 - rest), (gains[f + 1, modes], rest)):
-            audio[f, offset:] += ((gain * amplitude) @ self.table[modes, : len(rest)]).real * side * factor
+            own = self.image[:, modes] * (gain * amplitude)
+            audio[:, f, offset:] += (own @ self.table[modes, : len(rest)]).real * side * factor
 
     def _rise(self, audio, gains, strikes):
         """Take away what strikes lack until they have risen: modes that decay faster."""
@@ -267,11 +270,6 @@ class Host:
         return gains[first] * (1 - rest) + gains[first + 1] * rest
 
 
-def decode(value):
-    """An array of the metadata."""
-    return np.frombuffer(base64.b64decode(value["base64"]), value["dtype"]).reshape(value["shape"])
-
-
 def release(modes, held, released):
     """Count what is held of some modes among what is released."""
     released[modes] += held[modes]
@@ -290,7 +288,7 @@ def main():
         audio.append(host.process(inside))
     samples = (np.clip(np.concatenate(audio), -1, 1) * 32767).astype("<i2")
     with wave.open(sys.argv[2], "wb") as file:
-        file.setparams((1, 2, host.sample_rate, 0, "NONE", ""))
+        file.setparams((len(host.image), 2, host.sample_rate, 0, "NONE", ""))
         file.writeframes(samples.tobytes())
     print(f"{sys.argv[2]}: {len(samples) / host.sample_rate:.1f} s")
 

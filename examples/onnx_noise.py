@@ -3,13 +3,15 @@
 Names: f frames in a block, b bands of noise, i memories (docs/method.md, section 1).
 """
 
+import base64
+
 import numpy as np
 
 LOWEST, KEYS = 21, 88
 
 
 class Noise:
-    """What sounds between the partials: loops of noise, one for each band, whose levels follow events."""
+    """What sounds between the partials: loops of noise for each band and channel; levels follow events."""
 
     def __init__(self, host, arrays):
         self.__dict__.update({name[6:]: value for name, value in arrays.items() if name.startswith("noise_")})
@@ -49,12 +51,18 @@ class Noise:
         return np.array(levels)
 
     def sound(self, levels, gains):
-        """Audio of a block, [f, frame], with gains [f + 1, b]."""
-        amplitude = np.sqrt(levels) * gains
+        """Audio of a block in c channels, [c, f, frame], with gains [f + 1, b]."""
+        amplitude = np.sqrt(levels) * gains * self.image[:, None]  # [c, f + 1, b]
         at = self.position + np.arange(self.frames * self.frame)
         loops = np.array([loop[at % len(loop)] for loop in self.loops], dtype=np.float32)
-        loops = loops.reshape(len(self.floor), self.frames, self.frame)
+        loops = loops.reshape(len(self.image), len(self.floor), self.frames, self.frame)
         ramp = np.arange(self.frame) / self.frame
         self.position += len(at)
-        sides = [np.einsum("fb,bfs->fs", side, loops) for side in (amplitude[:-1], amplitude[1:])]
+        borders = amplitude[:, :-1], amplitude[:, 1:]
+        sides = [np.einsum("cfb,cbfs->cfs", border, loops) for border in borders]
         return sides[0] * (1 - ramp) + sides[1] * ramp
+
+
+def decode(value):
+    """An array of the metadata."""
+    return np.frombuffer(base64.b64decode(value["base64"]), value["dtype"]).reshape(value["shape"])

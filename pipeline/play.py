@@ -79,7 +79,7 @@ def play(
     with ExitStack() as stack:
         name, inlet = _source(synthesizer, source, events, port, virtual)
         stack.callback(inlet.close)
-        outlet = _sink(stack, sink, device, synthesizer.rate)
+        outlet = _sink(stack, sink, device, synthesizer.rate, synthesizer.channels)
         stack.callback(outlet.close)
         session = Session(synthesizer, outlet, buffers)
         typer.echo(
@@ -124,7 +124,7 @@ def _source(
     return inlet.name, inlet
 
 
-def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int) -> "Sink":
+def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int, channels: int) -> "Sink":
     """Where the sound goes; a file is closed by the stack."""
     if sink is None:
         from diffsynth.live.device import DeviceSink
@@ -135,7 +135,7 @@ def _sink(stack: ExitStack, sink: str | None, device: str | None, rate: int) -> 
 
     if sink == "null":
         return PacedSink(rate, "nowhere")
-    return PacedSink(rate, sink, stack.enter_context(RecordingFile(Path(sink), rate)).write)
+    return PacedSink(rate, sink, stack.enter_context(RecordingFile(Path(sink), rate, channels)).write)
 
 
 def _list() -> None:

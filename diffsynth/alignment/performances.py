@@ -18,7 +18,7 @@ import numpy as np
 from diffsynth.alignment.config import Align
 from diffsynth.alignment.line_fit import KEPT_BEFORE, Alignment, measure
 from diffsynth.alignment.tuning import measure_pitch
-from diffsynth.audio.files import SampleRange, Samples, Spool, stream_audio, write_audio
+from diffsynth.audio.files import Mixed, SampleRange, Samples, Spool, stream_audio, write_audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.audio.levels import Levels, measure_levels, performance_part
 from diffsynth.datasets.manifest import Performance, read_manifest
@@ -145,7 +145,7 @@ def align_performance(
     known = recall(out, performance.name, stamp)
     if known is not None:
         return Entry(**known)
-    entry = _align(performance, raw, out, audio_format.sample_rate, config)
+    entry = _align(performance, raw, out, audio_format, config)
     record(out, performance.name, stamp, asdict(entry), _files(entry))
     return entry
 
@@ -168,7 +168,8 @@ def align_all(
         if not any(entry.status == "ok" for entry in entries):
             raise UserError(f"no performance could be aligned; the first: {entries[0].reason}")
         rows: list[dict[str, Any]] = [asdict(entry) for entry in entries]
-        index = {"dataset": manifest.dataset, "sample_rate": audio_format.sample_rate, "performances": rows}
+        facts = {"dataset": manifest.dataset, "sample_rate": audio_format.sample_rate}
+        index = {**facts, "channels": audio_format.channels, "performances": rows}
         write_json(folder / INDEX, index)
         tidy(folder, {INDEX, *(file for entry in entries for file in _files(entry))})
     return entries
@@ -178,24 +179,28 @@ def _stamp(performance: Performance, raw: Path, audio_format: AudioFormat, confi
     """Everything that the result of a performance depends on; its files by the manifest, size and time."""
     files = [raw / performance.midi, raw / performance.audio]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    return make_stamp(CODE, asdict(performance), states, audio_format.sample_rate, asdict(config))
+    return make_stamp(
+        CODE, asdict(performance), states, audio_format.sample_rate, audio_format.channels, asdict(config)
+    )
 
 
 def _files(entry: Entry) -> list[str]:
     return [f"{entry.name}.flac", f"{entry.name}.npy"] if entry.status == "ok" else []
 
 
-def _align(performance: Performance, raw: Path, out: Path, rate: int, config: Align) -> Entry:
+def _align(performance: Performance, raw: Path, out: Path, audio_format: AudioFormat, config: Align) -> Entry:
     entry = Entry(performance.name, performance.split)
-    audio = Spool(out)
+    rate, channels = audio_format.sample_rate, audio_format.channels
+    audio = Spool(out, channels)
+    mono = Mixed(audio)
     try:
         events = read_midi(raw / performance.midi)
-        for block in stream_audio(raw / performance.audio, rate):
+        for block in stream_audio(raw / performance.audio, rate, channels):
             audio.append(block)
     except UserError as error:
         return replace(entry, status="rejected", reason=str(error))
-    found = measure(events, audio, rate, config)
-    levels = measure_levels(audio, rate)
+    found = measure(events, mono, rate, config)
+    levels = measure_levels(mono, rate)
     facts = {**_rounded(found), **levels.summary(), "duration": round(len(audio) / rate, 6)}
     entry = replace(entry, **facts)
     if found.status != "ok":
@@ -206,7 +211,7 @@ def _align(performance: Performance, raw: Path, out: Path, rate: int, config: Al
     write_audio(out / f"{entry.name}.flac", kept, rate)
     with atomic_path(out / f"{entry.name}.npy") as path:
         np.save(path, moved, allow_pickle=False)
-    pitch = measure_pitch(in_audio, audio, rate)
+    pitch = measure_pitch(in_audio, mono, rate)
     facts = levels.part(kept.start / rate, kept.stop / rate).summary()
     return replace(
         entry,

@@ -1,4 +1,4 @@
-"""Audio files in and out, mono float32, through `soundfile`; resampling through `soxr`."""
+"""Audio files in and out, float32, through `soundfile`; resampling through `soxr`."""
 
 import os
 import tempfile
@@ -13,17 +13,16 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from diffsynth.audio.channels import Audio, converted, count, mixed
 from diffsynth.audio.decoding import BLOCK, ENDLESS, decoded, opened
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_path
-
-Audio = NDArray[np.float32]
 
 CLIPPED_FROM = 32766 / 32768  # full scale of 16 bits, rounded either way
 
 
 class Samples(Protocol):
-    """Mono samples, in memory or not: as much of an array as it takes to read them piece by piece."""
+    """Samples, in memory or not: as much of an array as it takes to read them piece by piece."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, part: slice, /) -> Audio: ...
@@ -35,12 +34,12 @@ class Spool:
     The file vanishes with the process, however that ends.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, channels: int = 1) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, closed with the object
-        self._length = 0
+        self._length, self._channels = 0, channels
 
     def append(self, samples: Audio) -> None:
-        """Add float32 samples, [time], at the end."""
+        """Add float32 samples at the end, [time], or [time, channels] if there are several."""
         self._file.write(samples.tobytes())
         self._file.flush()
         self._length += len(samples)
@@ -50,12 +49,27 @@ class Spool:
 
     def __getitem__(self, part: slice) -> Audio:
         start, stop, _ = part.indices(self._length)
-        content = os.pread(self._file.fileno(), 4 * max(stop - start, 0), 4 * start)
-        return np.frombuffer(content, np.float32)
+        size = 4 * self._channels
+        content = os.pread(self._file.fileno(), size * max(stop - start, 0), size * start)
+        samples = np.frombuffer(content, np.float32)
+        return samples if self._channels == 1 else samples.reshape(-1, self._channels)
+
+
+class Mixed:
+    """The mean of all channels of samples, [time]."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, part: slice) -> Audio:
+        return mixed(self._samples[part])
 
 
 class AudioFile:
-    """A mono file of which only the samples asked for are read.
+    """A file of which only the samples asked for are read, [time], or [time, c] if it has c > 1 channels.
 
     Raises:
         UserError: as `read_audio`, for errors found when opening it.
@@ -105,21 +119,25 @@ def padded(samples: Samples, start: int, count: int) -> Audio:
     part = samples[max(start, 0) : max(start + count, 0)]
     if len(part) == count:
         return part
-    result = np.zeros(count, np.float32)
+    result = np.zeros((count, *part.shape[1:]), np.float32)
     first = max(-start, 0)
     result[first : first + len(part)] = part
     return result
 
 
-def read_audio(path: str | Path) -> tuple[Audio, int]:
-    """Samples of a file, [time] in -1..1, channels averaged, and its sample rate in Hz.
+def read_audio(path: str | Path, channels: int = 1) -> tuple[Audio, int]:
+    """Samples of a file in -1..1, and its sample rate in Hz.
+
+    Args:
+        path: of the file.
+        channels: 1: all averaged, [time]; more: [time, channels], a single one repeated.
 
     Raises:
         UserError: the file is missing, unreadable, empty, shorter than its header says, or holds samples
-            that are not numbers.
+            that are not numbers, or its channels are neither one nor those wanted.
     """
     with opened(path) as file:
-        return np.concatenate([_mono(block) for block in decoded(file, path)]), file.samplerate
+        return np.concatenate([_of(block, channels, path) for block in decoded(file, path)]), file.samplerate
 
 
 @dataclass(frozen=True)
@@ -180,21 +198,21 @@ def audio_duration(path: str | Path) -> float:
     return round(audio_length(path) / rate, 6)
 
 
-def stream_audio(path: str | Path, rate: int) -> Iterator[Audio]:
+def stream_audio(path: str | Path, rate: int, channels: int = 1) -> Iterator[Audio]:
     """What `read_audio` and `resample` to `rate` Hz make of a file, in blocks of a few seconds.
 
     Raises:
         UserError: as `read_audio`; what is wrong may show only after some blocks.
     """
     with opened(path) as file:
-        blocks = (_mono(block) for block in decoded(file, path))
+        blocks = (_of(block, channels, path) for block in decoded(file, path))
         if file.samplerate == rate:
             yield from blocks
             return
-        resampler = soxr.ResampleStream(file.samplerate, rate, 1, quality="HQ")
+        resampler = soxr.ResampleStream(file.samplerate, rate, channels, quality="HQ")
         for block in blocks:
             yield resampler.resample_chunk(block)
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield resampler.resample_chunk(np.zeros((0, channels) if channels > 1 else 0, np.float32), last=True)
 
 
 @contextmanager
@@ -211,15 +229,16 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 def write_audio(path: str | Path, samples: Samples, rate: int, subtype: str = "PCM_16") -> None:
-    """Write mono samples to a WAV or FLAC file, atomically; beyond -1..1 they are clipped.
+    """Write samples, [time] or [time, c], to a WAV or FLAC file, atomically; beyond -1..1 they are clipped.
 
     Raises:
         UserError: it cannot be written.
     """
+    channels = count(samples[:0])
     with (
         writing(path),
         atomic_path(path) as temporary,
-        soundfile.SoundFile(os.fsencode(temporary), "w", rate, channels=1, subtype=subtype) as file,
+        soundfile.SoundFile(os.fsencode(temporary), "w", rate, channels=channels, subtype=subtype) as file,
     ):
         for start in range(0, len(samples), BLOCK):
             file.write(np.clip(samples[start : start + BLOCK], -1.0, 1.0))
@@ -232,6 +251,9 @@ def resample(samples: Audio, rate: int, new_rate: int) -> Audio:
     return soxr.resample(samples, rate, new_rate, quality="HQ").astype(np.float32)
 
 
-def _mono(block: NDArray[np.float32]) -> Audio:
-    """[time, channel] averaged over channels."""
-    return sum(block.T[1:], start=block.T[0]) / np.float32(block.shape[1])
+def _of(block: Audio, channels: int, path: str | Path) -> Audio:
+    """[time, c] of a file as so many channels."""
+    try:
+        return converted(block, channels)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

@@ -18,16 +18,16 @@ class RecordingFile:
     Use as a context manager; no file is left after an exception, nor where a block could not be written.
     """
 
-    def __init__(self, path: Path, rate: int) -> None:
+    def __init__(self, path: Path, rate: int, channels: int = 1) -> None:
         self.path = path
-        self._rate = rate
+        self._rate, self._channels = rate, channels
         self._failure: UserError | None = None
 
     def __enter__(self) -> "RecordingFile":
         with ExitStack() as stack:
             stack.enter_context(writing(self.path))
             temporary = stack.enter_context(atomic_path(self.path))
-            file = soundfile.SoundFile(os.fsencode(temporary), "w", self._rate, 1, "PCM_16")
+            file = soundfile.SoundFile(os.fsencode(temporary), "w", self._rate, self._channels, "PCM_16")
             self._file = stack.enter_context(file)
             self._stack = stack.pop_all()
         return self
@@ -38,7 +38,7 @@ class RecordingFile:
         self._stack.__exit__(*exception)  # type: ignore[arg-type]
 
     def write(self, block: Audio) -> None:
-        """Append samples; beyond -1..1 they are clipped.
+        """Append samples, [time] or [time, c]; beyond -1..1 they are clipped.
 
         Raises:
             UserError: they cannot be written.

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from diffsynth.audio.files import Audio, read_audio
+from diffsynth.audio.channels import mixed
+from diffsynth.audio.files import Audio, padded, read_audio
 from diffsynth.errors import UserError
 from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
@@ -57,20 +58,19 @@ def evaluate_renders(
     """
     made_by = "bounds" if block is None else f"infer --model {model} --block {block}"
     label = model if block is None else f"{model}-{block}"
-    rate, names = _test_split(aligned / "index.json")
+    rate, channels, names = _test_split(aligned / "index.json")
     performances: dict[str, dict[str, float]] = {}
     segments: dict[str, dict[str, list[float]]] = {}
     with atomic_folder(figures, SCORES) as folder:
         for name in tqdm(names, desc=f"evaluate {label}", unit="piece", disable=None):
-            target = _audio(aligned / f"{name}.flac", rate, "align")
-            prediction = _audio(renders / f"{name}.wav", rate, made_by)
-            prediction = np.pad(prediction, (0, max(0, len(target) - len(prediction))))
+            target = _audio(aligned / f"{name}.flac", rate, channels, "align")
+            prediction = padded(_audio(renders / f"{name}.wav", rate, channels, made_by), 0, len(target))
             pair = Pair(target, prediction, rate, config)
             if transcribe is not None:
                 listen(pair, _events(aligned, name), transcribe)
             scores, segments[name] = measure(pair), evaluate_segments(pair)
             title = _title(name, model, block)
-            figure = spectrogram_figure(target, prediction[: len(target)], rate, title, scores)
+            figure = spectrogram_figure(mixed(target), mixed(prediction), rate, title, scores)
             save_figure(folder / f"{name}.png", figure)
             performances[name] = scores
         _write_scores(folder, performances, segments)
@@ -96,10 +96,10 @@ def evaluate_recording(
 
     See `evaluate_renders`.
     """
-    rate, names = _test_split(aligned / "index.json")
+    rate, channels, names = _test_split(aligned / "index.json")
     rows = []
     for name in tqdm(names, desc=f"evaluate {RECORDING}", unit="piece", disable=None):
-        target = _audio(aligned / f"{name}.flac", rate, "align")
+        target = _audio(aligned / f"{name}.flac", rate, channels, "align")
         pair = Pair(target, target, rate, config)
         if transcribe is not None:
             listen(pair, _events(aligned, name), transcribe)
@@ -134,19 +134,20 @@ def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _test_split(path: Path) -> tuple[int, list[str]]:
-    """Sample rate in Hz, and names of the test performances that were not rejected."""
+def _test_split(path: Path) -> tuple[int, int, list[str]]:
+    """Sample rate in Hz, channels, and names of the test performances that were not rejected."""
     index = _earlier(path, "align")
     try:
         usable = [p for p in index["performances"] if p["split"] == SPLIT and p["status"] == "ok"]
         rate, names = int(index["sample_rate"]), sorted(p["name"] for p in usable)
+        channels = int(index.get("channels", 1))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not an index of aligned data; run `diffsynth align` again") from error
     if not names:
         raise UserError(
             f"{path} lists no usable performance of the {SPLIT} split: there is nothing to evaluate"
         )
-    return rate, names
+    return rate, channels, names
 
 
 def _events(aligned: Path, name: str) -> Events:
@@ -164,11 +165,11 @@ def _earlier(path: Path, command: str) -> Any:
     return read_json(path)
 
 
-def _audio(path: Path, rate: int, command: str) -> Audio:
-    """Samples of a file that the stage `command` writes at `rate` Hz."""
+def _audio(path: Path, rate: int, channels: int, command: str) -> Audio:
+    """Samples of a file that the stage `command` writes at `rate` Hz and in so many channels."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; run `diffsynth {command}` first")
-    samples, actual = read_audio(path)
+    samples, actual = read_audio(path, channels)
     if actual != rate:
         raise UserError(f"{path} has {actual} Hz, not {rate} Hz; run `diffsynth {command}` again")
     return samples

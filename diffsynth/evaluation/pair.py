@@ -25,8 +25,8 @@ class Pair:
     Both signals are cut to their common length; the prediction has the RMS of the target, but for `raw`.
 
     Args:
-        target: samples, [time].
-        prediction: samples, [time]; what one signal has beyond the other's end is left out.
+        target: samples, [time], or [time, c].
+        prediction: likewise; what one signal has beyond the other's end is left out.
         rate: sample rate of both, Hz.
         settings: FFT sizes (samples), onset tolerance (s), pitch tolerance (cents).
 
@@ -55,8 +55,20 @@ class Pair:
         return part
 
     @cached_property
+    def channels(self) -> list["Pair"]:
+        """A pair for each channel, at the level that the prediction has in all: its image is heard, too."""
+        if self.target.ndim == 1:
+            return [self]
+        pairs = []
+        for channel in range(self.target.shape[1]):
+            one = Pair(self.target[:, channel], self.raw[:, channel], self.rate, self.settings)
+            one.prediction, one.notes = self.prediction[:, channel], self.notes
+            pairs.append(one)
+        return pairs
+
+    @cached_property
     def difference(self) -> Array:
-        """Target minus prediction, [time], in double precision."""
+        """Target minus prediction, [time], in double precision; this and what follows of one channel."""
         return np.subtract(self.target, self.prediction, dtype=np.float64)
 
     def spectra(self, size: int, hop: int | None = None) -> tuple[Array, Array]:

@@ -166,9 +166,13 @@ def evaluate_pair(target: Array, prediction: Array, rate: int, config: Evaluate)
 
 
 def measure(pair: Pair) -> dict[str, float]:
-    """Every metric of the table, those of notes if they are known, that can be computed here."""
+    """Every metric of the table, those of notes if they are known, that can be computed here.
+
+    Of several channels it is the mean.
+    """
     asked = {name: metric for name, metric in METRICS.items() if _asked(metric, pair)}
-    return {name: metric.compute(pair) for name, metric in asked.items()}
+    rows = [{name: metric.compute(one) for name, metric in asked.items()} for one in pair.channels]
+    return {name: sum(row[name] for row in rows) / len(rows) for name in asked}
 
 
 def _asked(metric: Metric, pair: Pair) -> bool:

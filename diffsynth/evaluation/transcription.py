@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import soxr
 
+from diffsynth.audio.channels import mixed
 from diffsynth.errors import UserError, to_install
 from diffsynth.evaluation.metrics import Array
 from diffsynth.evaluation.notes import match_notes
@@ -107,7 +108,7 @@ def listen(pair: Pair, events: Events, transcribe: Transcribe) -> None:
         events: what was played, with `time` in s from the start of the target.
         transcribe: what writes down notes.
     """
-    heard = transcribe(pair.prediction, pair.rate)
+    heard = transcribe(mixed(pair.prediction), pair.rate)
     length = len(pair.prediction)
     played, found = (soundings(to_samples(each, pair.rate), length) for each in (events, heard))
     pair.notes = match_notes(played, found, pair.rate)

@@ -4,8 +4,7 @@ import atexit
 import os
 from typing import Any
 
-import numpy as np
-
+from diffsynth.audio.channels import converted
 from diffsynth.errors import UserError, to_install
 from diffsynth.live.clock import Clock, now
 from diffsynth.live.ring import Tap
@@ -52,7 +51,6 @@ class DeviceSink:
         self.period = 1
         self._position = 0
         self._tap: Tap | None = None
-        self._mono = np.zeros(LARGEST, dtype=np.float32)
         self._asked = now()
         self._stream: Any = None
 
@@ -85,6 +83,7 @@ class DeviceSink:
 
     def begin(self, tap: Tap) -> None:
         """See `Sink`."""
+        self._heard = tap.ring.empty(LARGEST)
         self._tap = tap
 
     def failure(self) -> str | None:
@@ -108,11 +107,15 @@ class DeviceSink:
         """The device asks for `frames` samples, [frames, channels]."""
         self._asked = moment = now()
         self.period = max(self.period, frames)
-        tap, mono = self._tap, self._mono[:frames]
+        tap = self._tap
         self.clock.follow(tap.drawn / self.rate if tap else 0.0, frames / self.rate, moment)
-        if tap:
-            tap.fill(mono)
-        out[:] = mono[:, None]
+        if tap is None:
+            out[:] = 0.0
+            return
+        heard = self._heard[:frames]
+        tap.fill(heard)
+        # A device of one channel plays the mean of two; one of two plays one channel on both.
+        out[:] = converted(heard, self._channels).reshape(frames, -1)
 
     def _factor(self, rate: int) -> int:
         for factor in FACTORS:

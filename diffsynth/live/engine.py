@@ -45,7 +45,7 @@ class Engine:
         self._synthesizer, self._source, self._clock = synthesizer, source, clock
         self._tap, self._ring = tap, tap.ring
         self._block, self._rate = synthesizer.block, synthesizer.rate
-        self._upsample = Upsampler(factor, self._block)
+        self._upsample = Upsampler(factor, self._block, synthesizer.channels)
         self._factor = factor
         self._fading = Fading(synthesizer.rate)
         self._stop = threading.Event()

@@ -18,13 +18,19 @@ class Ring:
     Args:
         slots: blocks that can wait.
         block: samples in each.
+        channels: c, of the samples; blocks are [block], or [block, c] if there are several.
     """
 
-    def __init__(self, slots: int, block: int) -> None:
-        self.slots, self.block = slots, block
-        self._data = np.zeros((slots, block), dtype=np.float32)
+    def __init__(self, slots: int, block: int, channels: int = 1) -> None:
+        self.slots, self.block, self.channels = slots, block, channels
+        self._data = np.stack([self.empty(block)] * slots)
         self.written = 0  # blocks so far; the producer's
         self.taken = 0  # blocks so far; the consumer's
+
+    def empty(self, samples: int) -> NDArray[np.float32]:
+        """So many samples of silence, [samples] or [samples, c]."""
+        shape = (samples, self.channels) if self.channels > 1 else samples
+        return np.zeros(shape, dtype=np.float32)
 
     @property
     def waiting(self) -> int:
@@ -32,7 +38,7 @@ class Ring:
         return self.written - self.taken
 
     def write(self, block: NDArray[np.float32]) -> bool:
-        """Append a block, [block] samples, and say whether there was room; never waits."""
+        """Append a block and say whether there was room; never waits."""
         if self.waiting == self.slots:
             return False
         self._data[self.written % self.slots] = block
@@ -40,7 +46,7 @@ class Ring:
         return True
 
     def take(self, out: NDArray[np.float32]) -> bool:
-        """Move the oldest block into `out`, [block] samples, and say whether there was one; never waits."""
+        """Move the oldest block into `out` and say whether there was one; never waits."""
         if not self.waiting:
             return False
         out[:] = self._data[self.taken % self.slots]
@@ -61,7 +67,7 @@ class Tap:
         self.ring = ring
         # A block leaves the ring at once, however slowly it is played: the engine has all of its
         # duration for the next one.
-        self._block = np.zeros(ring.block, dtype=np.float32)
+        self._block = ring.empty(ring.block)
         self._rest = 0
         self.drawn = 0
         self.skipped = 0

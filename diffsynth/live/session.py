@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
 from diffsynth.live.clock import now
 from diffsynth.live.engine import Engine, warm_up
 from diffsynth.live.meter import Display, Summary
@@ -61,7 +59,7 @@ class Session:
         self._factor = sink.rate // synthesizer.rate
         block = synthesizer.block * self._factor
         # A device that asks for several blocks at once finds them all.
-        self._ring = Ring(buffers + -(-sink.period // block) - 1, block)
+        self._ring = Ring(buffers + -(-sink.period // block) - 1, block, synthesizer.channels)
         self._tap = Tap(self._ring)
         self.latency = (self._ring.slots + 1) * synthesizer.block / synthesizer.rate + sink.delay
 
@@ -75,7 +73,7 @@ class Session:
         """
         engine = Engine(self._synthesizer, source, self._tap, self._sink.clock, self._factor)
         self.latency = engine.delay / self._synthesizer.rate + self._sink.delay
-        silence = np.zeros(self._ring.block, dtype=np.float32)
+        silence = self._ring.empty(self._ring.block)
         while self._ring.write(silence):
             pass
         failure: str | None = None

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-
 from diffsynth.audio.files import Audio
 from diffsynth.errors import UserError
 from diffsynth.live.clock import Clock, now
@@ -94,7 +92,7 @@ class PacedSink:
             self._thread.join()
 
     def _run(self, tap: Tap) -> None:
-        block = np.zeros(tap.ring.block, dtype=np.float32)
+        block = tap.ring.empty(tap.ring.block)
         try:
             while self._wait(tap):
                 tap.fill(block)

@@ -79,7 +79,8 @@ class FeatureFolder:
             UserError: names the first that differs.
         """
         expected = feature_facts(None, audio, features, self._shards.index["segment"])
-        self._shards.check(**{name: expected[name] for name in ("sample_rate", "hop", *asdict(features))})
+        names = ("sample_rate", "channels", "hop", *asdict(features))
+        self._shards.check(**{name: expected[name] for name in names})
 
     @cached_property
     def recorded(self) -> list[list[int]]:
@@ -109,7 +110,7 @@ class FeatureFolder:
         return tar.array(row, "cond.npy", part), tar.array(row, "levels.npy", part)
 
     def read_sounds(self, shard: int, row: int, first: int, last: int) -> NDArray[np.float32]:
-        """[last - first, 1 + p, hop] sounds of hops of a segment, silent where there is none.
+        """[last - first, (1 + p) c, hop] sounds of hops of a segment, silent where there is none.
 
         They are as loud as if the loudest band of the piece held a sinusoid at full scale.
 
@@ -168,7 +169,7 @@ def write_features(
     """
     splits = {split: ShardFolder(shards, split) for split in SPLITS}
     for folder in splits.values():
-        folder.check(sample_rate=audio.sample_rate)
+        folder.check(sample_rate=audio.sample_rate, channels=audio.channels)
     first = splits["train"].index
     hops = round(first["segment"] * first["sample_rate"]) // (audio.frame * features.hop)
     plans = {split: _plans(folder, split, hops, features) for split, folder in splits.items()}
@@ -187,6 +188,7 @@ def feature_facts(
         "dataset": dataset,
         "segment": segment,
         "sample_rate": audio.sample_rate,
+        "channels": audio.channels,
         **asdict(features),
         "hop": audio.frame * features.hop,
         "hops": round(segment * audio.sample_rate) // (audio.frame * features.hop),
@@ -235,7 +237,8 @@ def _plans(folder: ShardFolder, split: str, hops: int, features: Features) -> li
     """The shards of a split: each one of recordings in as many even parts as keep them small enough."""
     parts = 1 + (len(features.ages) + 1 if features.noise_bands else 1)
     rate, segment = folder.index["sample_rate"], folder.index["segment"]
-    size = 2 * (hops * (GainField.width(features) + parts * features.bands) + round(rate * segment) * parts)
+    samples = round(rate * segment) * parts * folder.index["channels"]
+    size = 2 * (hops * (GainField.width(features) + parts * features.bands) + samples)
     plans: list[FeaturePlan] = []
     for number, entry in enumerate(folder.shards):
         count = entry["samples"]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diffsynth.audio.channels import apart
 from diffsynth.audio.format import AudioFormat
 from diffsynth.midi.events import CONTROL, Events, to_samples
 from diffsynth.piano.excitation import Excitation
@@ -29,7 +30,7 @@ class SegmentFeatures(NamedTuple):
     Attributes:
         cond: [l, c] condition, as of `GainField`.
         levels: [l, 1 + p, b] levels of the recording and of p parts of the excitation.
-        sounds: [l, 1 + p, hop] what these are levels of, samples.
+        sounds: [l, (1 + p) c, hop] what these are levels of, samples, each of them in c channels.
     """
 
     cond: NDArray[np.floating]
@@ -76,7 +77,8 @@ class FeatureMaker:
         else:
             parts = [sum(parts[1:], parts[0])]
             levels = field.levels(recording, *parts)
-        of_hops = np.stack([recording, *parts]).reshape(1 + len(parts), -1, self._hop * frame)
+        channels = np.concatenate([apart(sound) for sound in (recording, *parts)])
+        of_hops = channels.reshape(len(channels), -1, self._hop * frame)
         condition = np.concatenate(conditions)[: length // self._hop]
         return SegmentFeatures(condition, levels, of_hops.swapaxes(0, 1))
 

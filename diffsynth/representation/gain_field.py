@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsynth.audio.band_levels import BandLevels
+from diffsynth.audio.channels import apart
 from diffsynth.audio.format import AudioFormat
 from diffsynth.audio.mel_bands import centres_of, places_of, shares_of
 from diffsynth.midi.events import KEYS, PEDALS
@@ -89,11 +90,11 @@ class GainField:
         return levels.reshape(rows, bands)
 
     def levels(self, recording: NDArray[np.float32], *sounds: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[f, 1 + n, b] of a recording and n sounds, [time], in b bands at the end of each whole hop.
+        """[f, 1 + n, b] of a recording and n sounds, in b bands at the end of each whole hop.
 
-        In powers of ten above the floor.
+        In powers of ten above the floor. Sounds are [time], or [time, c]: then it is the mean of c channels.
         """
-        each = [self.above_floor(self._band_levels(sound)) for sound in (recording, *sounds)]
+        each = [self.above_floor(self._levels_of(sound)) for sound in (recording, *sounds)]
         return np.stack(each, axis=1)
 
     def levels_by_age(
@@ -104,13 +105,18 @@ class GainField:
         Modes that change their age are in two parts, which do not add up in power: each age gets its share of
         the level of all modes together.
         """
-        *modes, noise = (self._band_levels(part) for part in parts)
+        *modes, noise = (self._levels_of(part) for part in parts)
         if len(modes) > 1:
-            whole = self._band_levels(np.sum(parts[:-1], axis=0))
+            whole = self._levels_of(np.sum(parts[:-1], axis=0))
             share = whole / np.maximum(np.sum(modes, axis=0), TINY)
             modes = [share * own for own in modes]
-        each = [self._band_levels(recording), *modes, noise]
+        each = [self._levels_of(recording), *modes, noise]
         return np.stack([self.above_floor(level) for level in each], axis=1)
+
+    def _levels_of(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[f, b] mean levels of all channels of a sound."""
+        of_channels = [self._band_levels(channel) for channel in apart(sound)]
+        return sum(of_channels[1:], start=of_channels[0]) / np.float32(len(of_channels))
 
     def mode_gains(
         self, gains: NDArray[np.float32], excitation: Excitation | None = None

@@ -3,7 +3,7 @@
 A segment has a length that depends on neither block size nor model. Beside its audio it holds its events
 and those of some seconds before, so that the notes that ring at its start are known. Members of a sample,
 in this order: `.events.npy` ([n, 4] float64: time in seconds from the segment's start, earlier ones
-negative, kind, number, value), `.flac` (mono, padded with zeros to full length), `.json`. They are plain
+negative, kind, number, value), `.flac` (padded with zeros to full length), `.json`. They are plain
 arrays and files, so that webdataset's own loader reads them; docs/shards.md is their description.
 """
 
@@ -38,7 +38,7 @@ class Segment:
         index: of the segment in it, from 0.
         start: seconds from the performance's start.
         seconds: of recording in it; less than its length only at the end of a performance.
-        audio: [time] samples, zeros beyond `seconds`.
+        audio: [time] samples, or [time, c], zeros beyond `seconds`.
         events: `EVENT` array, times in seconds from the segment's start, history included.
     """
 
@@ -69,7 +69,7 @@ def cut_segments(
         events = np.concatenate([history(events, start, config.context), events[events["time"] >= start]])
         kept = events[events["time"] < end]
         kept["time"] -= start
-        whole = np.pad(part, (0, length - len(part)))
+        whole = np.pad(part, ((0, length - len(part)), *[(0, 0)] * (part.ndim - 1)))
         yield Segment(name, index, start, len(part) / rate, whole, kept)
 
 

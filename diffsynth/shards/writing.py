@@ -64,6 +64,7 @@ def write_shards(aligned: Path, out: Path, config: Shard, workers: int = 1) -> d
         raise UserError(f"shard.segment must be at least one sample, not {config.segment:g} s")
     plans = {split: _plans(aligned, aligned_index, split, config) for split in SPLITS}
     facts = {"dataset": aligned_index.get("dataset"), "segment": config.segment, "sample_rate": rate}
+    facts["channels"] = aligned_index.get("channels", 1)
     job = partial(_write_shard, aligned=aligned, rate=rate, config=config)
     return build_folder(out, facts, plans, job, workers, "writing shards")
 

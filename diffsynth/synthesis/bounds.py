@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from diffsynth.audio.channels import converted, count
 from diffsynth.audio.files import Audio, read_audio, write_audio
 from diffsynth.audio.format import AudioFormat
 from diffsynth.errors import UserError
@@ -60,7 +61,7 @@ def render_bounds(
     field = GainField(piano, audio, features)
     with atomic_folder(out, INDEX) as folder:
         for name in tqdm(names, desc="bounds", unit="piece", disable=None):
-            recording, _ = read_audio(aligned / f"{name}.flac")
+            recording, _ = read_audio(aligned / f"{name}.flac", audio.channels)
             events = to_samples(np.load(aligned / f"{name}.npy", allow_pickle=False), audio.sample_rate)
             alone, ideal = play_bounds(recording, events, piano, field)
             write_audio(folder / EXCITATION / f"{name}.wav", alone, audio.sample_rate)
@@ -77,13 +78,13 @@ def play_bounds(recording: Audio, events: Events, piano: Piano, field: GainField
     """The excitation alone, and with the gains that the recording asks for; as long as the recording.
 
     Args:
-        recording: samples, [time].
+        recording: samples, [time] or [time, c].
         events: carry `position` in samples from the start, in order.
         piano: what plays.
         field: of the same piano.
     """
     block = _frames(field) * field.audio.frame
-    padded = np.pad(recording, (0, -len(recording) % block))
+    padded = np.pad(recording, [(0, -len(recording) % block), *[(0, 0)] * (recording.ndim - 1)])
     parts = _play_parts(piano, events, field, len(recording))
     alone = np.sum(parts, axis=0)
     apart = field.features.noise_bands > 0
@@ -103,6 +104,7 @@ def play_other(recording: Audio, events: Events, audio: AudioFormat) -> Audio:
     """
     rate = audio.sample_rate
     sound = play_whole(formula_piano(rate), events, rate, audio.frame, len(recording))
+    sound = converted(sound, count(recording))
     peak, norm = np.abs(sound).max(initial=0.0), np.linalg.norm(sound)
     if norm == 0.0:
         return sound

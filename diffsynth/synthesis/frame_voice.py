@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from diffsynth.audio.channels import converted
 from diffsynth.midi.events import KEYS, Events
 from diffsynth.models.parts.denoiser import Denoiser
 from diffsynth.representation.piano_roll import StreamedRoll
@@ -47,7 +48,7 @@ class FrameVoice(Voice):
 
     def player(self) -> Player:
         """See `Voice`."""
-        return FramePlayer(self.config.block, self.normaliser)
+        return FramePlayer(self.config.block, self.normaliser, self.config.audio.channels)
 
     def for_hosts(self) -> tuple[dict[str, Any], Arrays]:
         """The scale of the frames; the rest is a piano roll and an inverse STFT."""
@@ -55,9 +56,13 @@ class FrameVoice(Voice):
 
 
 class FramePlayer(Player):
-    """Events become a piano roll; frames become audio by inverse STFT."""
+    """Events become a piano roll; frames become audio by inverse STFT.
 
-    def __init__(self, block: int, normaliser: FrameScale) -> None:
+    The published system has one channel: it learns the mean of all, and all hear the same.
+    """
+
+    def __init__(self, block: int, normaliser: FrameScale, channels: int = 1) -> None:
+        self._channels = channels
         self._frames, self._normaliser = Frames(block), normaliser
         self._roll = StreamedRoll(block)
         self.shape = self._frames.shape
@@ -80,6 +85,6 @@ class FramePlayer(Player):
         return self._roll.process(events)
 
     def audio(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Audio of the block, [block], from its normalised frames [f, k]."""
+        """Audio of the block, [block] or [block, c], from its normalised frames [f, k]."""
         frames = self._normaliser.inverse(torch.from_numpy(x))
-        return self._frames.rebuild(frames[None])[0].numpy()
+        return converted(self._frames.rebuild(frames[None])[0].numpy(), self._channels)

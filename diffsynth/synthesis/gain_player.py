@@ -52,7 +52,7 @@ class GainPlayer(Player):
         return self._field.condition(self._excitation)
 
     def audio(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Audio [block] of the excitation with the gains that x [f, k] stands for."""
+        """Audio [block], or [block, c], of the excitation with the gains that x [f, k] stands for."""
         gains = np.concatenate([self._gains, self._normaliser.inverse(x)])
         self._gains = gains[-1:]
         field, excitation = self._field, self._excitation
@@ -63,5 +63,6 @@ class GainPlayer(Player):
 
     def _floor(self, gain: NDArray[np.float32] | np.float32) -> float:
         """Highest sample of the room alone, with gains [.., b] of its bands."""
-        powers = (self._bank.piano.noise.floor * gain**2).sum(axis=-1)
-        return CREST * float(np.sqrt(powers.max()))
+        noise = self._bank.piano.noise
+        powers = ((noise.floor * gain**2) @ (noise.image**2 * np.ones_like(noise.floor)).T).max(initial=0.0)
+        return CREST * float(np.sqrt(powers))

@@ -60,6 +60,7 @@ class GainVoice(Voice):
         """See `Voice`; the parts are "piano" and "normaliser"."""
         piano, normaliser = Piano.from_tensors(arrays["piano"]), Normaliser(**arrays["normaliser"])
         check_normaliser(arrays["normaliser"], (config.features.values,))
+        check_channels(piano, config)
         return cls(config, denoiser, piano, normaliser)
 
     def arrays(self) -> Arrays:
@@ -103,6 +104,8 @@ class GainVoice(Voice):
             "decay": piano.decay.astype("<f8"),
             "amplitude_real": piano.amplitude.real.astype("<f4"),
             "amplitude_imaginary": piano.amplitude.imag.astype("<f4"),
+            "image_real": piano.image.real.astype("<f4"),
+            "image_imaginary": piano.image.imag.astype("<f4"),
             "release": piano.release.astype("<f8"),
             "exponent": piano.exponents.astype("<f8"),
             "mean": self.normaliser.mean.astype("<f4"),
@@ -114,11 +117,12 @@ class GainVoice(Voice):
 
     def _noise_for_hosts(self, field: GainField) -> Arrays:
         """Levels of the piano's noise, the loops that sound, and the bands of gains that they lie in."""
-        noise, rate = self.piano.noise, self.config.audio.sample_rate
-        loops = make_loops(noise.centre, rate)
+        noise, rate, channels = self.piano.noise, self.config.audio.sample_rate, self.piano.channels
+        loops = make_loops(noise.centre, rate, channels)
         drives = NoiseDrives(self.piano, noise.centre, self.config.audio.frame / rate)
         return {
             "noise_floor": noise.floor.astype("<f8"),
+            "noise_image": np.broadcast_to(noise.image, (channels, len(noise.centre))).astype("<f8"),
             "noise_weight": noise.weight.astype("<f8"),
             "noise_exponent": drives.exponents.astype("<f8"),
             "noise_pedal_decay": np.array([PEDAL_DECAY]),
@@ -129,3 +133,14 @@ class GainVoice(Voice):
             "noise_band": field.noise_band.astype("<i2"),
             "noise_share": field.noise_share.astype("<f4"),
         }
+
+
+def check_channels(piano: Piano, config: VoiceConfig) -> None:
+    """Refuse a piano that has other channels than its voice.
+
+    Raises:
+        UserError: says how many both have.
+    """
+    wanted, given = config.audio.channels, piano.channels
+    if wanted != given:
+        raise UserError(f"audio.channels is {wanted}, the piano has {given}: run `diffsynth fit` again")

@@ -47,4 +47,7 @@ class Player(ABC):
 
     @abstractmethod
     def audio(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Audio [block] of the block whose condition was asked for last, from its data [f, k]."""
+        """Audio of the block whose condition was asked for last, from its data [f, k].
+
+        [block] samples, or [block, c] if the voice has c > 1 channels.
+        """

@@ -32,7 +32,7 @@ class Rendered:
 def render_timed(
     synthesizer: Synthesizer, events: Events, seconds: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Audio of `seconds` from a fresh start, and the seconds that each block took."""
+    """Audio of `seconds` from a fresh start, [time] or [time, c], and the seconds that each block took."""
     synthesizer.reset()
     length = int(seconds * synthesizer.rate)
     audio, times = [], []
@@ -65,7 +65,7 @@ def render_to_file(synthesizer: Synthesizer, events: Events, path: Path) -> Rend
     last = float(events["time"].max(initial=0))
     begin, samples, clipped = time.perf_counter(), 0, 0
     total = int(last * synthesizer.rate) // synthesizer.block + 1
-    with RecordingFile(path, synthesizer.rate) as file:
+    with RecordingFile(path, synthesizer.rate, synthesizer.channels) as file:
         for block in tqdm(play(synthesizer, events), "rendering", total, unit="block", disable=None):
             file.write(block)
             samples += len(block)

@@ -37,6 +37,7 @@ class Synthesizer:
         config.check_steps(steps)
         self.voice, self.steps, self.seed = voice, steps, seed
         self.block, self.rate = config.block, config.audio.sample_rate
+        self.channels = config.audio.channels
         self._player = player = voice.player()
         self._step = network or TorchStep(voice.denoiser, player.condition_shape, player.shape, steps)
         self.reset()
@@ -77,7 +78,7 @@ class Synthesizer:
         self._index = state["index"]
 
     def process(self, events: Events) -> NDArray[np.float32]:
-        """The next block of audio, [block] samples in about -1..1.
+        """The next block of audio, [block] samples in about -1..1, or [block, c] of c > 1 channels.
 
         Args:
             events: `SAMPLE_EVENT` array in any order; `position` counts samples from the start of
@@ -148,7 +149,7 @@ def play(synthesizer: Synthesizer, events: Events) -> Iterator[NDArray[np.float3
 
 
 def render(synthesizer: Synthesizer, events: Events, tail: float | None = None) -> NDArray[np.float32]:
-    """A whole performance, block by block from a fresh start, [time] samples.
+    """A whole performance, block by block from a fresh start, [time] samples, or [time, c].
 
     Args:
         synthesizer: is reset first.

@@ -28,6 +28,7 @@ from diffsynth.synthesis.voice import DIFFUSION, Voice, VoiceConfig
 FORMAT = "diffsynth voice 1"
 # What older voices were built with that do not say so.
 OLDER: dict[str, dict[str, Any]] = {
+    "audio": {"channels": 1},
     "features": {"noise_bands": 0, "knee": KNEE, "hop": 1, "ages": [1.0]},
     "network": {"band_units": 1, "band_layers": 0, "dropout": 0.0},
 }

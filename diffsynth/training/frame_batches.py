@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffsynth.audio.channels import mixed
 from diffsynth.errors import UserError
 from diffsynth.midi.events import to_samples
 from diffsynth.representation.piano_roll import RecordedRoll
@@ -99,7 +100,7 @@ class RecordedBlocks:
         silence = self._silence[shard][row]
         with soundfile.SoundFile(io.BytesIO(self._shards.open(shard).read(row, FLAC))) as file:
             file.seek(max(begin - silence, 0))
-            heard = file.read(max(end - max(begin, silence), 0), dtype="float32")
+            heard = mixed(file.read(max(end - max(begin, silence), 0), dtype="float32"))
         return np.pad(heard, (end - begin - len(heard), 0))
 
 

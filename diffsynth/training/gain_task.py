@@ -11,7 +11,7 @@ from diffsynth.representation.heard_sound import HeardSound
 from diffsynth.representation.normaliser import Normaliser
 from diffsynth.representation.targets import Targets
 from diffsynth.shards.folders import index_file
-from diffsynth.synthesis.gain_voice import GainVoice
+from diffsynth.synthesis.gain_voice import GainVoice, check_channels
 from diffsynth.synthesis.voice import Voice
 from diffsynth.training.config import Train
 from diffsynth.training.gain_batches import GainExamples
@@ -42,9 +42,10 @@ class GainTask(Task):
         splits = [FeatureFolder(inputs.features, split) for split in ("train", "validation")]
         splits[0].check(config.audio, config.features)
         piano, spectra = load_piano(inputs.piano), None
+        check_channels(piano, config)
         if objective_of(config.objective).by_sound:
             heard = HeardSound(config.features, piano.noise.centre, config.audio)
-            spectra = GainSpectra(heard, config.audio.sample_rate)
+            spectra = GainSpectra(heard, config.audio.sample_rate, config.audio.channels)
             normaliser = Normaliser.around_unity(config.features.values)
         else:
             normaliser = splits[0].moments().normaliser()

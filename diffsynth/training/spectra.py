@@ -80,11 +80,12 @@ class GainSpectra(nn.Module):
     Args:
         heard: makes sound of gains.
         rate: Hz.
+        channels: c, of the sounds; all have the same gains.
     """
 
-    def __init__(self, heard: HeardSound, rate: int) -> None:
+    def __init__(self, heard: HeardSound, rate: int, channels: int = 1) -> None:
         super().__init__()
-        self.heard, self.distance = heard, SpectralDistance(rate)
+        self.heard, self.distance, self.channels = heard, SpectralDistance(rate), channels
 
     @property
     def margin(self) -> int:
@@ -103,16 +104,20 @@ class GainSpectra(nn.Module):
 
         Args:
             gains: [b, l, k] nepers at the ends of hops; the first hop begins with what it ends with.
-            sounds: [b, l + 2 margin, 1 + p, hop]: the recording, then the parts.
+            sounds: [b, l + 2 margin, (1 + p) c, hop]: the channels of the recording, then those of each part.
             learned: [b, l] 1 where it counts, which is one stretch, and 0 elsewhere.
         """
         rows = (each.split(ROWS) for each in (gains, sounds, learned))
         return torch.cat([self._some(*part) for part in zip(*rows, strict=True)])
 
     def _some(self, gains: Tensor, sounds: Tensor, learned: Tensor) -> Tensor:
-        hop, before = self.heard.hop, self.margin * self.heard.hop
-        flat = sounds.transpose(1, 2).flatten(2)
+        hop, before, count = self.heard.hop, self.margin * self.heard.hop, self.channels
+        # Every channel is a sequence of its own.
+        gains, learned = (each.repeat_interleave(count, 0) for each in (gains, learned))
+        flat = sounds.transpose(1, 2).unflatten(1, (-1, count)).transpose(1, 2).flatten(0, 1).flatten(2)
         begin, length = before - self.heard.window // 2, gains.shape[1] * hop
         parts = flat[:, 1:, begin : begin + length + self.heard.window]
         heard = self.heard(torch.cat([gains[:, :1], gains], 1), parts)
-        return self.distance(heard, flat[:, 0, before : before + length], learned.repeat_interleave(hop, 1))
+        recorded, counts = flat[:, 0, before : before + length], learned.repeat_interleave(hop, 1)
+        distance: Tensor = self.distance(heard, recorded, counts)
+        return distance.unflatten(0, (-1, count)).mean(1)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from diffsynth.audio.channels import apart
 from diffsynth.midi.events import Events
 from diffsynth.shards.segments import Segment
 from diffsynth.synthesis.synthesizer import Synthesizer, blocks_of
@@ -17,7 +18,7 @@ FLOOR = 1e-10  # power: -100 dB below full scale
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The beginning of a performance: events (s) and the recording, [time] samples."""
+    """The beginning of a performance: events (s) and the recording, [time] samples, or [time, c]."""
 
     events: Events
     audio: NDArray[np.float32]
@@ -41,13 +42,13 @@ class Excerpt:
         wanted, made = _log_power(self.audio), _log_power(audio)
         energy = np.mean(np.square(audio)) + FLOOR, np.mean(np.square(self.audio)) + FLOOR
         return {
-            "streamed_lsd": float((wanted - made).square().mean(0).sqrt().mean()),
+            "streamed_lsd": float((wanted - made).square().mean(1).sqrt().mean()),
             "streamed_level_db": float(10 * np.log10(energy[0] / energy[1])),
         }
 
 
 def _log_power(samples: NDArray[np.float32]) -> torch.Tensor:
-    """Common logarithm of the power spectrum, [bins, frames], a sinusoid at full scale near 0."""
+    """Common logarithm of the power spectra, [c, bins, frames], a sinusoid at full scale near 0."""
     window = torch.hann_window(FFT)
-    spectrum = torch.stft(torch.from_numpy(samples), FFT, HOP, window=window, return_complex=True)
+    spectrum = torch.stft(torch.from_numpy(apart(samples)), FFT, HOP, window=window, return_complex=True)
     return ((2 * spectrum.abs() / window.sum()).square() + FLOOR).log10()

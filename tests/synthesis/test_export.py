@@ -43,15 +43,28 @@ def host_class():
     return module.Host
 
 
+def stereo(voice):
+    """A voice of two channels, in which each mode and band of noise is as loud and late as chance has it."""
+    generator, piano = np.random.default_rng(3), voice.piano
+    real, imaginary = generator.standard_normal((2, 2, len(piano.key)))
+    noise = replace(piano.noise, image=generator.uniform(0.5, 1.5, (2, len(piano.noise.centre))))
+    audio = replace(voice.config.audio, channels=2)
+    piano = replace(piano, image=real + 1j * imaginary, noise=noise)
+    return replace(voice, config=replace(voice.config, audio=audio), piano=piano)
+
+
 @pytest.fixture(
-    scope="module", params=[("lstm", 512), ("s6", 1024)], ids=lambda variant: f"{variant[0]}-{variant[1]}"
+    scope="module",
+    params=[("lstm", 512), ("s6", 1024), ("lstm", 512, "stereo")],
+    ids=lambda variant: "-".join(map(str, variant)),
 )
 def exported(request, make_voice, tmp_path_factory):
     """A voice and its ONNX file; that of S6 is of the older kind, whose noise shares the gains of modes."""
-    voice = make_voice(*request.param, shared=request.param[0] == "s6")
+    voice = make_voice(*request.param[:2], shared=request.param[0] == "s6")
     if request.param[0] == "lstm":
         noisy = with_noise(replace(voice.piano, rise=600.0), floor=1e-5, strike=1e-4)
         voice = replace(voice, piano=noisy)
+        voice = stereo(voice) if request.param[2:] else voice
     else:
         sampled = replace(voice.piano, sampled=True, jitter=4e-4, colour=np.linspace(0, 2, 6))
         voice = replace(voice, piano=with_noise(with_modes(sampled, KNOCKS), floor=1e-5, strike=1e-4))
