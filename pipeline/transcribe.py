@@ -36,8 +36,7 @@ def transcribe(
     where = ", ".join(map(str, places))
     require_some(found.todo + found.done + found.own, found.set_aside, where, "recording")
     written, failed = transcribe_all(found.todo, workers, max(CORES // min(workers, len(found.todo) or 1), 1))
-    if found.todo:
-        require_some(written, failed, where, "recording")
+    require_some([*written, *found.done, *found.own], failed, where, "recording")
     for item in [*found.set_aside, *failed]:
         typer.echo(f"left out {item.name}: {item.reason}", err=True)
     if found.own:
