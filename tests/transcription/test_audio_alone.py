@@ -15,6 +15,7 @@ from diffsynth.evaluation.pair import Pair
 from diffsynth.evaluation.registry import measure
 from diffsynth.midi.events import NOTE_ON
 from diffsynth.midi.files import read_midi
+from diffsynth.runs.files import read_json
 from pipeline.app import run
 from pipeline.params import load_params
 
@@ -56,6 +57,9 @@ def test_three_commands_from_recordings_to_a_voice_that_plays(recordings, capsys
     first, second = (pitches(recordings / f"{name}.mid") for name in PARTS)
     assert first == score[: len(first)]
     assert len(first) > 20
+    entry = read_json(recordings / "first.transcription.json")["entry"]
+    assert entry["sure"] > 0.95
+    assert entry["missed"] < 0.03
     rest = score[len(first) :][: len(second)]  # it begins where the first ends, while notes sound
     assert SequenceMatcher(None, rest, second).ratio() > 0.9
 
