@@ -17,15 +17,16 @@ import numpy as np
 
 from diffsynth.audio.files import Audio
 from diffsynth.evaluation import registry
+from diffsynth.evaluation.heard_notes import listen
 from diffsynth.evaluation.pair import Pair
 from diffsynth.evaluation.registry import ARROWS, METRICS
-from diffsynth.evaluation.transcription import WINDOW, listen, transcriber
 from diffsynth.midi.events import CONTROL, Events, to_samples
 from diffsynth.midi.files import read_midi
 from diffsynth.piano.formula import formula_piano
 from diffsynth.piano.piano import Piano
 from diffsynth.piano.playing import play_whole
 from diffsynth.synthesis.weights import load_voice
+from diffsynth.transcription.transkun import WINDOW, Transkun
 from pipeline.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +62,7 @@ def measure(pairs: list[Pair]) -> Scores:
 
 def hear(pairs: list[Pair]) -> None:
     """Have Transkun write down every prediction."""
-    transcribe = transcriber(hop=WINDOW)
+    transcribe = Transkun(hop=WINDOW)
     events = read_midi(PERFORMANCE)
     events["time"] -= BEGIN
     for pair in pairs:

@@ -29,6 +29,7 @@ COMMANDS = {
     "infer": "Render the test performances block by block, and time it.",
     "evaluate": "Measure the renders against the recordings.",
     "compare": "Tabulate and plot all models and block sizes.",
+    "transcribe": "Write down recordings of a piano as MIDI, to learn from them.",
     "salamander": "Bring a sampled concert grand to render training data with.",
     "listen": "Rate what was rendered by ear, blind, in the browser.",
     "render": "Play a MIDI file into an audio file.",

@@ -26,12 +26,12 @@ def bounds(
 
     from diffsynth.evaluation.anchor import LOW_PASS, low_pass
     from diffsynth.evaluation.evaluating import RECORDING, evaluate_recording, evaluate_renders
-    from diffsynth.evaluation.transcription import transcriber
     from diffsynth.piano.piano import load_piano
     from diffsynth.synthesis.bounds import EXCITATION, IDEAL, OTHER, render_bounds
+    from diffsynth.transcription.transkun import Transkun
 
     torch.set_num_threads(1)
-    judge = transcriber() if transcribe else None
+    judge = Transkun() if transcribe else None
     with stage("bounds", params, ["audio", "features", "evaluate"]) as run:
         piano, anchors = load_piano(fit), {LOW_PASS: low_pass}
         render_bounds(aligned, out, piano, params.audio, params.features, anchors)

@@ -69,12 +69,12 @@ def _evaluate_renders(
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
     from diffsynth.evaluation.registry import absent
-    from diffsynth.evaluation.transcription import transcriber
     from diffsynth.runs.files import folder_sha256
+    from diffsynth.transcription.transkun import Transkun
 
     require(renders, "infer", model, block)
     require(aligned / "index.json", "align")
-    judge = transcriber() if transcribe else None
+    judge = Transkun() if transcribe else None
     reads = {"renders": folder_sha256(renders)}
     with stage("evaluate", params, ["evaluate"], model, block, reads=reads) as run:
         result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures, judge)
@@ -124,12 +124,13 @@ def _listen(pair: "Pair", midi: Path) -> dict[str, float]:
     from tqdm import tqdm
 
     from diffsynth.evaluation.evaluating import RECORDING
+    from diffsynth.evaluation.heard_notes import listen
     from diffsynth.evaluation.notes import SCORES
     from diffsynth.evaluation.pair import Pair
-    from diffsynth.evaluation.transcription import listen, transcriber
     from diffsynth.midi.files import read_midi
+    from diffsynth.transcription.transkun import Transkun
 
-    events, transcribe = read_midi(midi), transcriber()
+    events, transcribe = read_midi(midi), Transkun()
     recording = Pair(pair.target, pair.target, pair.rate, pair.settings)
     for each in tqdm((pair, recording), desc="transcribe", unit="file", disable=None):
         listen(each, events, transcribe)

@@ -13,6 +13,7 @@ FEATURES = Path("data/features")
 MODELS = Path("models")
 CHECKPOINTS = Path("checkpoints")
 WEIGHTS = Path(__file__).parents[1] / "weights"  # the released voices lie beside the code, installed or not
+TRANSCRIPTION_RESULTS = Path("results/transcribe")
 ALIGN_RESULTS = Path("results/align")
 FIT_RESULTS = Path("results/fit")
 TRAIN_RESULTS = Path("results/train")

@@ -97,14 +97,15 @@ def find_pairs(
     for title in tqdm(sorted({*midi, *audio}), "reading", unit="pair", disable=None if progress else True):
         try:
             if title in midi and title not in audio and title in unreadable:
-                raise UserError(_cannot_read(unreadable[title][0]))
+                raise UserError(cannot_read(unreadable[title][0]))
             pairs.append(_check(title, midi.get(title, []), audio.get(title, []), say))
         except UserError as error:
             set_aside.append(SetAside(printable(title), str(error)))
     return pairs, set_aside
 
 
-def _cannot_read(path: Path) -> str:
+def cannot_read(path: Path) -> str:
+    """What is said of a file that has one of `UNREADABLE_SUFFIXES`."""
     return f"{path.name}: {path.suffix[1:].lower()} cannot be read, convert it to WAV or FLAC"
 
 
@@ -136,7 +137,8 @@ def _check(title: str, midi: list[Path], audio: list[Path], say: Callable[[str],
     check_title(title)
     for what, files in (("MIDI", midi), ("audio", audio)):
         if not files:
-            raise UserError(f"no {what} file of this name")
+            advice = "; `diffsynth transcribe` writes one" if what == "MIDI" else ""
+            raise UserError(f"no {what} file of this name{advice}")
         if len(files) > 1:
             raise UserError(f"several {what} files of this name: {', '.join(file.name for file in files)}")
     read_midi(midi[0], say=say, whole=True)  # unread notes that can be heard would be wrong training data

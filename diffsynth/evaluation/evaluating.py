@@ -11,10 +11,10 @@ from diffsynth.audio.files import Audio, padded, read_audio
 from diffsynth.errors import UserError
 from diffsynth.evaluation.config import Evaluate
 from diffsynth.evaluation.figures import save_figure, spectrogram_figure
+from diffsynth.evaluation.heard_notes import Transcribe, listen
 from diffsynth.evaluation.pair import Pair
 from diffsynth.evaluation.registry import measure
 from diffsynth.evaluation.segments import SEGMENT, evaluate_segments
-from diffsynth.evaluation.transcription import Transcribe, listen
 from diffsynth.midi.events import Events
 from diffsynth.runs.files import atomic_folder, read_json, write_json
 

@@ -69,7 +69,7 @@ def test_a_folder_of_pairs_is_copied_and_the_rest_set_aside(tmp_path):
     reasons = {item.name: item.reason for item in manifest.set_aside}
     expected = {
         "lonely midi": "no audio file",
-        "lonely audio": "no MIDI file",
+        "lonely audio": "no MIDI file of this name; `diffsynth transcribe` writes one",
         "empty": "no samples",
         "nan": "not numbers",
         "text": "not a readable MIDI file",
@@ -164,7 +164,11 @@ def test_a_normalised_peak_is_not_clipping():
 
 @pytest.mark.parametrize(
     ("root", "message"),
-    [(None, "needs dataset.root"), ("nowhere", "is not a folder"), (".", "no usable pair of MIDI and audio")],
+    [
+        (None, "needs dataset.root"),
+        ("nowhere", "is not a folder"),
+        (".", r"no usable pair of MIDI and audio \(lonely: no MIDI .*`diffsynth transcribe`"),
+    ],
 )
 def test_a_folder_without_anything_usable(tmp_path, monkeypatch, root, message):
     monkeypatch.chdir(tmp_path)

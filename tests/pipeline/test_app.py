@@ -51,7 +51,7 @@ def test_help_lists_every_command_in_the_order_of_the_stages(capsys):
     assert run(["--help"]) == 0
     _, _, listed = capsys.readouterr().out.partition("Commands:\n")
     names = [line.split()[0] for line in listed.splitlines() if line[2] != " "]
-    others = ["salamander", "listen", "render", "play", "bench", "benchmark", "export"]
+    others = ["transcribe", "salamander", "listen", "render", "play", "bench", "benchmark", "export"]
     assert names == list(COMMANDS) == [*STAGES, *others]
     assert " ".join(listed.split()) == " ".join(f"{name} {line}" for name, line in COMMANDS.items())
 

@@ -28,6 +28,8 @@ PLUMBING = (
     *(f"pipeline/{name}.py" for name in ("__init__", "stage", "paths", "params", "machine")),
     *("diffsynth/runs/", "diffsynth/config.py", "diffsynth/errors.py", "diffsynth/models/registry.py"),
 )
+# Only --transcribe needs it, which no stage has.
+OPTIONAL = ("diffsynth/transcription/",)
 # They name all sections, models and blocks: what is used of them is imported elsewhere, or chosen by name.
 TABLES = ("pipeline/params.py", "pipeline/stage.py", "diffsynth/models/registry.py")
 # A representative of every matrix and every model is enough where blocks do not differ.
@@ -97,7 +99,7 @@ def needed_code(stage):
     command, start = command_of(stage), [f"pipeline/{command_of(stage)}.py"]
     if command in ("train", "infer"):
         start.append(f"diffsynth/models/{model_of(stage)}/__init__.py")
-    return {file for file in closure(*start) if not file.startswith(PLUMBING)}
+    return {file for file in closure(*start) if not file.startswith(PLUMBING + OPTIONAL)}
 
 
 def lies_in(file, place):

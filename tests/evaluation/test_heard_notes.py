@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from diffsynth.audio.files import read_audio, write_audio
-from diffsynth.evaluation import transcription
 from diffsynth.evaluation.evaluating import evaluate_recording, evaluate_renders
+from diffsynth.evaluation.heard_notes import listen
 from diffsynth.evaluation.notes import SCORES
 from diffsynth.evaluation.pair import Pair
 from diffsynth.evaluation.registry import absent
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events
 from diffsynth.midi.files import read_midi, write_midi
 from diffsynth.runs.files import write_json
+from diffsynth.transcription import transkun
 from pipeline.params import load_params
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
@@ -40,18 +41,18 @@ def test_a_recording_is_heard_as_it_was_played(capsys):
     events = read_midi(DEMO / "beethoven_fuer_elise.mid")
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    transcribe = transcription.transcriber(hop=16.0)
+    transcribe = transkun.Transkun(hop=16.0)
     heard = transcribe(audio, rate)
     assert torch.equal(torch.get_rng_state(), before)
     assert capsys.readouterr() == ("", "")
     assert {SUSTAIN} == set(heard["number"][heard["kind"] == CONTROL].tolist())
     pair = Pair(audio, audio, rate, CONFIG)
-    transcription.listen(pair, events, lambda *_: heard)
+    listen(pair, events, lambda *_: heard)
     found = [pair.notes.f1(name) for name in SCORES]
     assert found[0] > 0.95
     assert found[0] >= found[1] >= found[2] > 0.0
     events["number"] += events["kind"] != CONTROL
-    transcription.listen(pair, events, lambda *_: heard)
+    listen(pair, events, lambda *_: heard)
     assert pair.notes.f1("note_f1") < 0.1  # a semitone up
 
 
@@ -97,7 +98,7 @@ def test_reports_of_renders_and_segments_have_the_scores_that_are_asked_for(fold
 @pytest.mark.usefixtures("without_extras")
 def test_a_pair_is_printed_with_the_recordings_own_scores(folders, project, monkeypatch, capsys):
     heard = iter([HALF, PLAYED])  # in the prediction and in the target
-    monkeypatch.setattr(transcription, "transcriber", lambda: lambda *_: next(heard))
+    monkeypatch.setattr(transkun, "Transkun", lambda: lambda *_: next(heard))
     write_midi(folders / "a.mid", PLAYED)
     pair = ("--target", "aligned/a.flac", "--prediction", "renders/512/lstm/a.wav")
     options = ("--midi", "a.mid", "--transcribe", "--json")
@@ -109,7 +110,7 @@ def test_a_pair_is_printed_with_the_recordings_own_scores(folders, project, monk
 
 @pytest.mark.usefixtures("without_extras")
 def test_bounds_score_notes_too(project, tmp_path, monkeypatch):
-    monkeypatch.setattr(transcription, "transcriber", lambda: lambda *_: HALF)
+    monkeypatch.setattr(transkun, "Transkun", lambda: lambda *_: HALF)
     places = ("--aligned", project.data / "aligned", "--fit", project.data / "fit" / "piano.safetensors")
     assert project.run("bounds", *places, "--transcribe", folder=tmp_path) == 0
     for name in ("another_piano", "excitation", "ideal_gains", "recording", "low_pass"):

@@ -1,0 +1,1 @@
+"""Notes and pedals written down from recordings, and how far they can be trusted."""
