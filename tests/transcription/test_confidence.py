@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffsynth.midi.events import to_samples
-from diffsynth.piano.modal_bank import play_whole
+from diffsynth.piano.playing import play_whole
 from diffsynth.transcription.confidence import Key, judge, keys_of, together
 from diffsynth.transcription.transkun import HEARD, to_events
 from diffsynth.transcription.windows import EDGE, Onsets
