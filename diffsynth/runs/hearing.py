@@ -43,8 +43,8 @@ def _figure(recording: NDArray[np.float32], prediction: NDArray[np.float32], rat
 
 
 def _levels(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Levels in dB of full scale, [bins, frames]."""
-    padded = np.pad(samples, FFT // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::HOP]
-    spectrum = np.abs(np.fft.rfft(frames * np.hanning(FFT))) * (4 / FFT)
-    return 20 * np.log10(np.maximum(spectrum, 1e-5)).T
+    """Levels in dB of full scale, [bins, frames]; of several channels the mean."""
+    padded = np.pad(np.atleast_2d(samples.T), ((0, 0), (FFT // 2, FFT // 2)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT, axis=1)[:, ::HOP]
+    power = (np.abs(np.fft.rfft(frames * np.hanning(FFT))) * (4 / FFT)) ** 2
+    return 10 * np.log10(np.maximum(power.mean(axis=0), 1e-10)).T
