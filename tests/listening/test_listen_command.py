@@ -70,6 +70,15 @@ def test_wrong_input_is_one_line_and_leaves_nothing(listen, words, message, caps
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_port_that_is_taken_is_one_line_and_leaves_nothing(listen, capsys, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert listen("--port", port) == 2
+    error = f"diffsynth: cannot listen at port {port}: Address already in use\n"
+    assert capsys.readouterr() == ("", error)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_last_of_many_clips_is_checked_before_the_first_is_read(sounds, tmp_path, capsys):
     folder = tmp_path / "aligned"
     shutil.copytree(sounds / "aligned", folder)
@@ -124,7 +133,7 @@ def test_ctrl_c_ends_it_and_the_ratings_give_results(listen, tmp_path, capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    interrupt_when(lambda: answers_at(port))
+    interrupt_when(lambda: (tmp_path / "listening" / "test.json").is_file() and answers_at(port))
     assert (
         listen("--kind", "both", "--clip", "alpha", "--clip", "bravo@0.05", "--seed", 3, "--port", port) == 0
     )
