@@ -152,7 +152,7 @@ def _report(book: "AnswerBook", screen: bool) -> None:
     from diffsynth.listening.stimuli import ANCHOR
 
     design = book.design()
-    rated = statistics.ratings(book.everyone())
+    rated = statistics.ratings(book.everyone(design))
     doubtful = statistics.unreliable(rated)
     if doubtful:
         action = "left out" if screen else "kept; --screen leaves them out"
