@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffsynth.errors import UserError
-from diffsynth.runs.files import atomic_path, write_json
+from diffsynth.runs.files import atomic_path, check_writable, write_json
 from pipeline import paths
 from pipeline.params import Params, load_params
 from pipeline.stage import PARAMS, ParamsFile, command_for, stage
@@ -38,6 +38,8 @@ def compare(
     from diffsynth.comparison.verdicts import to_intervals, verdicts
 
     above, below = (_bounds(metrics, names) for names in (tables.ABOVE, tables.BELOW))
+    for folder in (output, table):
+        check_writable(folder / "table.csv")
     scores = [*above, *(_score(variant, *files) for variant, files in reports.items()), *below]
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})

@@ -132,14 +132,16 @@ def _train(work: _Work, options: Options) -> None:
     if not machine.ranks.first:
         train_all(trainer, work.checkpoint.stem, work.task.train.seconds)
         return
+    params, model, block = work.params, work.model, work.block
     run_id = None if found is None else found.numbers["run_id"]
-    sections = ["audio", "features", "diffusion", "train", work.model]
-    with stage("train", work.params, sections, work.model, work.block, run_id) as run:
+    with stage(
+        "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
+    ) as run:
         run.dataset(work.sources[0], "training")
         if found is not None and found.differences:  # parameters of a run cannot be changed in MLflow
             run.tags({"continued_though": named(found.differences)})
         _record(run, work, _take_steps(run, work, options))
-    keep(work.checkpoint, work.model, work.block)
+    keep(work.checkpoint, model, block)
     done = trainer.progress
     typer.echo(f"{work.weights}: {done.step} steps, one-step error {done.best:.2f} dB")
 

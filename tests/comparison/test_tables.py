@@ -120,6 +120,18 @@ def test_a_report_in_the_place_of_another_is_named(place, change, label, reports
     assert not (reports.parent / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--output", "--table"])
+def test_a_place_that_cannot_be_written_is_named_before_anything_is(option, reports, capsys):
+    file = reports.parent / "letter"
+    file.write_text("mine")
+    assert compare(reports, option, str(file)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"diffsynth: cannot write {file}/")
+    assert said.err.count("\n") == 1
+    assert not {"out", "table"} & {path.name for path in reports.parent.iterdir()}
+
+
 def test_the_csv_table_keeps_every_number(scores):
     rows = list(csv.DictReader(to_csv(scores).splitlines()))
     assert list(rows[0]) == ["model", "block", *METRICS, *TIMINGS]
