@@ -187,15 +187,17 @@ def test_a_mushra_page_by_keys_and_by_pointer(sounds, tmp_path, participant):
     assert played == [("bravo", {"anchor35": "recording"}.get(name, name)) for name in expected.systems]
 
 
-def test_the_page_can_be_used_by_everyone(sounds, tmp_path, participant):
-    with served(sounds, tmp_path / "l", "both", ["s6-512"]) as (_, address):
+@pytest.mark.parametrize("kind", ["mos", "mushra"])
+def test_the_page_can_be_used_by_everyone(kind, sounds, tmp_path, participant):
+    with served(sounds, tmp_path / "l", kind, ["s6-512"]) as (_, address):
         for options in ({}, {"size": (390, 844), "scheme": "dark", "has_touch": True}):
             person = participant(address, **options)
             person.page.goto(address)
             expect(person.page.get_by_label("Your name or a code")).to_be_focused()
             assert person.watched.violations() == []
             person.begin("carol")
-            expect(person.page.locator("#mos-play")).to_be_enabled()
+            expect(person.page.locator(f"#{kind}-play")).to_be_visible()
+            expect(person.page.locator(f"#{kind}-play")).to_be_enabled()
             assert person.watched.violations() == []
             width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert person.page.evaluate(width) == 0
