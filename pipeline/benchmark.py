@@ -1,6 +1,7 @@
 """`diffsynth benchmark`: voices and other systems on recordings of one's own, as a table to cite."""
 
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,8 @@ def benchmark(
         for model, block in product(filter(None, models.split(",")), numbers("blocks", blocks))
     ]
     chosen = [choice("backend", name, BACKENDS) for name in dict.fromkeys(backends.split(","))]
+    if seconds is not None and not isfinite(seconds):
+        raise UserError(f"--seconds takes a number of seconds, not {seconds}")
     if folder.resolve().is_relative_to(out.resolve()):
         raise UserError(f"{folder} lies in {out}; choose another folder to write")
     import torch

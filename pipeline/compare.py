@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffsynth.errors import UserError
-from diffsynth.runs.files import atomic_path, write_json
+from diffsynth.runs.files import atomic_path, check_writable, write_json
 from pipeline import paths
 from pipeline.params import Params, load_params
 from pipeline.stage import PARAMS, ParamsFile, command_for, stage
@@ -38,7 +38,9 @@ def compare(
     from diffsynth.comparison.verdicts import to_intervals, verdicts
 
     above, below = (_bounds(metrics, names) for names in (tables.ABOVE, tables.BELOW))
-    scores = [*above, *(tables.read_scores(*files) for files in reports), *below]
+    for folder in (output, table):
+        check_writable(folder / "table.csv")
+    scores = [*above, *(_score(variant, *files) for variant, files in reports.items()), *below]
     with stage("compare", params, []) as run:
         run.params({"models": params.models, "blocks": params.blocks})
         found = verdicts(scores, _segments(figures, scores))
@@ -47,11 +49,11 @@ def compare(
         texts["curves.csv"] = tables.to_curves(scores)
         texts["intervals.csv"] = to_intervals(scores, found)
         texts["report.html"] = to_html(scores, found, _clips(aligned, renders, scores), TITLE)
+        pictures = {"rtf.png": plots.plot_rtf(scores), "quality.png": plots.plot_quality(scores, found)}
         for name, text in texts.items():
             with atomic_path(output / name) as temporary:
                 temporary.write_text(text, encoding="utf8")
         _write_rows(table, tables.to_rows(scores))
-        pictures = {"rtf.png": plots.plot_rtf(scores), "quality.png": plots.plot_quality(scores, found)}
         for name, figure in pictures.items():
             with atomic_path(output / name) as temporary:
                 # Without the version of matplotlib in it, the file depends on the numbers alone.
@@ -106,10 +108,24 @@ def _bounds(metrics: Path, names: Sequence[str]) -> list["Scores"]:
     for name, file in files.items():
         if not file.is_file():
             typer.echo(f"diffsynth: not measured by `diffsynth bounds` and left out: {name}", err=True)
-    return [read_bound(file) for file in files.values() if file.is_file()]
+    return [_of(read_bound(file), (name, None), file) for name, file in files.items() if file.is_file()]
 
 
-def _reports(params: Params, metrics: Path, timings: Path) -> list[list[Path]]:
+def _score(variant: tuple[str, int], report: Path, timings: Path) -> "Scores":
+    """What was measured of a variant."""
+    from diffsynth.comparison.tables import read_scores
+
+    return _of(read_scores(report, timings), variant, report)
+
+
+def _of(scores: "Scores", system: "System", report: Path) -> "Scores":
+    """The scores of a report, which must be of the system that its place says."""
+    if scores.system != system:
+        raise UserError(f"{report} is a report of {scores.label}: it lies where that of another belongs")
+    return scores
+
+
+def _reports(params: Params, metrics: Path, timings: Path) -> dict[tuple[str, int], list[Path]]:
     """Report and timings of every variant; those that are missing are named on stderr."""
     variants = [(model, block) for model in params.models for block in params.blocks]
     reports = {
@@ -126,4 +142,4 @@ def _reports(params: Params, metrics: Path, timings: Path) -> list[list[Path]]:
     if missing:
         names = ", ".join(f"{model}-{block}" for model, block in missing)
         typer.echo(f"diffsynth: not evaluated and left out: {names}", err=True)
-    return [files for variant, files in reports.items() if variant not in missing]
+    return {variant: files for variant, files in reports.items() if variant not in missing}

@@ -81,14 +81,15 @@ def listen(
     from diffsynth.listening.session import Session
 
     try:
-        secret = book.open(design, digests(folders, clips), loudness)
-        server = ListeningServer(Session(book, design, stimuli, rate, secret, participants), port)
-        typer.echo(f"{server.address} ({loudness:.1f} LUFS; ends by itself, or with Ctrl-C)")
-        if show:
-            import webbrowser
+        with ListeningServer(port) as server:  # before anything is written: the port may be taken
+            secret = book.open(design, digests(folders, clips), loudness)
+            session = Session(book, design, stimuli, rate, secret, participants)
+            typer.echo(f"{server.address} ({loudness:.1f} LUFS; ends by itself, or with Ctrl-C)")
+            if show:
+                import webbrowser
 
-            webbrowser.open(server.address)
-        server.run()
+                webbrowser.open(server.address)
+            server.run(session)
     except KeyboardInterrupt:  # a way to end it like another
         typer.echo(f"stopped; the ratings in {out} are kept, and the same command goes on", err=True)
     else:
@@ -151,7 +152,7 @@ def _report(book: "AnswerBook", screen: bool) -> None:
     from diffsynth.listening.stimuli import ANCHOR
 
     design = book.design()
-    rated = statistics.ratings(book.everyone())
+    rated = statistics.ratings(book.everyone(design))
     doubtful = statistics.unreliable(rated)
     if doubtful:
         action = "left out" if screen else "kept; --screen leaves them out"

@@ -18,9 +18,9 @@ from diffsynth.shards.segments import read_shards
 from diffsynth.synthesis.registry import VOICES
 from diffsynth.synthesis.voice import Voice, VoiceConfig
 from diffsynth.synthesis.weights import check_saved, save_voice
-from diffsynth.training.checkpoint import save_checkpoint
+from diffsynth.training.checkpoint import Checkpoint, save_checkpoint
 from diffsynth.training.machine import FASTEST, Machine, find_device, find_precision, prepare_torch
-from diffsynth.training.origin import named
+from diffsynth.training.origin import Origin, named
 from diffsynth.training.probing import EXACT, faster_precision
 from diffsynth.training.profiling import profiled_steps
 from diffsynth.training.random_streams import weights_seed
@@ -66,10 +66,87 @@ def run_training(
         # The profiler sees the thread that started it, and on a GPU the network waits for no thread.
         threads = 1 if options.profile or device.type != "cpu" else options.threads
         machine = Machine(device, precision, options.workers, ranks, threads)
-        _train(params, model, block, inputs, out, epochs, options, begin, machine)
+        work = _prepare(params, model, block, inputs, out, epochs, options, begin, machine)
+        _train(work, options)
 
 
-def _train(
+@dataclass(frozen=True)
+class _Work:
+    """One run of training, ready to begin.
+
+    Attributes:
+        params: with the steps that it takes.
+        model: which network.
+        block: in samples.
+        weights: file of the voice that it writes.
+        begin: where it begins, as the user said.
+        task: what is learned from, and how.
+        sources: files of its data.
+        excerpt: what is validated by.
+        trainer: at the first step that is left.
+        origin: what decides its steps.
+        checkpoint: file of it.
+        found: the checkpoint that it goes on from.
+    """
+
+    params: Params
+    model: str
+    block: int
+    weights: Path
+    begin: Beginning
+    task: Task
+    sources: list[Path]
+    excerpt: Excerpt
+    trainer: Trainer
+    origin: Origin
+    checkpoint: Path
+    found: Checkpoint | None
+
+    @property
+    def results(self) -> Path:
+        """Folder of its records."""
+        return paths.of_variant(paths.TRAIN_RESULTS, self.model, self.block)
+
+    def card(self) -> dict[str, Any]:
+        """The origin of the weights. It must be the same for two identical runs."""
+        first = self.begin.init_from
+        return {
+            **({} if first is None else {"init_from": {"name": first.name, "sha256": sha256(first)}}),
+            "data": {f"{path.parent.name}/{path.name}": sha256(path) for path in self.sources},
+            "train": asdict(self.params.train),
+            "diffusion": asdict(self.params.diffusion),
+            "validation": self.trainer.progress.history[-1],
+        }
+
+    def save(self, run: Run) -> None:
+        """Write a checkpoint."""
+        progress, precision = asdict(self.trainer.progress), self.trainer.machine.precision
+        numbers = {"progress": progress, "precision": precision, "run_id": run.id}
+        save_checkpoint(self.checkpoint, self.origin, self.trainer.tensors(), numbers)
+
+
+def _train(work: _Work, options: Options) -> None:
+    """Take all steps that are left; the first process writes what comes of them."""
+    trainer, found, machine = work.trainer, work.found, work.trainer.machine
+    machine.ranks.check_same(trainer.progress.step)
+    if not machine.ranks.first:
+        train_all(trainer, work.checkpoint.stem, work.task.train.seconds)
+        return
+    params, model, block = work.params, work.model, work.block
+    run_id = None if found is None else found.numbers["run_id"]
+    with stage(
+        "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
+    ) as run:
+        run.dataset(work.sources[0], "training")
+        if found is not None and found.differences:  # parameters of a run cannot be changed in MLflow
+            run.tags({"continued_though": named(found.differences)})
+        _record(run, work, _take_steps(run, work, options))
+    keep(work.checkpoint, model, block)
+    done = trainer.progress
+    typer.echo(f"{work.weights}: {done.step} steps, one-step error {done.best:.2f} dB")
+
+
+def _prepare(
     params: Params,
     model: str,
     block: int,
@@ -79,8 +156,8 @@ def _train(
     options: Options,
     begin: Beginning,
     machine: Machine,
-) -> None:
-    """As `run_training`, on a machine."""
+) -> _Work:
+    """All that is known before the first step, with the arguments of `run_training`."""
     config = voice_config(params, model, block)
     weights = paths.of_variant(out, model, block, ".safetensors")
     first = None if begin.init_from is None else first_voice(begin.init_from, config, weights)
@@ -100,37 +177,27 @@ def _train(
         restore(trainer, found, f"{model}-{block}", options.precision, say)
     elif options.precision == FASTEST or (options.precision == "auto" and machine.precision != EXACT):
         _choose_precision(trainer, say)
-    run_id = None if found is None else found.numbers["run_id"]
-    results = paths.of_variant(paths.TRAIN_RESULTS, model, block)
-    machine.ranks.check_same(trainer.progress.step)
-    if not machine.ranks.first:
-        train_all(trainer, path.stem, task.train.seconds)
-        return
-    with stage(
-        "train", params, ["audio", "features", "diffusion", "train", model], model, block, run_id
-    ) as run:
-        run.dataset(sources[0], "training")
-        if found is not None and found.differences:  # parameters of a run cannot be changed in MLflow
-            run.tags({"continued_though": named(found.differences)})
+    return _Work(params, model, block, weights, begin, task, sources, excerpt, trainer, origin, path, found)
 
-        def save() -> None:
-            progress, precision = asdict(trainer.progress), trainer.machine.precision
-            numbers = {"progress": progress, "precision": precision, "run_id": run.id}
-            save_checkpoint(path, origin, trainer.tensors(), numbers)
 
-        with _profiler(results, options, machine) as stepped:
-            every = options.checkpoint_every
-            speed = train_all(trainer, path.stem, task.train.seconds, run, save, every, stepped)
-        voice, card = task.voice(trainer.result()), _card(params, sources, trainer, begin)
-        save_voice(weights, voice, card)
-        check_saved(weights, voice)
-        curve = _write_curve(results / "loss.csv", trainer)
-        run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters()), "speed": speed})
-        run.voice(weights, card)
-        run.artifact(curve)
-        _log_excerpt(run, excerpt, voice)
-    keep(path, model, block)
-    typer.echo(f"{weights}: {trainer.progress.step} steps, one-step error {trainer.progress.best:.2f} dB")
+def _take_steps(run: Run, work: _Work, options: Options) -> float:
+    """All steps that are left, with their numbers and checkpoints; see `train_all`."""
+    name, seconds, every = work.checkpoint.stem, work.task.train.seconds, options.checkpoint_every
+    with _profiler(work.results, options, work.trainer.machine) as stepped:
+        return train_all(work.trainer, name, seconds, run, lambda: work.save(run), every, stepped)
+
+
+def _record(run: Run, work: _Work, speed: float) -> None:
+    """Write the voice and its curve, and log both."""
+    trainer = work.trainer
+    voice, card = work.task.voice(trainer.result()), work.card()
+    save_voice(work.weights, voice, card)
+    check_saved(work.weights, voice)
+    curve = _write_curve(work.results / "loss.csv", trainer)
+    run.metrics({"parameters": sum(p.numel() for p in trainer.denoiser.parameters()), "speed": speed})
+    run.voice(work.weights, card)
+    run.artifact(curve)
+    _log_excerpt(run, work.excerpt, voice)
 
 
 def _choose_precision(trainer: Trainer, say: Callable[[str], None]) -> None:
@@ -186,18 +253,6 @@ def _trainer(params: Params, task: Task, excerpt: Excerpt, first: Voice | None, 
         listen=lambda averaged: excerpt.listen(task.voice(averaged)) if machine.ranks.first else {},
         machine=machine,
     )
-
-
-def _card(params: Params, sources: list[Path], trainer: Trainer, begin: Beginning) -> dict[str, Any]:
-    """The origin of the weights. It must be the same for two identical runs."""
-    first = begin.init_from
-    return {
-        **({} if first is None else {"init_from": {"name": first.name, "sha256": sha256(first)}}),
-        "data": {f"{path.parent.name}/{path.name}": sha256(path) for path in sources},
-        "train": asdict(params.train),
-        "diffusion": asdict(params.diffusion),
-        "validation": trainer.progress.history[-1],
-    }
 
 
 def _write_curve(path: Path, trainer: Trainer) -> Path:

@@ -174,7 +174,7 @@ def _clip(stretch: Stretch, aligned: Path, renders: Mapping[str, Path]) -> Clip:
     levels = band_levels(recording, rate)
     tracks = [Track("recording", to_mp3(recording, rate), _png(levels, levels.max()), [])]
     for system, folder in renders.items():
-        prediction = match_level(target, _as_long(folder / f"{stretch.name}.wav", target))
+        prediction = match_level(target, _as_long(folder / f"{stretch.name}.wav", target, rate))
         part = prediction[stretch.begin : stretch.end]
         own = band_levels(part, rate)
         moments = worst_moments(levels, own, rate)
@@ -189,7 +189,7 @@ def _stretch(name: str, aligned: Path, folders: Sequence[Path], seconds: float) 
     floor = levels.max() - RANGE
     distance = np.zeros(levels.shape[1])
     for folder in folders:
-        own = band_levels(match_level(target, _as_long(folder / f"{name}.wav", target)), rate)
+        own = band_levels(match_level(target, _as_long(folder / f"{name}.wav", target, rate)), rate)
         distance += np.abs(np.maximum(own, floor) - np.maximum(levels, floor)).mean(axis=0) / len(folders)
     width = min(len(distance), round(seconds * rate / hop_of(rate)))
     sums = np.convolve(distance, np.ones(width), mode="valid")
@@ -201,17 +201,22 @@ def _name(stretch: Stretch) -> str:
     return stretch.name
 
 
-def _as_long(path: Path, target: Array) -> Array:
+def _as_long(path: Path, target: Array, rate: int) -> Array:
     """A rendering as long as its target, silent where it ends before."""
-    samples, _ = _read(path)
+    samples, own = _read(path)
+    if own != rate:
+        raise UserError(f"{path} has {own} Hz, and its recording {rate} Hz")
     return np.pad(samples, (0, max(0, len(target) - len(samples))))[: len(target)]
 
 
 def _read(path: Path) -> tuple[Array, int]:
     try:
-        return soundfile.read(path, dtype="float32")
+        samples, rate = soundfile.read(path, dtype="float32")
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
+    if samples.ndim > 1 or not len(samples):
+        raise UserError(f"{path} holds no sound, or more than one channel")
+    return samples, rate
 
 
 def _png(levels: Array, top: float) -> bytes:

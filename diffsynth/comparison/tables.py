@@ -7,6 +7,7 @@ One score is one model at one block size; its values are those of a file that `e
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def read_scores(report: str | Path, timings: str | Path) -> Scores:
         values = _values(content["metrics"])
     with _named(timings, "infer"):
         content = read_json(timings)
-        return Scores(model, block, values | {key: float(content[key]) for key in TIMINGS})
+        return Scores(model, block, values | {key: finite(content[key]) for key in TIMINGS})
 
 
 def read_bound(report: str | Path) -> Scores:
@@ -125,7 +126,20 @@ def read_bound(report: str | Path) -> Scores:
 def _values(metrics: dict[str, Any]) -> dict[str, float]:
     """Numbers of a report by key; those that need an optional package may be missing."""
     asked = (key for key, metric in METRICS.items() if metric.compared)
-    return {key: float(metrics[key]) for key in asked if key in metrics or METRICS[key].package is None}
+    return {key: finite(metrics[key]) for key in asked if key in metrics or METRICS[key].package is None}
+
+
+def finite(value: Any) -> float:
+    """A number of a report.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: likewise, or it is not finite.
+    """
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{found} cannot be compared")
+    return found
 
 
 def columns_of(scores: Iterable[Scores]) -> dict[str, Measure]:

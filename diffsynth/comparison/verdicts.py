@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from diffsynth.comparison.statistics import Difference, Drawn, Judged, draw, judge, stacked
-from diffsynth.comparison.tables import Scores, measures, quality
+from diffsynth.comparison.tables import Scores, finite, measures, quality
 from diffsynth.errors import UserError
 from diffsynth.runs.files import read_json
 
@@ -84,12 +84,20 @@ def read_segments(path: str | Path) -> Segments:
     """
     content = read_json(path)
     try:
-        return {
-            str(name): {str(key): [float(v) for v in values] for key, values in scores.items()}
+        found = {
+            str(name): {str(key): [finite(v) for v in values] for key, values in scores.items()}
             for name, scores in content["performances"].items()
         }
+        if not all(map(_whole, found.values())):
+            raise ValueError
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} holds no metrics of segments; run `diffsynth evaluate` again") from error
+    return found
+
+
+def _whole(scores: Mapping[str, Sequence[float]]) -> bool:
+    """Whether every metric has a value of every segment, of which there are some."""
+    return all(scores.values()) and len({len(values) for values in scores.values()}) == 1
 
 
 def verdicts(scores: Sequence[Scores], segments: Mapping[System, Segments]) -> Verdicts:
@@ -100,9 +108,11 @@ def verdicts(scores: Sequence[Scores], segments: Mapping[System, Segments]) -> V
         segments: by system.
 
     Raises:
-        UserError: systems were measured on different segments.
+        UserError: systems were measured on different segments, or a measure in the table lacks them.
     """
     known = [score for score in scores if score.system in segments]
+    for score in known:
+        _check_measures(score, segments[score.system])
     lengths = _lengths(known, segments)
     drawn = draw(lengths) if lengths else None
     if drawn is None:
@@ -163,6 +173,16 @@ def _lengths(known: Sequence[Scores], segments: Mapping[System, Segments]) -> li
                 "run `diffsynth evaluate` and `diffsynth bounds` again"
             )
     return [found[0][name] for name in sorted(found[0])] if found else []
+
+
+def _check_measures(score: Scores, segments: Segments) -> None:
+    """Refuse segments that lack a measure of their report."""
+    for key in quality().keys() & score.values.keys():
+        if not all(key in own for own in segments.values()):
+            command = "evaluate" if score.competes else "bounds"
+            raise UserError(
+                f"{score.label} has {key}, and its segments have none; run `diffsynth {command}` again"
+            )
 
 
 def _verdict(

@@ -6,17 +6,19 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from diffsynth.errors import UserError
-from diffsynth.listening.design import SCALES, Design, Trial, plan
+from diffsynth.listening.clips import REFERENCE
+from diffsynth.listening.design import KINDS, SCALES, Design, Trial, plan
 from diffsynth.runs.files import read_json, write_json
 
 TEST, RATINGS = "test.json", "ratings"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")  # of a participant, which names a file
+SECRET = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass
@@ -87,13 +89,16 @@ class AnswerBook:
             loudness: of the stimuli in LUFS, written down for the reader.
 
         Raises:
-            UserError: the folder holds another test, or sounds have changed since it began.
+            UserError: the folder holds another test or a broken file, or sounds have changed since it began.
         """
         self.check(design)
         if self.exists:
             known = self._test()
             if known.get("sha256") != digests:
                 raise self._other()
+            if not SECRET.fullmatch(str(known.get("secret"))):
+                raise self._broken()
+            self.everyone(design)  # what is wrong is said now, and not to the next who finishes
             return str(known["secret"])
         secret = secrets.token_hex(16)
         described = {"design": asdict(design), "loudness_lufs": round(loudness, 2), "sha256": digests}
@@ -104,16 +109,18 @@ class AnswerBook:
         """The design of the test that the folder holds.
 
         Raises:
-            UserError: there is none.
+            UserError: there is none, or its file is broken.
         """
         if not self.exists:
             raise UserError(f"{self.folder} holds no listening test; run `diffsynth listen` first")
         try:
             values = self._test()["design"]
             lists = {name: tuple(values[name]) for name in ("kinds", "systems", "clips")}
-            return Design(**{**values, **lists})
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{self.folder / TEST} is not a listening test") from error
+            design = Design(**{**values, **lists})
+            _check_design(design)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._broken() from error
+        return design
 
     def answers(self, design: Design, participant: str) -> Answers:
         """What a participant has answered so far; nothing for a new one, whose pages are planned.
@@ -127,7 +134,7 @@ class AnswerBook:
         if not path.is_file():
             trials = plan(design, participant)
             return Answers(participant, trials, [{} for _ in trials], [False] * len(trials))
-        return _read(path)
+        return _read(path, design)
 
     def save(self, answers: Answers) -> None:
         """Write all answers of a participant."""
@@ -137,14 +144,21 @@ class AnswerBook:
         ]
         write_json(self._file(answers.participant), {"participant": answers.participant, "trials": rows})
 
-    def everyone(self) -> list[Answers]:
-        """Answers of all participants, by name."""
-        return [_read(path) for path in sorted((self.folder / RATINGS).glob("*.json"))]
+    def everyone(self, design: Design) -> list[Answers]:
+        """Answers of all participants, by name.
+
+        Raises:
+            UserError: a file holds something else.
+        """
+        return [_read(path, design) for path in sorted((self.folder / RATINGS).glob("*.json"))]
 
     def _other(self) -> UserError:
         return UserError(
             f"{self.folder} holds a test of other systems, clips or sounds; choose another --out"
         )
+
+    def _broken(self) -> UserError:
+        return UserError(f"{self.folder / TEST} is not a listening test")
 
     def _file(self, participant: str) -> Path:
         return self.folder / RATINGS / f"{participant.lower()}.json"  # Anna and anna are one
@@ -154,27 +168,58 @@ class AnswerBook:
         return test
 
 
-def _read(path: Path) -> Answers:
+def _check_design(design: Design) -> None:
+    """Refuse a design that no command can have written.
+
+    Raises:
+        TypeError: a name is a list.
+        ValueError: it is another kind of test, one without a recording or a clip, or names are no names.
+    """
+    names = [*design.systems, *design.clips]
+    unique = [len(set(each)) == len(each) for each in (design.systems, design.clips)]
+    right = design.kinds in KINDS.values() and REFERENCE in design.systems and design.clips
+    if not right or not all(unique) or not all(isinstance(name, str) for name in names):
+        raise ValueError
+
+
+def _read(path: Path, design: Design) -> Answers:
     content = read_json(path)
     try:
         rows = content["trials"]
         trials = [Trial(row["kind"], row["clip"], tuple(row["systems"])) for row in rows]
-        ratings, done = [dict(row["ratings"]) for row in rows], [bool(row["done"]) for row in rows]
-        for trial, given, closed in zip(trials, ratings, done, strict=True):
-            _check(trial, given, closed)
-        return Answers(content["participant"], trials, ratings, done)
+        answers = Answers(
+            content["participant"],
+            trials,
+            [dict(row["ratings"]) for row in rows],
+            [row["done"] for row in rows],
+        )
+        _check(answers, path, design)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} does not hold the ratings of a listening test") from error
+        raise UserError(f"{path} does not hold the ratings of this listening test") from error
+    return answers
 
 
-def _check(trial: Trial, given: Mapping[str, int], closed: bool) -> None:
-    """Refuse ratings that the page could not have sent.
+def _check(answers: Answers, path: Path, design: Design) -> None:
+    """Refuse what the page could not have sent.
 
     Raises:
-        KeyError: the kind of the trial is unknown.
-        ValueError: a rating is not on its scale or of nothing that was heard, or a closed page lacks one.
+        TypeError: a name is no text.
+        ValueError: the file is somebody else's, its pages are not those of the test, a rating is not on its
+            scale or of nothing that was heard, or a closed page lacks one.
     """
-    low, high = SCALES[trial.kind]
-    right = all(type(value) is int and low <= value <= high for value in given.values())
-    if not right or not set(given) <= set(trial.systems) or (closed and len(given) < len(trial.systems)):
+    if not NAME.fullmatch(answers.participant) or path.stem != answers.participant.lower():
         raise ValueError
+    # The orders themselves are believed: another version of NumPy may draw others.
+    if _pages(answers.trials) != _pages(plan(design, answers.participant)):
+        raise ValueError
+    for trial, given, closed in zip(answers.trials, answers.ratings, answers.done, strict=True):
+        low, high = SCALES[trial.kind]
+        right = all(type(value) is int and low <= value <= high for value in given.values())
+        whole = set(given) == set(trial.systems)
+        if not right or not set(given) <= set(trial.systems) or type(closed) is not bool or closed > whole:
+            raise ValueError
+
+
+def _pages(trials: Iterable[Trial]) -> list[tuple[str, str, list[str]]]:
+    """What is rated, in no order."""
+    return sorted((trial.kind, trial.clip, sorted(trial.systems)) for trial in trials)

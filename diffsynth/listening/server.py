@@ -39,8 +39,10 @@ HEADERS = {
 class ListeningServer(ThreadingHTTPServer):
     """Serves one session to browsers of this machine.
 
+    It holds its port from the beginning, so that nothing has to be written before the port is known to be
+    free, and answers from `run` on.
+
     Args:
-        session: what is asked.
         port: to listen at; 0 takes any that is free.
 
     Raises:
@@ -48,9 +50,9 @@ class ListeningServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    session: Session
 
-    def __init__(self, session: Session, port: int = 0) -> None:
-        self.session = session
+    def __init__(self, port: int = 0) -> None:
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
@@ -63,13 +65,14 @@ class ListeningServer(ThreadingHTTPServer):
         """Where the page is."""
         return f"http://{HOST}:{self.server_port}/"
 
-    def run(self) -> None:
-        """Serve until the session is over; what is being answered then is answered."""
+    def run(self, session: Session) -> None:
+        """Serve a session until it is over; what is being answered then is answered."""
+        self.session = session
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
             # Not for ever: a Ctrl-C just before the thread falls asleep is heard when it wakes.
-            while not self.session.over.wait(WAKE):
+            while not session.over.wait(WAKE):
                 pass
         finally:
             self.shutdown()

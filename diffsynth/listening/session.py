@@ -99,7 +99,7 @@ class Session:
     def check_over(self) -> None:
         """Set `over` once as many participants as wanted have finished."""
         with self._lock:
-            if sum(answers.current is None for answers in self._book.everyone()) >= self._wanted:
+            if sum(answers.current is None for answers in self._book.everyone(self._design)) >= self._wanted:
                 self.over.set()
 
     def _open(self, participant: str, page: str) -> tuple[Answers, int]:

@@ -17,8 +17,10 @@ from diffsynth.runs.project import project_root
 EXPERIMENT = "diffsynth"
 SQLITE = "sqlite:///"
 FILE = "mlflow.db"  # of the default store
-# MLflow tries for minutes by default. That suits a long training, not a mistyped address.
+# MLflow tries for four minutes by default, and again at the end of a run. A mistyped address and the end of a
+# run whose server is gone have no use of that; while a stage works, a minute lets a server start anew.
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 # MLflow 3 opens an experiment of no kind in its view for language models, which is empty here.
 KIND = ("mlflow.experimentKind", "custom_model_development")
 # It logs errors of the database with their traceback, and then raises them: `store_errors` has the one line.

@@ -20,6 +20,7 @@ from diffsynth.errors import UserError, printable
 from diffsynth.runs.files import read_json, sha256
 from diffsynth.runs.mlflow_store import (
     IMPATIENT,
+    PATIENT,
     default_uri,
     environment,
     experiment_id,
@@ -191,12 +192,16 @@ def track(
         source = {"mlflow.source.name": f"diffsynth {stage}", "mlflow.source.type": "LOCAL"}
         run.tags({"stage": stage, **source, **commit_tags(), **tags})
     try:
-        yield run
+        with environment(PATIENT):
+            yield run
+            run.end(stage, "FINISHED")
     except BaseException as error:
-        with suppress(UserError):  # what went wrong in the body is what the user has to see
+        with (
+            suppress(UserError),
+            environment(IMPATIENT),
+        ):  # what went wrong before is what the user has to see
             run.end(stage, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    run.end(stage, "FINISHED")
 
 
 def _continued(tree: RunTree, run_id: str | None) -> Any:

@@ -124,6 +124,7 @@ def test_no_shell_sees_a_command(bench, tmp_path):
         (["--voice=mine=none.safetensors"], "none.safetensors does not exist"),
         (["--soundfont=none.sf2"], "none.sf2 does not exist"),
         (["--models=lstm", "--from=9"], "holds no usable pair of MIDI and audio"),
+        (["--models=lstm", "--seconds=inf"], "--seconds takes a number of seconds, not inf"),
     ],
 )
 def test_wrong_input_is_one_line(options, message, bench, tmp_path, capsys):

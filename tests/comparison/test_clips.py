@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from support.report_page import RATE
 
 from diffsynth.comparison.clips import band_levels, clips_of, longest, worst_moments
 from diffsynth.comparison.report import vega
 from diffsynth.comparison.tables import ABOVE, BELOW
+from diffsynth.errors import UserError
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
 
@@ -72,3 +74,20 @@ def test_clips_are_nearest_median_and_farthest_and_the_worst_stretch(tmp_path):
         assert clip.begin + clip.seconds >= 39.5
         assert (clip.total, round(clip.seconds)) == (60.0, 24)
     assert [track.system for track in clips[0].tracks] == ["recording", "s6-512"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "rate", "message"),
+    [
+        ((RATE, 2), RATE, "s6/a.wav holds no sound, or more than one channel"),
+        ((0,), RATE, "s6/a.wav holds no sound, or more than one channel"),
+        ((RATE,), 44100, f"s6/a.wav has 44100 Hz, and its recording {RATE} Hz"),
+    ],
+)
+def test_a_rendering_that_cannot_stand_beside_its_recording_is_named(shape, rate, message, tmp_path):
+    for folder in ("aligned", "s6"):
+        (tmp_path / folder).mkdir()
+    soundfile.write(tmp_path / "aligned" / "a.flac", noise(1.0), RATE)
+    soundfile.write(tmp_path / "s6" / "a.wav", np.full(shape, 0.1), rate)
+    with pytest.raises(UserError, match=message):
+        clips_of(tmp_path / "aligned", {"s6": tmp_path / "s6"}, ["s6"])

@@ -4,9 +4,22 @@ import csv
 import json
 
 import pytest
-from support.scores import BLOCKS, BOUNDS, METRICS, TIMINGS, all_scores, bound, lines_of, read, report, values
+from support.scores import (
+    BLOCKS,
+    BOUNDS,
+    METRICS,
+    TIMINGS,
+    VARIANTS,
+    all_scores,
+    bound,
+    lines_of,
+    read,
+    report,
+    values,
+)
 
 from diffsynth.comparison.plots import plot_quality, plot_rtf
+from diffsynth.comparison.report import to_html
 from diffsynth.comparison.tables import (
     ABOVE,
     BELOW,
@@ -17,6 +30,7 @@ from diffsynth.comparison.tables import (
     to_curves,
     to_markdown,
 )
+from diffsynth.comparison.verdicts import Verdicts
 from diffsynth.errors import UserError
 
 
@@ -93,3 +107,12 @@ def test_scores_of_notes_are_columns_where_some_report_has_them(reports):
     assert [[row[name] for name in ("notes", "offsets", "velocities")] for row in cells] == [
         *(["0.500", "0.250", "0.125"], ["", "", ""])
     ]
+
+
+@pytest.mark.parametrize(
+    ("variants", "said"),
+    [(VARIANTS, "2 models at 4 block sizes, beside"), (VARIANTS[:1], "1 model at 1 block size, beside")],
+)
+def test_the_page_counts_what_it_compares(variants, said):
+    scores = [Scores(model, block, values(model, block)) for model, block in variants]
+    assert f'<p class="lead">{said} the recording.' in to_html(scores, Verdicts({}, ""), [], "T")

@@ -68,6 +68,8 @@ def test_a_report_is_read(reports):
         (lambda r: r["metrics"].pop("l1"), "'l1' is missing"),
         (lambda r: r["metrics"].update(l2=None), "NoneType"),
         (lambda r: r["metrics"].update(l2="loud"), "loud"),
+        (lambda r: r["metrics"].update(l2=float("nan")), "nan cannot be compared"),
+        (lambda r: r["metrics"].update(l2=float("inf")), "inf cannot be compared"),
         (lambda r: r.update(block="all"), "all"),
         (lambda r: r.update(metrics=[]), "list"),
     ],
@@ -91,7 +93,7 @@ def test_a_folder_without_timings_is_named(reports, capsys):
 
 def test_timings_that_lack_something_are_named(reports):
     path = reports.parent / "timings" / "512" / "lstm.json"
-    for content in ({"rtf": 1, "p50_ms": 1}, {"rtf": None}, [1]):
+    for content in ({"rtf": 1, "p50_ms": 1}, {"rtf": None}, {"rtf": float("inf")}, [1]):
         path.write_text(json.dumps(content))
         with pytest.raises(UserError) as error:
             read(reports, "lstm", 512)
@@ -103,6 +105,31 @@ def test_a_report_that_is_no_object_is_named(reports):
     path.write_text("[1, 2]")
     with pytest.raises(UserError, match="is not a report"):
         read(reports, "lstm", 512)
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "label"),
+    [("512/lstm", {"block": 1024}, "lstm-1024"), ("bounds/excitation", {"model": "recording"}, "recording")],
+)
+def test_a_report_in_the_place_of_another_is_named(place, change, label, reports, capsys):
+    path = reports / f"{place}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert compare(reports) == 2
+    said = f"diffsynth: {path} is a report of {label}: it lies where that of another belongs\n"
+    assert capsys.readouterr() == ("", said)
+    assert not (reports.parent / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--output", "--table"])
+def test_a_place_that_cannot_be_written_is_named_before_anything_is(option, reports, capsys):
+    file = reports.parent / "letter"
+    file.write_text("mine")
+    assert compare(reports, option, str(file)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"diffsynth: cannot write {file}/")
+    assert said.err.count("\n") == 1
+    assert not {"out", "table"} & {path.name for path in reports.parent.iterdir()}
 
 
 def test_the_csv_table_keeps_every_number(scores):

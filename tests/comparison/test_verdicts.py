@@ -155,7 +155,34 @@ def test_systems_on_other_segments_are_named(scores, tmp_path):
         verdicts(scores, segments)
 
 
-@pytest.mark.parametrize("content", [[], {}, {"performances": []}, {"performances": {"a": {"l1": [None]}}}])
+def test_segments_without_a_measure_of_the_table_are_named(scores, tmp_path):
+    write_segments(tmp_path)
+    segments = {("s6", 512): read_segments(tmp_path / "figures" / "512" / "s6" / "segments.json")}
+    del segments["s6", 512]["first"]["log_mel_db"]
+    with pytest.raises(
+        UserError, match="s6-512 has log_mel_db, and its segments have none; run `diffsynth ev"
+    ):
+        verdicts(scores, segments)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {},
+        {"performances": []},
+        *(
+            {"performances": {"a": scores}}
+            for scores in (
+                {"l1": [None]},
+                {"l1": [float("nan")]},
+                {},
+                {"l1": []},
+                {"l1": [1.0], "l2": [1.0, 2.0]},
+            )
+        ),
+    ],
+)
 def test_a_file_that_holds_something_else_is_named(content, tmp_path):
     (tmp_path / "segments.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="holds no metrics of segments; run `diffsynth evaluate` again"):

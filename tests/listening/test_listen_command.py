@@ -70,6 +70,15 @@ def test_wrong_input_is_one_line_and_leaves_nothing(listen, words, message, caps
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_port_that_is_taken_is_one_line_and_leaves_nothing(listen, capsys, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert listen("--port", port) == 2
+    error = f"diffsynth: cannot listen at port {port}: Address already in use\n"
+    assert capsys.readouterr() == ("", error)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_last_of_many_clips_is_checked_before_the_first_is_read(sounds, tmp_path, capsys):
     folder = tmp_path / "aligned"
     shutil.copytree(sounds / "aligned", folder)
@@ -124,7 +133,7 @@ def test_ctrl_c_ends_it_and_the_ratings_give_results(listen, tmp_path, capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    interrupt_when(lambda: answers_at(port))
+    interrupt_when(lambda: (tmp_path / "listening" / "test.json").is_file() and answers_at(port))
     assert (
         listen("--kind", "both", "--clip", "alpha", "--clip", "bravo@0.05", "--seed", 3, "--port", port) == 0
     )
@@ -148,18 +157,96 @@ def test_ctrl_c_ends_it_and_the_ratings_give_results(listen, tmp_path, capsys):
     assert written == {f"{kind}{end}" for kind in ("mos", "mushra") for end in ends}
 
 
-@pytest.mark.parametrize("change", [{"ratings": {}}, {"ratings": {"recording": 6}}, {"kind": "abx"}, {}])
-def test_ratings_that_nobody_can_have_given_are_refused(change, listen, tmp_path, capsys):
+@pytest.fixture
+def rated(tmp_path):
+    """The folder of a test that anna has finished; changes a file of it."""
     book = AnswerBook(tmp_path / "listening")
     book.open(Design(("mos",), ("recording",), ("alpha",), 1.0, 0), {}, -23.0)
     answer(book.folder, "anna", {"mos": {"recording": 5}})
-    path = book.folder / "ratings" / "anna.json"
-    content = json.loads(path.read_text())
-    content["trials"][0].update(change)
-    path.write_text(json.dumps(content))
+
+    def change(name, part, values):
+        path = book.folder / name
+        content = json.loads(path.read_text())
+        found = content
+        for key in part:
+            found = found[key]
+        found.update(values)
+        path.write_text(json.dumps(content))
+
+    return change
+
+
+TRIAL = ("trials", 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        (TRIAL, {"ratings": {}}),
+        (TRIAL, {"ratings": {"recording": 6}}),
+        (TRIAL, {"ratings": {"recording": True}}),
+        (TRIAL, {"kind": "abx"}),
+        (TRIAL, {"clip": "bravo"}),
+        (TRIAL, {"clip": ["alpha"]}),
+        (TRIAL, {"systems": ["lstm-512"], "ratings": {"lstm-512": 3}}),
+        (TRIAL, {"done": "yes"}),
+        ((), {"participant": 1}),
+        ((), {"participant": "ben"}),
+        ((), {"trials": []}),
+        ((), {}),
+    ],
+)
+def test_ratings_that_nobody_can_have_given_are_refused(part, change, rated, listen, capsys):
+    rated("ratings/anna.json", part, change)
     assert listen("--results") == (2 if change else 0)
-    wrong = "diffsynth: listening/ratings/anna.json does not hold the ratings of a listening test\n"
+    wrong = "diffsynth: listening/ratings/anna.json does not hold the ratings of this listening test\n"
     assert capsys.readouterr().err == (wrong if change else "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kinds": []},
+        {"kinds": ["abx"]},
+        {"kinds": "mos"},
+        {"systems": []},
+        {"systems": [1, "recording"]},
+        {"systems": [["recording"], "recording"]},
+        {"systems": ["recording", "recording"]},
+        {"clips": []},
+        {"more": 1},
+    ],
+)
+def test_a_test_that_no_command_has_written_is_refused(change, rated, listen, capsys):
+    rated("test.json", ["design"], change)
+    assert listen("--results") == 2
+    assert capsys.readouterr() == ("", "diffsynth: listening/test.json is not a listening test\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("test.json", "[" * 100000, "test.json is not readable as JSON: "),
+        ("test.json", None, "test.json is not a listening test"),  # without its secret
+        ("ratings/anna.json", "{}", "anna.json does not hold the ratings of this listening test"),
+    ],
+)
+def test_a_broken_file_is_named_before_anybody_is_asked(name, text, message, listen, tmp_path, capsys):
+    interrupt_when((tmp_path / "listening" / "test.json").is_file)
+    assert listen("--clip", "alpha") == 0
+    path = tmp_path / "listening" / name
+    path.parent.mkdir(exist_ok=True)
+    if text is None:
+        content = json.loads(path.read_text())
+        del content["secret"]
+        text = json.dumps(content)
+    path.write_text(text)
+    capsys.readouterr()
+    assert listen("--clip", "alpha") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_another_test_and_other_sounds_are_refused(listen, tmp_path, capsys, sounds):

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from playwright.sync_api import Error, expect
-from support.listening_sounds import CLIPS, PLACES, RATE, SYSTEMS, sound
+from playwright.sync_api import expect
+from support.listening_sounds import CLIPS, PLACES, RATE, SYSTEMS
+from support.participant import Participant
 
 from diffsynth.listening.answers import AnswerBook
 from diffsynth.listening.clips import Clip
@@ -43,8 +43,8 @@ def served(sounds, out, kind="mos", systems=SYSTEMS[1:], clips=CLIPS):
     stimuli, _ = match_loudness(read_stimuli(folders, chosen, 10.0)[0], RATE)
     book = AnswerBook(out)
     session = Session(book, design, stimuli, RATE, book.open(design, digests(folders, chosen), -23.0), 1)
-    server = ListeningServer(session)
-    thread = threading.Thread(target=server.run)
+    server = ListeningServer()
+    thread = threading.Thread(target=server.run, args=[session])
     thread.start()
     try:
         yield thread, server.address.rstrip("/")
@@ -89,64 +89,6 @@ def report(sounds, out, *more):
 def rows(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def recognised(wav):
-    """Clip and system of a WAV file, by its likeness to all that there are."""
-    samples, rate = soundfile.read(wav)
-    assert rate == RATE
-    likeness = {
-        (clip, system): np.corrcoef(samples, sound(clip, system))[0, 1]
-        for clip in CLIPS
-        for system in SYSTEMS
-    }
-    best = max(likeness, key=likeness.get)
-    assert likeness[best] > 0.95 > 0.2 > sorted(likeness.values())[-2]
-    return best
-
-
-class Participant:
-    """Someone at the page, who writes down what was played and what was answered."""
-
-    def __init__(self, watched, address, folder):
-        self.watched, self.page, self.address, self.folder = watched, watched.page, address, folder
-        self.bodies, self.wavs = [], {}
-        self.page.route("**/*", self.note)
-
-    def note(self, route):
-        try:
-            response = route.fetch()
-        except Error:  # the server has ended while a sound was on its way, which the page gets to know
-            route.abort()
-            return
-        self.bodies.append(json.dumps(response.headers))
-        if "/audio/" in response.url:
-            self.wavs[response.url.rpartition("/")[2]] = response.body()
-        else:
-            self.bodies.append(response.text())
-        route.fulfill(response=response)
-
-    def begin(self, name):
-        self.page.goto(self.address)
-        self.page.get_by_label("Your name or a code").fill(name)
-        self.page.keyboard.press("Enter")
-
-    def heard(self, name):
-        """What the sound of an opaque name is."""
-        path = self.folder / f"{name}.wav"
-        path.write_bytes(self.wavs[name])
-        return recognised(path)
-
-    def rate_page(self, number, total, value):
-        """Listen and rate one page of the MOS part by keys alone."""
-        expect(self.page.locator("#count")).to_have_text(f"{number} of {total}")
-        expect(self.page.locator("#mos-play")).to_be_enabled()
-        best = self.page.get_by_role("radio", name="5 Excellent")
-        expect(best).to_be_disabled()  # nothing is rated unheard
-        self.page.keyboard.press("Space")
-        expect(best).to_be_enabled()
-        self.page.keyboard.press(str(value))
-        expect(self.page.locator("#mos-next")).to_be_enabled()
 
 
 @pytest.fixture
@@ -245,15 +187,17 @@ def test_a_mushra_page_by_keys_and_by_pointer(sounds, tmp_path, participant):
     assert played == [("bravo", {"anchor35": "recording"}.get(name, name)) for name in expected.systems]
 
 
-def test_the_page_can_be_used_by_everyone(sounds, tmp_path, participant):
-    with served(sounds, tmp_path / "l", "both", ["s6-512"]) as (_, address):
+@pytest.mark.parametrize("kind", ["mos", "mushra"])
+def test_the_page_can_be_used_by_everyone(kind, sounds, tmp_path, participant):
+    with served(sounds, tmp_path / "l", kind, ["s6-512"]) as (_, address):
         for options in ({}, {"size": (390, 844), "scheme": "dark", "has_touch": True}):
             person = participant(address, **options)
             person.page.goto(address)
             expect(person.page.get_by_label("Your name or a code")).to_be_focused()
             assert person.watched.violations() == []
             person.begin("carol")
-            expect(person.page.locator("#mos-play")).to_be_enabled()
+            expect(person.page.locator(f"#{kind}-play")).to_be_visible()
+            expect(person.page.locator(f"#{kind}-play")).to_be_enabled()
             assert person.watched.violations() == []
             width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert person.page.evaluate(width) == 0

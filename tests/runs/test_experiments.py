@@ -71,7 +71,8 @@ def dvc(*words):
 def test_runs_and_checkpoints_of_a_temporary_copy_go_to_the_project(project):
     dvc("exp", "run", "--temp", "-S", "lr=2")
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
-    (run,) = client.search_runs(["1"], "tags.stage = 'train' and params.lr = '2'")
+    experiment = client.get_experiment_by_name("diffsynth").experiment_id  # other tests may have made others
+    (run,) = client.search_runs([experiment], "tags.stage = 'train' and params.lr = '2'")
     assert run.info.status == "FINISHED"
     (kept,) = (project / "checkpoints").rglob("*.safetensors")
     assert kept.name == "lstm-512-xxxxxxxxxxxxxxxx.safetensors"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from support.falling_server import door
 from support.own_process import python, start_python
 
 from diffsynth.errors import UserError
@@ -188,3 +189,45 @@ def test_a_server_receives_runs_without_a_word(server, tmp_path):
     assert place.startswith("mlflow-artifacts:/")
     assert not (tmp_path / "mlruns").exists()
     assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(("given", "tries", "at_the_end"), [(None, 6, 2), ("2", 3, 3)])
+def test_a_server_that_dies_is_waited_for_once_and_for_a_time(server, given, tries, at_the_end, monkeypatch):
+    """With MLflow's pauses, 4 s and twice as long each time, six tries take a minute; see below."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    if given is not None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", given)
+    with door(server) as between:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{between.port}")
+        counted = []
+        with pytest.raises(UserError, match="cannot be used: "):
+            lose(between, counted)
+        assert [*counted, between.calls] == [tries, tries + at_the_end]
+    assert os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") == given
+
+
+def lose(between, counted):
+    """A stage whose server dies; counts how often it was asked until the stage gave up."""
+    with track("align", {}, {}) as run:
+        between.shut()
+        try:
+            run.tags({"a": 1})
+        finally:
+            counted.append(between.calls)
+
+
+def test_a_server_that_dies_is_waited_for_about_a_minute(server):
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR
+    from urllib3.util import Retry
+
+    from diffsynth.runs.mlflow_store import PATIENT
+
+    retry = Retry(
+        int(PATIENT["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]),
+        backoff_factor=MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.get(),
+    )
+    pauses = []
+    while retry.total:
+        retry = retry.increment("POST", "/", error=ConnectionResetError())
+        pauses.append(retry.get_backoff_time())
+    assert 30 < sum(pauses) < 90
