@@ -14,6 +14,7 @@ import soundfile
 import soxr
 from PIL import Image
 
+from diffsynth.audio.files import read_audio
 from diffsynth.errors import UserError
 from diffsynth.evaluation.compiled import librosa
 from diffsynth.evaluation.metrics import FFT, Array, magnitudes, match_level
@@ -210,13 +211,11 @@ def _as_long(path: Path, target: Array, rate: int) -> Array:
 
 
 def _read(path: Path) -> tuple[Array, int]:
+    """The mean of all channels of a file, as spectrograms and players show it, and its rate in Hz."""
     try:
-        samples, rate = soundfile.read(path, dtype="float32")
-    except (OSError, RuntimeError) as error:
+        return read_audio(path)
+    except UserError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    if samples.ndim > 1 or not len(samples):
-        raise UserError(f"{path} holds no sound, or more than one channel")
-    return samples, rate
 
 
 def _png(levels: Array, top: float) -> bytes:
