@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffsynth.audio.channels import converted
 from diffsynth.audio.files import Audio
 from diffsynth.datasets.sfz import RENDER_RATE, check_sfz, render_sfz
 from diffsynth.datasets.soundfont import (
@@ -32,12 +33,14 @@ class Instrument:
         program: General MIDI program of a SoundFont; an SFZ has none.
         sample_rate: of what is rendered, Hz.
         gain: linear, of the synthesizer.
+        channels: of what is rendered: 1, the mean of left and right; or 2.
     """
 
     path: str
     program: int = 0
     sample_rate: int = 24000
     gain: float = GAIN
+    channels: int = 1
 
     @property
     def is_sfz(self) -> bool:
@@ -75,11 +78,12 @@ class Instrument:
         write_midi(path, events, *grid)
 
     def play(self, events: Events) -> Audio:
-        """[time] mono, the mean of both channels; it may exceed -1..1.
+        """[time], or [time, 2]; it may exceed -1..1.
 
         Raises:
             UserError: see `check`.
         """
         if self.is_sfz:
-            return render_sfz(events, self.path, self.sample_rate, self.gain).mean(axis=1)
-        return render_soundfont(events, self.path, self.sample_rate, self.program, self.gain)
+            return converted(render_sfz(events, self.path, self.sample_rate, self.gain), self.channels)
+        options = self.sample_rate, self.program, self.gain, self.channels
+        return render_soundfont(events, self.path, *options)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from diffsynth.audio.channels import converted
 from diffsynth.audio.files import Audio, resample
 from diffsynth.errors import UserError, to_install
 from diffsynth.midi.events import CONTROL, NOTE_ON, Events, from_notes, to_notes, to_samples
@@ -66,6 +67,7 @@ def render_soundfont(
     sample_rate: int = 24000,
     program: int = 0,
     gain: float = GAIN,
+    channels: int = 1,
 ) -> Audio:
     """Play an event stream through a SoundFont.
 
@@ -75,10 +77,10 @@ def render_soundfont(
         sample_rate: of the result, Hz.
         program: General MIDI program, 0 to 127.
         gain: linear, of the synthesizer. Nothing is normalised afterwards.
+        channels: 1, the mean of left and right; or 2.
 
     Returns:
-        [time] mono (mean of both channels), until `TAIL` s after the last event. It may exceed
-        -1..1.
+        [time] or [time, 2], until `TAIL` s after the last event. It may exceed -1..1.
 
     Raises:
         UserError: FluidSynth, the SoundFont or the program in it is missing.
@@ -99,7 +101,7 @@ def render_soundfont(
             else:
                 synth.noteoff(0, number)
         write(audio[at:])
-    return resample(audio.mean(axis=1), RENDER_RATE, sample_rate)
+    return resample(converted(audio, channels), RENDER_RATE, sample_rate)
 
 
 def check(soundfont: str | Path, program: int = 0) -> None:

@@ -169,7 +169,7 @@ def test_labels_are_exact_to_the_sample(instrument, tmp_path):
     onset = float(to_notes(read_midi(tmp_path / "raw" / "a.mid"))["onset"][0])
     assert onset * RATE == pytest.approx(round(0.1234567 * RATE), abs=1e-6)
     audio, rate = read_audio(tmp_path / "raw" / "a.flac")
-    assert (rate, soundfile.info(tmp_path / "raw" / "a.flac").channels) == (RATE, 1)
+    assert (rate, soundfile.info(tmp_path / "raw" / "a.flac").channels) == (RATE, 2)
     first = int(np.flatnonzero(np.abs(audio) > 0.3 * LEVEL * 0.5)[0])
     assert abs(first - round(onset * RATE)) <= 1
 

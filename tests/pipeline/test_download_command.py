@@ -49,6 +49,9 @@ def test_download_renders_with_the_program_asked_for(tmp_path, capsys):
     events = read_midi(tmp_path / "a" / performance.midi)
     expected = render_soundfont(events, SOUNDFONT, rate, program=6, gain=0.3)
     np.testing.assert_allclose(samples, expected, atol=1 / 32768)
+    both, _ = read_audio(tmp_path / "a" / performance.audio, 2)
+    expected = render_soundfont(events, SOUNDFONT, rate, program=6, gain=0.3, channels=2)
+    np.testing.assert_allclose(both, expected, atol=1 / 32768)
 
 
 @pytest.mark.parametrize(

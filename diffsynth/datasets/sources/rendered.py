@@ -42,7 +42,7 @@ class Rendered(Source):
             else midi_jobs(Path(self.root), out, *shares, means.say)
         )
         # Stored at the rate at which it is played, so that it suits any audio.sample_rate.
-        instrument = Instrument(self.instrument, self.program, RENDER_RATE, self.gain)
+        instrument = Instrument(self.instrument, self.program, RENDER_RATE, self.gain, channels=2)
         for line in instrument.check():
             means.say(line)
         with resumable_folder(out, MANIFEST) as folder:
