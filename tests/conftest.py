@@ -6,7 +6,7 @@ The store is one for the whole session, because making one takes seconds and non
 import dataclasses
 import os
 import signal
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pipeline.app import THREADS
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from support.made_once import made_once
+from support.small_project import SMALL, torch_as_it_was
 
 ROOT = Path(__file__).parents[1]
 RATE, FRAME = 24000, 128
@@ -142,34 +143,6 @@ class Project:
             return run([str(argument) for argument in arguments])
 
 
-@contextmanager
-def torch_as_it_was():
-    """Undoes what commands set for their process, so that the next test starts from what was."""
-    import torch
-
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-
-
-SMALL = {
-    "shard": {"segment": 4.0, "context": 2.0, "megabytes": 0.1, "fewest": 3},
-    "fit": {"partials": 12},
-    "features": {"bands": 20, "noise_bands": 10},
-    "train": {
-        "steps": 8,
-        "batch_size": 4,
-        "mini_batch_size": 4,
-        "sequence": 64,
-        "warmup": 16,
-        "validate_every": 4,
-        "stream_seconds": 1.0,
-    },
-    "lstm": {"units": 12, "layers": 1, "cond_units": 10},
-    "s6": {"units": 12, "layers": 1, "state": 4, "cond_units": 10},
-    "unet": {"width": 8},
-}
 # Name, split, beginning and length in s.
 EXCERPTS = [
     ("bach_prelude_c", "train", 0.0, 10.0),

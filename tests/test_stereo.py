@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from conftest import SMALL, torch_as_it_was
 from support.noisy_piano import with_noise
+from support.small_project import SMALL, torch_as_it_was
 from support.source_files import ROOT
 
 from diffsynth.audio.files import read_audio, write_audio
@@ -75,6 +75,7 @@ def stereo(tmp_path_factory, truth, fewer_frames):
         params[section] |= values
     params["dataset"] |= {"name": "folder", "root": "recordings"}
     params["audio"]["channels"] = 2
+    params["fit"] |= {"partials": 6, "passes": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     model, block = VOICE
     variant = ["--model", model, "--block", str(block)]

@@ -14,7 +14,6 @@ import soundfile
 import soxr
 from PIL import Image
 
-from diffsynth.audio.files import read_audio
 from diffsynth.errors import UserError
 from diffsynth.evaluation.compiled import librosa
 from diffsynth.evaluation.metrics import FFT, Array, magnitudes, match_level
@@ -213,9 +212,12 @@ def _as_long(path: Path, target: Array, rate: int) -> Array:
 def _read(path: Path) -> tuple[Array, int]:
     """The mean of all channels of a file, as spectrograms and players show it, and its rate in Hz."""
     try:
-        return read_audio(path)
-    except UserError as error:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
+    if not len(samples):
+        raise UserError(f"{path} holds no samples")
+    return samples.mean(axis=1), rate
 
 
 def _png(levels: Array, top: float) -> bytes:

@@ -21,6 +21,7 @@ from diffsynth.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+TRACKER = "joblib.externals.loky.backend.resource_tracker"
 WATCH = 0.5  # s between two looks at whether the parent still lives
 
 
@@ -72,6 +73,7 @@ def _parallel(workers: int) -> Any:
     from joblib.parallel import LokyBackend, get_active_backend
 
     backend, _ = get_active_backend()
+    _silence_tracker()
     # An item is work for seconds: batches of several would only delay the first results.
     options = {"return_as": "generator", "batch_size": 1}
     if not isinstance(backend, LokyBackend):
@@ -80,6 +82,13 @@ def _parallel(workers: int) -> Any:
         return None
     # Arrays are passed as they are; by default large ones would become files that cannot be written to.
     return Parallel(workers, backend="loky", initializer=begin_worker, max_nbytes=None, **options)
+
+
+def _silence_tracker() -> None:
+    """The process that clears up after loky warns of what an interrupted run has left; it clears it up."""
+    given = os.environ.get("PYTHONWARNINGS", "")
+    if TRACKER not in given:
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [given, f"ignore::UserWarning:{TRACKER}"]))
 
 
 def begin_worker() -> None:

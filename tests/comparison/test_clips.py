@@ -81,7 +81,7 @@ def test_clips_are_nearest_median_and_farthest_and_the_worst_stretch(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "rate", "message"),
     [
-        ((0,), RATE, "s6/a.wav cannot be read: .*holds no samples"),
+        ((0,), RATE, "s6/a.wav holds no samples"),
         ((RATE,), 44100, f"s6/a.wav has 44100 Hz, and its recording {RATE} Hz"),
     ],
 )

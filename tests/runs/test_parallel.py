@@ -123,3 +123,16 @@ time.sleep(60)
     parent.wait()
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert alive == []
+
+
+def test_what_clears_up_after_loky_does_not_warn(tmp_path):
+    code = (
+        HEAD.format(seconds=0)
+        + f"""
+from joblib.externals.loky.backend import resource_tracker
+list(parallel_map(job, {[str(tmp_path / "1"), str(tmp_path / "2")]}, 2, "", progress=False))
+resource_tracker.register("/loky-left-behind", "semlock")
+"""
+    )
+    output, _ = start_python(code, tmp_path).communicate(timeout=60)
+    assert output == ""

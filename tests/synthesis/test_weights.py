@@ -72,7 +72,7 @@ def test_the_header_holds_the_whole_configuration_and_the_card(tmp_path, make_vo
         "model": "s6",
         "block": 2048,
         "objective": "velocity",
-        "audio": {"sample_rate": 24000, "frame": 128},
+        "audio": {"sample_rate": 24000, "frame": 128, "channels": 1},
         "features": dataclasses.asdict(voice.config.features),
         "network": {
             "units": 12,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SMALL
 from support.pipeline_stages import YAML
+from support.small_project import SMALL
 from support.source_files import ROOT
 
 from diffsynth.audio.files import read_audio, resample, write_audio
