@@ -35,6 +35,7 @@ BEGINNING, SHORTEST = 0.5, 0.03  # s of a stroke that are compared, and that it 
 MOST = 60  # strokes of a key that are compared, the loudest
 PASSES = 2  # times those of the fit: amplitudes alone come nearer in small steps
 FARTHEST = 10.0  # ratio of amplitudes at most
+TINY = 1e-30  # energy that is none
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
@@ -70,10 +71,10 @@ def _compared(piano: Piano, first: Sequence[Take], other: Sequence[Take]) -> Com
             continue
         modes = modes_of(piano, key, strokes, first[0].rate)
         own, others = (modes.project([take.audio for take in takes], pieces)[0] for takes in (first, other))
-        ratio = (others * own.conj()).sum(axis=0) / np.maximum((np.abs(own) ** 2).sum(axis=0), 1e-30)
+        ratio = (others * own.conj()).sum(axis=0) / np.maximum((np.abs(own) ** 2).sum(axis=0), TINY)
         amplitude[mine] *= ratio * np.minimum(1.0, FARTHEST / np.maximum(np.abs(ratio), 1e-9))
-        energies = (float((np.abs(a[mine]) ** 2).sum()) for a in (amplitude, piano.amplitude))
-        louder[key] = np.log(max(next(energies), 1e-30) / max(next(energies), 1e-30))
+        before, after = (float((np.abs(a[mine]) ** 2).sum()) + TINY for a in (piano.amplitude, amplitude))
+        louder[key] = float(np.log(after / before))
     unheard = ~np.isin(piano.key, list(louder))
     if louder:
         amplitude[unheard] *= np.exp(0.5 * np.interp(piano.key[unheard], list(louder), list(louder.values())))
