@@ -128,7 +128,7 @@ def test_a_piano_of_other_channels_is_refused(stereo, tmp_path, capsys, piano):
         (tmp_path / name).symlink_to(stereo / "data" / name)
     (tmp_path / "fit").mkdir()
     save_piano(tmp_path / "fit" / "piano.safetensors", piano)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, torch_as_it_was():
         patch.chdir(stereo)
         assert run(["train", "--model", "s6", "--block", "1024", "--data-dir", str(tmp_path)]) == 2
     assert "audio.channels is 2, the piano has 1" in capsys.readouterr().err

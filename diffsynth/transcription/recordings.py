@@ -1,6 +1,7 @@
 """Recordings in folders, and the MIDI file that is written beside each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -189,9 +190,24 @@ def _network() -> Transkun:
 
 def _transcribe(recording: Recording, threads: int, progress: bool) -> Written | SetAside:
     """Write down one recording; its record is there before its MIDI file is."""
+    with _threads(threads):
+        return _heard(recording, progress)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads of PyTorch while it lasts: sums of whatever comes after depend on their number."""
     import torch
 
-    torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _heard(recording: Recording, progress: bool) -> Written | SetAside:
     network = _network()
     recording.midi.parent.mkdir(parents=True, exist_ok=True)
     audio = Spool(recording.midi.parent)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.pipeline_stages import YAML
-from support.small_project import SMALL
+from support.small_project import SMALL, torch_as_it_was
 from support.source_files import ROOT
 
 from diffsynth.audio.files import read_audio, resample, write_audio
@@ -27,7 +27,7 @@ STAGES = ["download", "align", "shard", "fit", "features", "train"]  # as `dvc e
 
 @pytest.fixture
 def recordings(tmp_path, monkeypatch):
-    """A folder of two recordings, in a project with small parameters."""
+    """A folder of two recordings, in a project with small parameters; then PyTorch is as it was."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("diffsynth.fitting.balance.MOST", 1000)
     audio, rate = read_audio(MINUTE)
@@ -40,7 +40,8 @@ def recordings(tmp_path, monkeypatch):
         params[section] |= values
     params["dataset"] |= {"name": "folder", "root": "recordings"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    return tmp_path / "recordings"
+    with torch_as_it_was():
+        yield tmp_path / "recordings"
 
 
 def pitches(path):
