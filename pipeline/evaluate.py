@@ -69,11 +69,12 @@ def _evaluate_renders(
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
     from diffsynth.evaluation.registry import absent
-    from diffsynth.runs.files import folder_sha256
+    from diffsynth.runs.files import check_writable, folder_sha256
     from diffsynth.transcription.transkun import Transkun
 
     require(renders, "infer", model, block)
     require(aligned / "index.json", "align")
+    check_writable(report)
     judge = Transkun() if transcribe else None
     reads = {"renders": folder_sha256(renders)}
     with stage("evaluate", params, ["evaluate"], model, block, reads=reads) as run:
@@ -89,7 +90,9 @@ def _evaluate_renders(
 def _evaluate_files(
     target: Path, prediction: Path, config: Evaluate, figure: Path | None, as_json: bool, midi: Path | None
 ) -> None:
-    """Print the metrics of one pair; if the rates differ, at the lower one, which both hold."""
+    """Print the metrics of one pair; if rates or channels differ, of the fewer, which both hold."""
+    from diffsynth.audio.channels import mixed
+    from diffsynth.audio.decoding import opened
     from diffsynth.audio.files import read_audio, resample
     from diffsynth.runs.files import check_writable
 
@@ -102,8 +105,10 @@ def _evaluate_files(
     from diffsynth.evaluation.pair import Pair
     from diffsynth.evaluation.registry import absent, measure
 
-    recorded, recorded_rate = read_audio(target)
-    predicted, predicted_rate = read_audio(prediction)
+    with opened(target) as first, opened(prediction) as second:
+        channels = min(first.channels, second.channels)
+    recorded, recorded_rate = read_audio(target, channels)
+    predicted, predicted_rate = read_audio(prediction, channels)
     rate = min(recorded_rate, predicted_rate)
     recorded = resample(recorded, recorded_rate, rate)
     predicted = resample(predicted, predicted_rate, rate)
@@ -112,7 +117,7 @@ def _evaluate_files(
     scores = round_values(measure(pair) | of_recording)
     if figure is not None:
         title = f"{prediction.name}, compared with {target.name}"
-        save_figure(figure, spectrogram_figure(recorded, predicted, rate, title, scores))
+        save_figure(figure, spectrogram_figure(mixed(recorded), mixed(predicted), rate, title, scores))
     width = max(22, *(len(name) + 1 for name in scores))
     lines = [f"{name:<{width}}{value:>10.4g}" for name, value in scores.items()]
     typer.echo(json.dumps(scores, indent=2) if as_json else "\n".join(lines))

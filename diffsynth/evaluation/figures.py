@@ -23,11 +23,11 @@ HEADLINE = {
     "onset_f1": "onset F1",
     "pitch_accuracy": "pitch",
     "polyphony_accuracy": "polyphony",
-    "spectral_convergence": "spectral convergence",
-    "log_spectral_distance": "log-spectral distance",
-    "log_mel_db": "log-mel (dB)",
-    "quiet_floor_db": "quiet (dB)",
-    "jumps_per_minute": "jumps a minute",
+    "spectral_convergence": "SC",
+    "log_spectral_distance": "LSD",
+    "log_mel_db": "log-mel",
+    "quiet_floor_db": "quiet",
+    "jumps_per_minute": "jumps",
 }
 
 

@@ -99,14 +99,17 @@ def _merged(heard: Sequence[Piano]) -> Piano:
 
 
 def _merged_noise(heard: Sequence[Noise]) -> Noise:
-    """Noise at the mean level of all channels, and its balance; none if any channel has none."""
-    if not all(len(noise.centre) for noise in heard):
+    """Noise at the mean level of all channels, and its balance; a channel may have none."""
+    first = next((noise for noise in heard if len(noise.centre)), SILENCE)
+    if not len(first.centre):
         return SILENCE
-    levels = np.stack([np.vstack([noise.floor, *noise.weight]) for noise in heard])  # [c, 1 + 2 i, b]
+    none = np.zeros((1 + first.weight.shape[0] * first.weight.shape[1], len(first.centre)))
+    of_each = [np.vstack([noise.floor, *noise.weight]) if len(noise.centre) else none for noise in heard]
+    levels = np.stack(of_each)  # [c, 1 + 2 i, b]
     mean = levels.mean(axis=0)
     # Every kind of noise counts alike: how much is heard of which depends on what is played.
     known = mean > 0
     shares = np.where(known, levels / np.where(known, mean, 1.0), 0.0).sum(axis=1) / known.sum(axis=0).clip(1)
     image = np.sqrt(np.where(known.any(axis=0), shares, 1.0))
     image /= np.sqrt((image**2).mean(axis=0))
-    return Noise(heard[0].centre, mean[0], mean[1:].reshape(heard[0].weight.shape), image)
+    return Noise(first.centre, mean[0], mean[1:].reshape(first.weight.shape), image)

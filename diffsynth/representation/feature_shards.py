@@ -28,6 +28,7 @@ from diffsynth.representation.normaliser import Moments
 from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import sha256
 from diffsynth.runs.resuming import make_stamp
+from diffsynth.runs.threads import threads
 from diffsynth.shards.building import build_folder, build_shard
 from diffsynth.shards.folders import ShardFolder
 from diffsynth.shards.pieces import clip, even_parts
@@ -162,7 +163,7 @@ def write_features(
 ) -> dict[str, Any]:
     """Compute the features of the splits that are learned from and validated by; returns the index.
 
-    The result does not depend on `workers`, the number of processes.
+    The result does not depend on `workers`, the number of processes, nor on the number of threads.
 
     Raises:
         UserError: a shard is missing or damaged or has another sample rate, or a split is empty.
@@ -265,7 +266,8 @@ def _write_shard(
 
     known_by = source.shards[plan.shard]["sha256"], sha256(piano_file)
     stamp = make_stamp(CODE, known_by, plan.first, plan.last, asdict(audio), asdict(features))
-    return build_shard(folder, plan.name, stamp, write)
+    with threads(1):  # as many processes as there are cores compute others
+        return build_shard(folder, plan.name, stamp, write)
 
 
 def _computed(

@@ -1,7 +1,6 @@
 """Recordings in folders, and the MIDI file that is written beside each."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from diffsynth.errors import UserError, printable
 from diffsynth.midi.files import write_midi
 from diffsynth.runs.files import atomic_path, check_writable, read_json, sha256, write_json
 from diffsynth.runs.parallel import parallel_map
+from diffsynth.runs.threads import threads as threads_of_sums
 from diffsynth.transcription.confidence import Entry, Key, judge, keys_of
 from diffsynth.transcription.transkun import Transkun, to_events
 
@@ -107,7 +107,7 @@ def transcribe_all(
     for recording in recordings:
         check_writable(recording.midi)
     alone = min(workers, len(recordings)) == 1
-    job = partial(_transcribe, threads=threads, progress=alone)
+    job = partial(_transcribe, count=threads, progress=alone)
     written, set_aside = [], []
     for result in parallel_map(job, recordings, workers, "transcribing"):
         if isinstance(result, SetAside):
@@ -188,23 +188,10 @@ def _network() -> Transkun:
     return Transkun()
 
 
-def _transcribe(recording: Recording, threads: int, progress: bool) -> Written | SetAside:
+def _transcribe(recording: Recording, count: int, progress: bool) -> Written | SetAside:
     """Write down one recording; its record is there before its MIDI file is."""
-    with _threads(threads):
+    with threads_of_sums(count):
         return _heard(recording, progress)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many threads of PyTorch while it lasts: sums of whatever comes after depend on their number."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _heard(recording: Recording, progress: bool) -> Written | SetAside:

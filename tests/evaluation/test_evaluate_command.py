@@ -165,6 +165,15 @@ def test_command_measures_a_cell_and_tracks_it(folders, monkeypatch, capsys):
     assert {f.path for f in client.list_artifacts(tracked.info.run_id)} == {"metrics", "spectrograms"}
 
 
+def test_nothing_is_measured_if_the_report_cannot_be_written(folders, monkeypatch, capsys):
+    (folders / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
+    monkeypatch.chdir(folders)
+    options = "--model lstm --block 512 --aligned aligned --renders renders --metrics aligned/a.flac"
+    assert call(*options.split()) == 2
+    assert capsys.readouterr().err == "error: cannot write aligned/a.flac/512/lstm.json: Not a directory\n"
+    assert not Path("results").exists()
+
+
 def test_command_measures_one_pair(folders, capsys):
     target, prediction = folders / "aligned/a.flac", folders / "renders/512/lstm/b.wav"
     pair = ("--target", target, "--prediction", prediction)
@@ -175,6 +184,21 @@ def test_command_measures_one_pair(folders, capsys):
     assert call(*pair) == 0
     rows = dict(line.split() for line in capsys.readouterr().out.splitlines())
     assert {name: float(value) for name, value in rows.items()} == pytest.approx(printed, rel=1e-3)
+
+
+def test_command_measures_each_channel(folders, capsys):
+    left, right = notes(0), notes(1)
+    for name, channels in (("both", [left, right]), ("swapped", [right, left])):
+        write_audio(folders / f"{name}.wav", np.stack(channels, axis=1), RATE)
+    write_audio(folders / "one.wav", (left + right) / 2, RATE)
+    found = {}
+    for name in ("both", "swapped", "one"):
+        pair = ("--target", folders / "both.wav", "--prediction", folders / f"{name}.wav")
+        assert call(*pair, "--json") == 0
+        found[name] = json.loads(capsys.readouterr().out)["spectral_convergence"]
+    assert found["both"] == 0.0
+    assert found["one"] < 1e-3  # beside one channel both are mixed
+    assert found["swapped"] > 0.5
 
 
 def test_command_compares_at_the_lower_rate(folders, capsys):

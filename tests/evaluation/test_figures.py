@@ -2,9 +2,17 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
-from diffsynth.evaluation.figures import RANGE, ROWS, log_spectrogram, save_figure, spectrogram_figure
+from diffsynth.evaluation.figures import (
+    HEADLINE,
+    RANGE,
+    ROWS,
+    log_spectrogram,
+    save_figure,
+    spectrogram_figure,
+)
 
 RATE = 24000
 SCORES = {"onset_f1": 0.942, "pitch_accuracy": 0.715, "l1": 0.1}
@@ -53,6 +61,16 @@ def test_titles_and_time_axis():
         "prediction   onset F1 0.94   pitch 0.71",
     ]
     assert figure.axes[0].images[0].get_extent()[:2] == [0.0, 1.5]
+
+
+def test_all_scores_stand_above_the_prediction():
+    figure = spectrogram_figure(sine(440), sine(220), RATE, "piece", dict.fromkeys(HEADLINE, -10.55))
+    figure.draw_without_rendering()
+    axis = figure.axes[1]
+    texts = [each for each in axis.get_children() if isinstance(each, Text)]
+    (title,) = (text for text in texts if text.get_text().startswith("prediction"))
+    assert len(title.get_text().split("   ")) == 1 + len(HEADLINE)
+    assert title.get_window_extent().x1 <= axis.get_window_extent().x1
 
 
 def test_same_picture_same_bytes_without_a_version(tmp_path):

@@ -89,4 +89,13 @@ def test_noise_of_channels_is_their_mean_and_their_balance():
     kinds = 2 * len(DRIVES)
     first = [(kinds * 1.6 + 4 / 3) / (kinds + 1), (kinds * 0.4 + 2 / 3) / (kinds + 1)]
     np.testing.assert_allclose(both.image**2, [[first[0], 1.6], [first[1], 0.4]])
-    assert _merged_noise([left, SILENCE]) is SILENCE
+
+
+def test_a_channel_without_noise_takes_none_from_the_other():
+    centre, weight = np.array([100.0, 1000.0]), np.ones((2, len(DRIVES), 2))
+    right = Noise(centre, np.array([2.0, 0.0]), weight)
+    both = _merged_noise([SILENCE, right])
+    np.testing.assert_allclose(both.floor, [1.0, 0.0])
+    np.testing.assert_allclose(both.weight, 0.5)
+    np.testing.assert_allclose(both.image, [[0.0, 0.0], [2**0.5, 2**0.5]])
+    assert _merged_noise([SILENCE, SILENCE]) is SILENCE

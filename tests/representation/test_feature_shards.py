@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support.feature_folders import Arrays
 from support.killed_stage import kill
 from support.own_process import python
@@ -11,6 +12,7 @@ from support.own_process import python
 from diffsynth.representation.config import Features
 from diffsynth.representation.feature_shards import write_features
 from diffsynth.runs.files import sha256
+from diffsynth.runs.threads import threads
 from diffsynth.shards import building, folders
 from diffsynth.shards.folders import read_index
 from pipeline.params import load_params
@@ -69,6 +71,15 @@ def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(project, tmp_path
     write_features(*arguments)
     assert all((out / name).stat().st_ino == inode for name, inode in tars.items())
     assert contents(out) == contents(project.data / "features")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_number_of_threads_changes_nothing(project, tmp_path, count):
+    params = load_params(project.folder / "params.yaml")
+    inputs = project.data / "shards", project.data / "fit" / "piano.safetensors", tmp_path / "features"
+    with threads(count):
+        write_features(*inputs, params.audio, params.features)
+    assert contents(tmp_path / "features") == contents(project.data / "features")
 
 
 def test_few_shards_are_open_however_many_there_are(tmp_path, monkeypatch):

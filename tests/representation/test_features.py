@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from support.feature_folders import Arrays, levels_of
 from support.noisy_piano import with_noise
 
@@ -19,6 +18,7 @@ from diffsynth.representation.feature_shards import FeatureFolder, write_feature
 from diffsynth.representation.features import FeatureMaker
 from diffsynth.representation.targets import Targets
 from diffsynth.runs.files import write_json
+from diffsynth.runs.threads import threads
 from diffsynth.shards.config import Shard
 from diffsynth.shards.segments import Segment, cut_segments, read_shards
 from diffsynth.shards.writing import write_shards
@@ -128,41 +128,34 @@ def test_pedals_long_before_the_segment_are_known_at_its_start(piano):
     assert found[0][100, BANDS + 39] > 0.5 > 0.1 > found[2][100, BANDS + 39]
 
 
-def test_any_number_of_processes_computes_the_same(piano, tmp_path, monkeypatch):
-    # Sums depend on the number of threads, so both sides get one.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        check_processes(piano, tmp_path)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def check_processes(piano, folder):
+def test_any_number_of_processes_and_threads_computes_the_same(piano, tmp_path):
     events = performance(3.0)
     audio = played(piano, events, 3.0, 1.5).astype(np.float32)
     rows = []
     for name, split in (("a", "train"), ("v", "validation")):
-        write_audio(folder / "aligned" / f"{name}.flac", audio, RATE)
-        np.save(folder / "aligned" / f"{name}.npy", events)
+        write_audio(tmp_path / "aligned" / f"{name}.flac", audio, RATE)
+        np.save(tmp_path / "aligned" / f"{name}.npy", events)
         rows.append({"name": name, "split": split, "status": "ok"})
     index = {"dataset": "demo", "sample_rate": RATE, "performances": rows}
-    write_json(folder / "aligned" / "index.json", index)
-    write_shards(folder / "aligned", folder / "shards", Shard(1.0, 1.0, 1.0, 2))
-    save_piano(folder / "piano.safetensors", piano)
-    inputs = folder / "shards", folder / "piano.safetensors"
-    made = [write_features(*inputs, folder / f"of-{n}", AUDIO, FEATURES, n) for n in (1, 2)]
-    assert made[0] == made[1]
-    assert made[0]["dataset"] == "demo"
-    for name in ("index.json", "train-000000.tar", "train-000001.tar"):
-        assert (folder / "of-1" / name).read_bytes() == (folder / "of-2" / name).read_bytes()
-    segments = list(read_shards(folder / "shards", "train"))
-    found = FeatureFolder(folder / "of-1", "train")
+    write_json(tmp_path / "aligned" / "index.json", index)
+    write_shards(tmp_path / "aligned", tmp_path / "shards", Shard(1.0, 1.0, 1.0, 2))
+    save_piano(tmp_path / "piano.safetensors", piano)
+    inputs = tmp_path / "shards", tmp_path / "piano.safetensors"
+    made = {}
+    for workers, count in (1, 1), (1, 2), (2, 2):
+        folder = tmp_path / f"{workers}-{count}"
+        with threads(count):
+            index = write_features(*inputs, folder, AUDIO, FEATURES, workers)
+        assert index["dataset"] == "demo"
+        made[folder.name] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(made["1-1"]) == 5
+    assert made["1-1"] == made["1-2"] == made["2-2"]
+    segments = list(read_shards(tmp_path / "shards", "train"))
+    found = FeatureFolder(tmp_path / "1-1", "train")
     assert found.recorded == [[187], [187, 187]]
     for segment, place in zip(segments, [(0, 0), (1, 0), (1, 1)], strict=True):
-        made_here = FeatureMaker(piano, AUDIO, FEATURES)(segment)
+        with threads(1):
+            made_here = FeatureMaker(piano, AUDIO, FEATURES)(segment)
         for values, expected in zip(found.read(*place, slice(None)), made_here[:2], strict=True):
             assert values.dtype == np.float16
             np.testing.assert_array_equal(values, expected.astype(np.float16))

@@ -202,11 +202,3 @@ def test_a_record_is_read_as_it_was_written(tmp_path, ear):
     write_audio(tmp_path / "a.wav")
     (written,), _ = recordings.transcribe_all(find_recordings([tmp_path]).todo, 1, 1)
     assert [astuple(each) for each in find_recordings([tmp_path]).done] == [astuple(written)]
-
-
-def test_pytorch_has_as_many_threads_as_before(tmp_path):
-    torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
-    with recordings._threads(before + 2):
-        assert torch.get_num_threads() == before + 2
-    assert torch.get_num_threads() == before
