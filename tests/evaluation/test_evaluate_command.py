@@ -170,7 +170,8 @@ def test_nothing_is_measured_if_the_report_cannot_be_written(folders, monkeypatc
     monkeypatch.chdir(folders)
     options = "--model lstm --block 512 --aligned aligned --renders renders --metrics aligned/a.flac"
     assert call(*options.split()) == 2
-    assert capsys.readouterr().err == "diffsynth: cannot write aligned/a.flac/512/lstm.json: Not a directory\n"
+    said = "diffsynth: cannot write aligned/a.flac/512/lstm.json: Not a directory\n"
+    assert capsys.readouterr().err == said
     assert not Path("results").exists()
 
 
