@@ -22,11 +22,12 @@ import torch
 from diffsynth.datasets.composer.generator import generate
 from diffsynth.datasets.composer.textures import TEXTURES
 from diffsynth.midi.events import CONTROL, NOTE_ON, SUSTAIN, Events, make_events
+from diffsynth.synthesis.config import RELEASED_VOICE
 from diffsynth.synthesis.onnx_step import OnnxStep
 from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, blocks_of
 from diffsynth.synthesis.weights import load_voice
 
-WEIGHTS = Path("weights")
+WEIGHTS = Path("weights") / RELEASED_VOICE
 
 
 def dense(seconds: float) -> Events:

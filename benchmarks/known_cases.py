@@ -31,7 +31,7 @@ from pipeline.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
 PERFORMANCE = ROOT / "data" / "demo" / "bach_prelude_c.mid"
-VOICE = ROOT / "weights" / "512" / "lstm.safetensors"
+VOICE = ROOT / "weights" / "fluidr3" / "512" / "lstm.safetensors"
 RATE, FRAME = 24000, 128  # Hz, samples
 BEGIN, SECONDS = 4.0, 8.0  # s; before it the demo begins with silence
 SOFTER, NOISE = -3.0, -40.0  # dB

@@ -29,6 +29,7 @@ from studio import Key, Musician, environment, missing, server
 from diffsynth.audio.files import Audio
 from diffsynth.midi.events import CONTROL, NOTE_ON, Events
 from diffsynth.midi.files import read_midi
+from diffsynth.synthesis.config import RELEASED_VOICE
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice
 
@@ -96,7 +97,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("midi", type=Path)
-    parser.add_argument("--weights", type=Path, default=Path("weights"))
+    parser.add_argument("--weights", type=Path, default=Path("weights") / RELEASED_VOICE)
     parser.add_argument("--models", nargs="+", default=["lstm", "s6"])
     parser.add_argument("--block", type=int, default=512)
     parser.add_argument("--buffers", nargs="+", type=int, default=[2])

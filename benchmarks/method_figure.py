@@ -1,6 +1,6 @@
 """The figure of docs/method.md: modes, strikes that meet, gains and the half circle, from the code itself.
 
-    python benchmarks/method_figure.py weights/512/lstm.safetensors docs/method.png
+    python benchmarks/method_figure.py weights/fluidr3/512/lstm.safetensors docs/method.png
 
 Nothing is timed or trained; the same voice gives the same picture.
 """

@@ -27,6 +27,7 @@ from diffsynth.midi.events import Events, to_samples
 from diffsynth.midi.files import read_midi
 from diffsynth.piano.playing import play_whole
 from diffsynth.runs.parallel import parallel_map
+from diffsynth.synthesis.config import RELEASED_VOICE
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice
 
@@ -94,7 +95,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path, help="of MIDI files")
-    parser.add_argument("--weights", type=Path, default=Path("weights"))
+    parser.add_argument("--weights", type=Path, default=Path("weights") / RELEASED_VOICE)
     parser.add_argument("--models", nargs="+", default=["lstm", "s6"])
     parser.add_argument("--blocks", nargs="+", type=int, default=[512, 1024, 2048, 4096])
     parser.add_argument("--soundfont", default="/usr/share/sounds/sf2/FluidR3_GM.sf2")

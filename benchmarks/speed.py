@@ -69,7 +69,7 @@ def serve(work: Work) -> None:
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w")  # whatever libraries print goes elsewhere
     os.dup2(2, 1)
-    voice: Any = load_voice(ROOT / "weights" / str(work.block) / f"{work.model}.safetensors")
+    voice: Any = load_voice(ROOT / "weights" / "fluidr3" / str(work.block) / f"{work.model}.safetensors")
     if work.piano:
         voice = replace(voice, piano=load_piano(work.piano))
     network = OnnxStep.of(voice) if work.backend == "onnx" else None

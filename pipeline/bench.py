@@ -13,8 +13,20 @@ from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
 from pipeline.stage import Released, Trained, numbers
 
-HEADINGS = ("model", "block", "Hz", "threads", "backend", "x U-Net", "RTF", "p50 ms", "p95 ms", "p99 ms")
-KEYS = ("model", "block", "sample_rate", "threads", "backend", "times_faster", "rtf")
+HEADINGS = (
+    "model",
+    "block",
+    "Hz",
+    "channels",
+    "threads",
+    "backend",
+    "x U-Net",
+    "RTF",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+)
+KEYS = ("model", "block", "sample_rate", "channels", "threads", "backend", "times_faster", "rtf")
 
 
 def bench(

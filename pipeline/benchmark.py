@@ -59,7 +59,7 @@ def benchmark(
 
     from diffsynth.benchmark.choosing import check_systems, given_voices, voices_of
     from diffsynth.benchmark.external import External
-    from diffsynth.benchmark.measuring import How, common_rate, measure_all
+    from diffsynth.benchmark.measuring import How, common, measure_all
     from diffsynth.benchmark.metadata import machine
     from diffsynth.benchmark.pieces import Stretch, find_pieces, write_cut
     from diffsynth.benchmark.rendering import MARK, render_all, writing
@@ -80,12 +80,11 @@ def benchmark(
     systems = [*ours, *programs]
     check_systems(systems, said)
     pieces, set_aside = find_pieces(folder, out, Stretch(begin, seconds), said.append)
-    rate = common_rate([each.rate for each in own], pieces)
-    how, of_machine = How(rate, Stretch(begin, seconds), lag / 1000, params.evaluate), machine()
+    rate, channels = common([(each.rate, each.channels) for each in own], pieces)
+    how, of_machine = How(rate, channels, Stretch(begin, seconds), lag / 1000, params.evaluate), machine()
     with writing(out), stage("benchmark", params, ["evaluate"]) as run:
-        run.params(
-            {"rate": rate, "from": begin, "seconds": seconds, "lag": lag, "seed": seed, "steps": steps}
-        )
+        run.params({"rate": rate, "channels": channels, "from": begin, "seconds": seconds})
+        run.params({"lag": lag, "seed": seed, "steps": steps})
         for line in dict.fromkeys([*said, *(f"left out {item.name}: {item.reason}" for item in set_aside)]):
             typer.echo(f"diffsynth: {line}", err=True)
         write_cut(pieces)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
-from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel
+from pipeline.stage import GivenVoice, NamedVoice, Released, Trained, VoiceBlock, VoiceModel
 
 
 def export(
@@ -14,6 +14,7 @@ def export(
     model: VoiceModel = None,
     block: VoiceBlock = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Steps of the sampler.")] = 1,
+    voice: NamedVoice = None,
     weights: GivenVoice = None,
     models: Trained = paths.MODELS,
     released: Released = paths.WEIGHTS,
@@ -29,8 +30,8 @@ def export(
     from diffsynth.synthesis.export import export_onnx
     from diffsynth.synthesis.voice_files import open_voice
 
-    voice, file = open_voice(model, block, weights, models, released)
-    about = export_onnx(voice, target, steps)
+    played, file = open_voice(model, block, weights, models, released, voice)
+    about = export_onnx(played, target, steps)
     size = target.stat().st_size / 2**20
     typer.echo(
         f"{target}: {file}, {about['model']} at {about['block']} samples, {about['sample_rate']} Hz, "

@@ -11,7 +11,7 @@ import typer
 from diffsynth.errors import UserError
 from diffsynth.synthesis.config import BUFFERS
 from pipeline import paths
-from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel
+from pipeline.stage import GivenVoice, NamedVoice, Released, Trained, VoiceBlock, VoiceModel
 
 if TYPE_CHECKING:
     from diffsynth.live.session import Ending
@@ -49,6 +49,7 @@ def play(
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="List audio outputs and MIDI inputs.")
     ] = False,
+    voice: NamedVoice = None,
     weights: GivenVoice = None,
     models: Trained = paths.MODELS,
     released: Released = paths.WEIGHTS,
@@ -74,8 +75,8 @@ def play(
     from diffsynth.synthesis.voice_files import open_voice
 
     torch.set_num_threads(1)
-    voice, file = open_voice(model, block, weights, models, released)
-    synthesizer = Synthesizer(voice, steps, seed)
+    played, file = open_voice(model, block, weights, models, released, voice)
+    synthesizer = Synthesizer(played, steps, seed)
     with ExitStack() as stack:
         name, inlet = _source(synthesizer, source, events, port, virtual)
         stack.callback(inlet.close)
@@ -83,7 +84,7 @@ def play(
         stack.callback(outlet.close)
         session = Session(synthesizer, outlet, buffers)
         typer.echo(
-            f"{name} to {outlet.name} by {file}: {voice.config.model} at {voice.config.block} samples, "
+            f"{name} to {outlet.name} by {file}: {played.config.model} at {played.config.block} samples, "
             f"{outlet.rate} Hz, latency {1000 * session.latency:.1f} ms; Ctrl-C ends",
             err=True,
         )

@@ -8,7 +8,7 @@ import typer
 from diffsynth.midi.config import PROGRAMS
 from diffsynth.synthesis.config import BACKENDS
 from pipeline import paths
-from pipeline.stage import GivenVoice, Released, Trained, VoiceBlock, VoiceModel, or_list
+from pipeline.stage import GivenVoice, NamedVoice, Released, Trained, VoiceBlock, VoiceModel, or_list
 
 
 def render(
@@ -22,6 +22,7 @@ def render(
         0
     ],
     programs: Annotated[str, typer.Option(help=f"Which instruments: {or_list(PROGRAMS)}.")] = PROGRAMS[0],
+    voice: NamedVoice = None,
     weights: GivenVoice = None,
     models: Trained = paths.MODELS,
     released: Released = paths.WEIGHTS,
@@ -48,13 +49,13 @@ def render(
     from diffsynth.synthesis.voice_files import open_voice
 
     torch.set_num_threads(1)
-    voice, file = open_voice(model, block, weights, models, released)
+    played, file = open_voice(model, block, weights, models, released, voice)
     network = None
     if backend == "onnx":
         from diffsynth.synthesis.onnx_step import OnnxStep
 
-        network = OnnxStep.of(voice, steps)
-    synthesizer = Synthesizer(voice, steps, seed, network)
+        network = OnnxStep.of(played, steps)
+    synthesizer = Synthesizer(played, steps, seed, network)
     check_length(events, synthesizer.rate, target)
     for line in said:  # not before a refusal, which is one line
         typer.echo(line, err=True)

@@ -12,6 +12,7 @@ from diffsynth.audio.format import BLOCKS
 from diffsynth.errors import UserError
 from diffsynth.models.registry import MODELS
 from diffsynth.runs.tracking import Run, track
+from diffsynth.synthesis.config import RELEASED_VOICE
 from pipeline import paths
 from pipeline.params import Params
 
@@ -52,6 +53,10 @@ VoiceBlock = Annotated[
 GivenVoice = Annotated[
     Path | None,
     typer.Option("--weights", help="File of a voice. Default: the one trained here, else the released one."),
+]
+NamedVoice = Annotated[
+    str | None,
+    typer.Option("--voice", help=f"A released voice, whatever was trained here. Default: {RELEASED_VOICE}."),
 ]
 Trained = Annotated[Path, typer.Option(help="Folder of trained models.")]
 Released = Annotated[

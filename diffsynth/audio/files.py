@@ -241,7 +241,16 @@ def write_audio(path: str | Path, samples: Samples, rate: int, subtype: str = "P
         soundfile.SoundFile(os.fsencode(temporary), "w", rate, channels=channels, subtype=subtype) as file,
     ):
         for start in range(0, len(samples), BLOCK):
-            file.write(np.clip(samples[start : start + BLOCK], -1.0, 1.0))
+            part = samples[start : start + BLOCK]
+            file.write(sixteen_bits(part) if subtype == "PCM_16" else np.clip(part, -1.0, 1.0))
+
+
+def sixteen_bits(samples: Audio) -> NDArray[np.int16]:
+    """Samples rounded to the nearest of 16 bits; beyond -1..1 they are clipped.
+
+    libsndfile rounds down where it writes WAV, so that what is nearly silent becomes a hiss of -93 dB.
+    """
+    return np.rint(np.multiply(samples, 32768.0)).clip(-32768, 32767).astype(np.int16)
 
 
 def resample(samples: Audio, rate: int, new_rate: int) -> Audio:

@@ -4,10 +4,9 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
-from diffsynth.audio.files import Audio, writing
+from diffsynth.audio.files import Audio, sixteen_bits, writing
 from diffsynth.errors import UserError
 from diffsynth.runs.files import atomic_path
 
@@ -45,7 +44,7 @@ class RecordingFile:
         """
         try:
             with writing(self.path):
-                self._file.write(np.clip(block, -1.0, 1.0))
+                self._file.write(sixteen_bits(block))
         except UserError as error:
             self._failure = error
             raise

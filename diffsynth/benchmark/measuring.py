@@ -1,8 +1,8 @@
 """Measuring what was rendered, as `diffsynth evaluate` does, at one rate and without constant delays.
 
 `audio/recording/NAME.flac` and `audio/SYSTEM/NAME.wav` are what is measured and played: the stretch that was
-asked for, mono, at one rate, the rendering moved by its delay and as long as the recording. So
-`diffsynth evaluate --target --prediction` of two of these files gives the same numbers.
+asked for, at one rate and in one number of channels, the rendering moved by its delay and as long as the
+recording. So `diffsynth evaluate --target --prediction` of two of these files gives the same numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from diffsynth.audio.files import Audio, AudioFile, padded, read_audio, resample, write_audio
+from diffsynth.audio.channels import converted, mixed
+from diffsynth.audio.decoding import opened
+from diffsynth.audio.files import Audio, padded, read_audio, resample, write_audio
 from diffsynth.benchmark.offsets import offset
 from diffsynth.benchmark.pieces import Piece, Stretch
 from diffsynth.benchmark.rendering import RENDERS
@@ -35,12 +37,14 @@ class How:
 
     Attributes:
         rate: of everything, Hz.
+        channels: of everything: 1, the mean of all; or 2.
         stretch: of each performance.
         lag: the largest delay that is removed, s.
         settings: of the metrics.
     """
 
     rate: int
+    channels: int
     stretch: Stretch
     lag: float
     settings: Evaluate
@@ -74,20 +78,31 @@ def measure_all(systems: Sequence[str], pieces: Sequence[Piece], out: Path, how:
     return found
 
 
-def common_rate(rates: Sequence[int], pieces: Sequence[Piece]) -> int:
-    """The lowest rate of some and of the recordings: what all of them hold."""
+def common(formats: Sequence[tuple[int, int]], pieces: Sequence[Piece]) -> tuple[int, int]:
+    """Rate in Hz and channels that all recordings hold, and voices.
+
+    Args:
+        formats: rates and channels of voices.
+        pieces: whose recordings they are compared with.
+
+    Returns:
+        The lowest rate, and 2 channels if all recordings and one of the voices have them, else 1: what is
+        mono among what is stereo plays on both sides.
+    """
+    rates, stereo = [rate for rate, _ in formats], any(channels > 1 for _, channels in formats)
     for piece in pieces:
-        with AudioFile(piece.audio) as file:
-            rates = [*rates, file.rate]
-    return min(rates)
+        with opened(piece.audio) as file:
+            rates.append(file.samplerate)
+            stereo = stereo and file.channels == 2
+    return min(rates), 1 + stereo
 
 
 def _target(piece: Piece, out: Path, how: How) -> Path:
     """The recording that is measured against, written unless it is there."""
-    stamp = make_stamp(CODE, sha256(piece.audio), piece.end, how.rate, asdict(how.stretch))
+    stamp = make_stamp(CODE, sha256(piece.audio), piece.end, how.rate, how.channels, asdict(how.stretch))
 
     def cut() -> Audio:
-        samples = _at_rate(piece.audio, how.rate)
+        samples = _read(piece.audio, how)
         return samples[round(how.stretch.begin * how.rate) : round(piece.end * how.rate)]
 
     return _kept(out / AUDIO / RECORDING, f"{piece.name}.flac", stamp, how.rate, cut)
@@ -109,7 +124,7 @@ def _measured(key: str, piece: Piece, recording: Path, out: Path, how: How) -> d
     stamp = make_stamp(CODE, key, read, asdict(how))
     if (known := recall(folder, piece.name, stamp)) is not None:
         return known
-    target, rate = read_audio(recording)
+    target, rate = read_audio(recording, how.channels)
     late = 0.0
     if key == RECORDING:
         prediction = target
@@ -117,11 +132,11 @@ def _measured(key: str, piece: Piece, recording: Path, out: Path, how: How) -> d
         if key == LOW_PASS:
             moved = low_pass(target, rate)
         else:
-            samples, begin = _at_rate(rendered, rate), round(how.stretch.begin * rate)
-            late = offset(target, padded(samples, begin, len(target)), rate, how.lag)
+            samples, begin = _read(rendered, how), round(how.stretch.begin * rate)
+            late = offset(mixed(target), mixed(padded(samples, begin, len(target))), rate, how.lag)
             moved = padded(samples, begin + round(late * rate), len(target))
         write_audio(folder / name, moved, rate)
-        prediction, _ = read_audio(folder / name)
+        prediction, _ = read_audio(folder / name, how.channels)
     pair = Pair(target, prediction, rate, how.settings)
     segments = {metric: list(map(float, values)) for metric, values in evaluate_segments(pair).items()}
     result = {"scores": round_values(measure(pair)), "segments": segments, "offset": late}
@@ -129,9 +144,11 @@ def _measured(key: str, piece: Piece, recording: Path, out: Path, how: How) -> d
     return result
 
 
-def _at_rate(path: Path, rate: int) -> Audio:
-    samples, own = read_audio(path)
-    return resample(samples, own, rate)
+def _read(path: Path, how: How) -> Audio:
+    with opened(path) as file:
+        held = how.channels if file.channels == 2 else 1
+    samples, own = read_audio(path, held)
+    return converted(resample(samples, own, how.rate), how.channels)
 
 
 def _tidy(folder: Path, names: Sequence[str]) -> None:

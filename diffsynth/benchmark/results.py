@@ -173,11 +173,12 @@ def _footnote(
     seconds = sum(piece.end - how.stretch.begin for piece in pieces)
     begin = f" from second {how.stretch.begin:g}" if how.stretch.begin else ""
     moved = f"delays up to {1000 * how.lag:g} ms removed" if how.lag else "delays not removed"
+    heard = "mono" if how.channels == 1 else "stereo"
     count = f"{len(pieces)} performance{'s' if len(pieces) > 1 else ''}"
     most = max((system.playing.steps for system in systems if isinstance(system, OwnVoice)), default=1)
     steps = f", {most} steps of the sampler where a voice takes more than one" if most > 1 else ""
     return (
-        f"{count}, {seconds:.1f} s{begin}, at {how.rate} Hz, {moved}; "
+        f"{count}, {seconds:.1f} s{begin}, at {how.rate} Hz, {heard}, {moved}; "
         f"{machine['cpu']}, one thread for voices{steps}; diffsynth {machine['diffsynth']}."
     )
 

@@ -129,6 +129,7 @@ class OwnVoice(System):
             self._synthesizer.block,
             self._synthesizer.rate,
         )
+        self.channels = self._synthesizer.channels
         self.latency_ms = (1 + BUFFERS) * self._synthesizer.latency["total_ms"]
         self._warm = False
 
@@ -194,7 +195,7 @@ class SoundFont(System):
     def play(self, piece: Piece, wav: Path) -> Played:
         """See `System`."""
         begin = time.perf_counter()
-        audio = render_soundfont(piece.events(), self._path, RENDER_RATE)
+        audio = render_soundfont(piece.events(), self._path, RENDER_RATE, channels=2)
         return _written(wav, audio, RENDER_RATE, time.perf_counter() - begin)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffsynth.errors import UserError
-from diffsynth.synthesis.config import BACKENDS
+from diffsynth.synthesis.config import BACKENDS, RELEASED_VOICE
 
 if TYPE_CHECKING:
     from diffsynth.synthesis.voice_files import VoiceFile
@@ -176,7 +176,9 @@ def _serve(connection: Connection, setting: Setting, trained: Path, released: Pa
     parameters = sum(parameter.numel() for parameter in voice.denoiser.parameters())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     name = "random weights" if file is None else str(file)
-    connection.send({"peak_mb": round(peak, 1), "params": parameters, "voice": name})
+    channels = voice.config.audio.channels
+    about = {"channels": channels, "peak_mb": round(peak, 1), "params": parameters, "voice": name}
+    connection.send(about)
 
 
 def bench_file(setting: Setting, trained: Path, released: Path) -> "VoiceFile | None":
@@ -191,7 +193,7 @@ def bench_file(setting: Setting, trained: Path, released: Path) -> "VoiceFile | 
 
     if setting.model != BASELINE:
         return find_weights(setting.model, setting.block, None, trained, released)
-    path = released / str(setting.block) / f"{setting.model}.safetensors"
+    path = released / RELEASED_VOICE / str(setting.block) / f"{setting.model}.safetensors"
     return VoiceFile(path, RELEASED) if path.is_file() else None
 
 
@@ -230,23 +232,30 @@ def _baseline(setting: Setting) -> Any:
 def _at_rate(voice: Any, rate: int) -> Any:
     """The voice at another rate: frames of as many samples, modes up to the same share of the rate.
 
-    At twice the rate an octave is to be filled: the modes of the highest one are there twice.
+    At twice the rate an octave is to be filled: the modes of the highest one are there twice. At half the
+    rate the highest one is left out.
     """
-    audio = voice.config.audio
-    factor = rate / audio.sample_rate
+    config, piano = voice.config, voice.piano
+    factor = rate / config.audio.sample_rate
     if factor == 1:
         return voice
-    piano = voice.piano
-    copied = piano.frequency > piano.frequency.max() / max(factor, 1)
-    order = np.argsort(np.concatenate([piano.key, piano.key[copied]]), kind="stable")
-    extended = {
-        name: np.concatenate([values, scale * values[copied]])[order]
-        for name, values, scale in (
-            ("key", piano.key, 1),
-            ("frequency", piano.frequency, factor),
-            ("decay", piano.decay, 1),
-            ("amplitude", piano.amplitude, 1),
-        )
-    }
-    config = replace(voice.config, audio=replace(audio, sample_rate=rate))
-    return replace(voice, config=config, piano=replace(piano, **extended))
+    less, top = min(factor, 1.0), piano.frequency.max()
+    features = replace(config.features, highest=less * config.features.highest)
+    config = replace(config, audio=replace(config.audio, sample_rate=rate), features=features)
+    copied = np.flatnonzero(piano.frequency > top / max(factor, 1.0))
+    modes = np.concatenate([np.flatnonzero(piano.frequency <= less * top), copied])
+    raised = np.repeat([1.0, factor], [len(modes) - len(copied), len(copied)])
+    order = np.argsort(piano.key[modes], kind="stable")
+    modes, raised = modes[order], raised[order]
+    kept = {name: getattr(piano, name)[modes] for name in ("key", "decay", "amplitude")}
+    return replace(
+        voice,
+        config=config,
+        piano=replace(
+            piano,
+            **kept,
+            frequency=raised * piano.frequency[modes],
+            image=piano.image[:, modes] if piano.channels > 1 else piano.image,
+            noise=replace(piano.noise, centre=less * piano.noise.centre),
+        ),
+    )

@@ -1,7 +1,7 @@
 """The committed demo dataset and how it was made.
 
-`python -m diffsynth.datasets.demo`, run in the repository, makes data/demo again, byte for byte on the
-same versions of FluidSynth, soxr and libFLAC. It needs FluidSynth and the SoundFont.
+`diffsynth salamander && python -m diffsynth.datasets.demo`, run in the repository, makes data/demo again,
+byte for byte on the same versions of sfizz, soxr and libFLAC.
 """
 
 from pathlib import Path
@@ -15,7 +15,8 @@ from diffsynth.datasets.rendered import Job, render_all
 from diffsynth.runs.files import atomic_folder
 
 FOLDER = Path("data/demo")
-SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
+GRAND = "instruments/salamander/salamander.sfz"  # where `diffsynth salamander` puts it
+GAIN = 1.2
 LICENSE_FILE = "LICENSE.md"
 
 # Seeds were chosen by note rate, range and loudness: see the titles.
@@ -44,20 +45,22 @@ def demo_jobs() -> list[Job]:
     return sorted(jobs, key=lambda job: job.name)
 
 
-def build_demo(folder: Path = FOLDER, soundfont: str = SOUNDFONT, workers: int = 2) -> Manifest:
+def build_demo(folder: Path = FOLDER, grand: str = GRAND, workers: int = 2) -> Manifest:
     """Render the demo dataset into a folder, replacing what is there.
 
     Raises:
-        UserError: FluidSynth or the SoundFont is missing.
+        UserError: sfizz or the SFZ is missing.
     """
     with atomic_folder(folder, MANIFEST) as temporary:
-        manifest = Manifest("demo", render_all(demo_jobs(), temporary, Instrument(soundfont), workers), [])
+        manifest = Manifest(
+            "demo", render_all(demo_jobs(), temporary, Instrument(grand, gain=GAIN), workers), []
+        )
         write_manifest(temporary, manifest)
         (temporary / LICENSE_FILE).write_text(LICENSE, encoding="utf8")
     return manifest
 
 
-LICENSE = """\
+LICENSE = f"""\
 # Where this data comes from
 
 **Performances** (`*.mid`). `keys`, `music_*` and `dense_*` were made by the seeded generator of this
@@ -66,30 +69,16 @@ L. van Beethoven, F. Chopin, E. Satie) and which are in the public domain; their
 for this project (`diffsynth/datasets/composer/scores/`) and tempo, dynamics and pedal were added by a seeded
 function. All of them are part of this project and under its MIT licence.
 
-**Audio** (`*.flac`). The performances played by FluidSynth through the program "Yamaha Grand Piano"
-of the SoundFont FluidR3 GM, version 3.1, which is under the MIT licence:
+**Audio** (`*.flac`). The performances played by the Salamander Grand Piano V3, a Yamaha C5 recorded by
+Alexander Holm (https://archive.org/details/SalamanderGrandPianoV3), under the Creative Commons
+Attribution 3.0 Unported licence (CC BY 3.0, https://creativecommons.org/licenses/by/3.0/). Whoever passes
+these files on names him and the licence.
 
-> Copyright © 2000-2002, 2008 Frank Wen
->
-> Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
-> associated documentation files (the "Software"), to deal in the Software without restriction,
-> including without limitation the rights to use, copy, modify, merge, publish, distribute,
-> sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
-> furnished to do so, subject to the following conditions:
->
-> The above copyright notice and this permission notice shall be included in all copies or
-> substantial portions of the Software.
->
-> THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
-> NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
-> NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
-> DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
-> OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+What was changed: sfizz played the recordings from MIDI, with 16 velocity layers, releases of keys, string
+resonances and pedal noises (`diffsynth salamander` brings them and writes the SFZ); 24 kHz, mono (mean of
+both channels), 16 bits, gain {GAIN}, not normalised.
 
-24 kHz, mono (mean of both channels), 16 bits, reverb and chorus off, synthesizer gain 0.6, not
-normalised. FluidSynth ignores the una corda pedal, so it is in the MIDI and not in the audio.
-
-`python -m diffsynth.datasets.demo` makes this folder again.
+`diffsynth salamander && python -m diffsynth.datasets.demo` makes this folder again.
 """
 
 if __name__ == "__main__":

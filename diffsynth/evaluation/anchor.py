@@ -15,7 +15,7 @@ DOWN = 60.0  # dB
 
 
 def low_pass(signal: Array, rate: int) -> Array:
-    """A signal without what lies above 3.5 kHz, not shifted in time; float32, [time].
+    """A signal without what lies above 3.5 kHz, not shifted in time; float32, [time] or [time, c].
 
     At rates that hold nothing above 4 kHz it is the signal itself.
     """
@@ -23,4 +23,6 @@ def low_pass(signal: Array, rate: int) -> Array:
         return signal
     taps, beta = kaiserord(DOWN, (STOPPED - PASSED) / (rate / 2))
     kernel = firwin(taps | 1, (PASSED + STOPPED) / 2, window=("kaiser", beta), fs=rate)
-    return oaconvolve(signal.astype(np.float64), kernel, mode="same")[: len(signal)].astype(np.float32)
+    kernel = kernel.reshape(-1, *[1] * (signal.ndim - 1))
+    filtered = oaconvolve(signal.astype(np.float64), kernel, mode="same", axes=0)
+    return filtered[: len(signal)].astype(np.float32)

@@ -99,7 +99,9 @@ def balance(piano: Piano, recordings: Sequence[Take], max_frequency: float) -> P
     fitted, held_out = levels.of(~levels.held_out), levels.of(levels.held_out)
     silence, start = (torch.full((2 * len(DRIVES) + 1, BANDS), x) for x in (-torch.inf, float(np.log(START))))
     as_they_are = torch.zeros(BANDS)
-    found = _descend(fitted, Factors(as_they_are, start[0], start[1:]))
+    # Between strikes a sampled instrument is silent; what rustles there is part of its recordings.
+    first = silence[0] if piano.sampled else start[0]
+    found = _descend(fitted, Factors(as_they_are, first, start[1:]))
     error = _error(held_out, found)
     if error > _error(held_out, Factors(as_they_are, silence[0], silence[1:])) - BETTER:
         return piano

@@ -12,8 +12,8 @@
 7. Slow modes for the ends of long notes (`aftersound`).
 8. All modes are refined against the recordings, all notes sounding together (`refine`).
 9. Keys that are rarely played take the refined modes of a neighbour (`rare_keys`).
-10. Strikes of strings rise, and strings get the levels that they have in the recordings, and noise between
-    the partials (`balance`). In a sampled instrument every strike is the same recording, its noise included.
+10. What no damper ends dies away all the same, strikes rise, and strings get the levels that they have in the
+    recordings, and noise between the partials (`balance`).
 11. All that is for the first channel. Others hear the same modes with amplitudes of their own (`image`).
 """
 
@@ -46,9 +46,11 @@ from diffsynth.piano.piano import QUIETEST, REFERENCE_VELOCITY, Piano
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
-SLOWEST = 15.0  # 1/s, lowest release of a key with a damper; reverberation hides how fast the string falls
+SLOWEST = 15.0  # 1/s, lowest release of a string with a damper; reverberation hides how fast it falls
 DAMPED = 67  # keys from the lowest that have dampers on any piano
-RISE = 1500.0  # 1/s, of strings: 300 and 700 measure the same, a step clicks (docs/lab-notes.md, 18)
+RISE = 1500.0  # 1/s, of strings: 300 and 700 measure the same, a step clicks (docs/lab-notes.md, 18) ...
+SAMPLED_RISE = 3000.0  # ... and of recordings of them, whose attacks repeat (30)
+UNDAMPED = 1.0  # 1/s, slowest decay where no damper falls: what is slower rings where recordings are silent
 SOFTEST = 3e-5  # lowest level at which a damper's effect can be measured: one step of 16 bits
 
 
@@ -82,18 +84,26 @@ def _fit_channel(recordings: Sequence[Take], config: Fit) -> Piano:
     tracks = [_tracks(heard, key, partials, rate) for key in range(KEYS)]
     law = measure_law(recordings, _overall_exponent(tracks))
     keys = [_fit_key(key, tracks[key], law.exponents(key, partials[key]), rate) for key in range(KEYS)]
-    strings = _assemble(_fill(keys), partials, _releases(heard, rate), law)
+    releases = _releases(heard, rate)
+    strings = _assemble(_fill(keys), partials, _of_strings(releases), law)
     strings = replace(strings, jitter=config.jitter)
-    struck = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
-    pedalled = add_knocks(struck, recordings, config.max_frequency)
+    attacked = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
+    if attacked.sampled:  # there is no room around it
+        attacked = replace(attacked, release=releases)
+    pedalled = add_knocks(attacked, recordings, config.max_frequency)
     if not config.passes:
         return pedalled
     sounding_on = add_aftersound(pedalled, recordings, config.max_frequency)
     refined = refine(sounding_on, recordings, config.passes)
     filled = fill_unheard(refined, recordings, config.max_frequency)
-    if filled.sampled:
-        return filled
-    return balance(replace(filled, rise=RISE), recordings, config.max_frequency)
+    struck = replace(dying(filled), rise=SAMPLED_RISE if filled.sampled else RISE)
+    return balance(struck, recordings, config.max_frequency)
+
+
+def dying(piano: Piano) -> Piano:
+    """The piano with a slowest decay of modes that no damper ends: of keys without one, and of the pedal."""
+    least = UNDAMPED - piano.releases[piano.key]
+    return replace(piano, decay=np.maximum(piano.decay, least))
 
 
 def _listen(recording: Take) -> Heard:
@@ -203,7 +213,6 @@ def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
 
     Measured between 10 and 70 ms after the damper's fall, less the fall before it, on notes that end
     alone. Single keys are uncertain: every key takes the median of the five measured keys nearest to it.
-    In a room the strings' fall hides behind its reverberation: no damped key takes less than `SLOWEST`.
     """
     rates: list[list[float]] = [[] for _ in range(KEYS)]
     for h in heard:
@@ -216,8 +225,12 @@ def _releases(heard: Sequence[Heard], rate: int) -> NDArray[np.float64]:
         return np.full(KEYS, 20.0)
     known = np.array(sorted(measured))
     nearest = [known[np.argsort(np.abs(known - key), kind="stable")[:5]] for key in range(KEYS)]
-    rates_of_keys = np.array([np.median([measured[k] for k in near]) for near in nearest])
-    return np.where(np.arange(KEYS) < DAMPED, np.maximum(rates_of_keys, SLOWEST), rates_of_keys)
+    return np.array([np.median([measured[k] for k in near]) for near in nearest])
+
+
+def _of_strings(releases: NDArray[np.float64]) -> NDArray[np.float64]:
+    """No damped string takes less than `SLOWEST`: in a room its fall hides behind reverberation."""
+    return np.where(np.arange(KEYS) < DAMPED, np.maximum(releases, SLOWEST), releases)
 
 
 def _release_slope(h: Heard, note: np.void, rate: int) -> float | None:

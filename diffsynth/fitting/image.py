@@ -11,7 +11,7 @@ for every other channel, in the same closed form:
 
    x_n and y_n being the products of the other and of the first channel with the mode in strike n.
 2. Then by least squares, all notes sounding together (`diffsynth.fitting.refine`), poles held.
-3. Strings get the levels of the channel, and noise (`diffsynth.fitting.balance`).
+3. It gets the levels of the channel, and noise (`diffsynth.fitting.balance`).
 
 A mono downmix is not used anywhere: where two microphones hear a mode in opposite phase it would be missing.
 """
@@ -54,8 +54,7 @@ def add_image(piano: Piano, recordings: Sequence[Take], config: Fit) -> Piano:
         other = [recording.channel(channel) for recording in recordings]
         begin = replace(piano, amplitude=_compared(piano, first, other), noise=SILENCE)
         refined = refine(begin, other, PASSES * config.passes, poles=False)
-        balanced = refined if piano.sampled else balance(refined, other, config.max_frequency)
-        heard.append(balanced)
+        heard.append(balance(refined, other, config.max_frequency))
     return _merged(heard) if len(heard) > 1 else piano
 
 

@@ -5,10 +5,9 @@ import io
 import threading
 from typing import Any
 
-import numpy as np
 import soundfile
 
-from diffsynth.audio.files import Audio
+from diffsynth.audio.files import Audio, sixteen_bits
 from diffsynth.errors import UserError
 from diffsynth.listening.answers import AnswerBook, Answers
 from diffsynth.listening.clips import REFERENCE
@@ -148,5 +147,5 @@ class Session:
 def _wav(samples: Audio, rate: int) -> bytes:
     """A WAV file of 16 bits."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1.0, 1.0), rate, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, sixteen_bits(samples), rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()

@@ -9,7 +9,7 @@ from diffsynth.errors import UserError, to_install
 from diffsynth.live.clock import Clock, now
 from diffsynth.live.ring import Tap
 
-FACTORS = (1, 2, 3, 4)  # by which the rate of a voice can be raised for a device
+FACTORS = (1, 2, 3, 4)  # multiples of the rate of a voice, before the device's own rate
 SETTLE = 0.5  # s of silence in which the clock learns the pace of the device
 DEAD = 2.0  # s without a request after which a device counts as gone
 LARGEST = 1 << 16  # samples that a device may ask for at once
@@ -34,11 +34,11 @@ class DeviceSink:
     Nothing is computed in the callback: it copies what is ready, or silence.
 
     Args:
-        rate: of the voice, Hz; the device runs at this rate or a multiple of it.
+        rate: of the voice, Hz; the device runs at this rate, a multiple of it, or its own rate.
         device: its name, a part of its name, or its number; None is the system's default.
 
     Raises:
-        UserError: there is no such device, or it cannot play at a fitting rate.
+        UserError: there is no such device, or it takes none of these rates.
     """
 
     def __init__(self, rate: int, device: str | None = None) -> None:
@@ -46,7 +46,7 @@ class DeviceSink:
         self._device = _find(self._sounddevice, device)
         self.name = _name(self._device)
         self._channels = min(2, self._device["max_output_channels"])
-        self.rate = rate * self._factor(rate)
+        self.rate = self._fitting(rate)
         self.clock = Clock()
         self.period = 1
         self._position = 0
@@ -117,19 +117,19 @@ class DeviceSink:
         # A device of one channel plays the mean of two; one of two plays one channel on both.
         out[:] = converted(heard, self._channels).reshape(frames, -1)
 
-    def _factor(self, rate: int) -> int:
-        for factor in FACTORS:
+    def _fitting(self, rate: int) -> int:
+        own = round(self._device["default_samplerate"])
+        rates = list(dict.fromkeys([*(factor * rate for factor in FACTORS), own]))
+        for tried in rates:
             try:
                 self._sounddevice.check_output_settings(
-                    self._device["index"], self._channels, "float32", samplerate=factor * rate
+                    self._device["index"], self._channels, "float32", samplerate=tried
                 )
             except self._sounddevice.PortAudioError:
                 continue
-            return factor
-        rates = ", ".join(str(factor * rate) for factor in FACTORS)
-        own = round(self._device["default_samplerate"])
+            return tried
         raise UserError(
-            f"{self.name} runs at {own} Hz and takes none of {rates} Hz: choose another --device or its rate"
+            f"{self.name} takes none of {', '.join(map(str, rates))} Hz: choose another --device or its rate"
         )
 
 

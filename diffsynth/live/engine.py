@@ -8,10 +8,10 @@ import numpy as np
 from diffsynth.live.clock import Clock, now
 from diffsynth.live.messages import KEYS_UP, PEDALS_UP
 from diffsynth.live.meter import Meter
+from diffsynth.live.resampling import Resampler
 from diffsynth.live.ring import Tap
 from diffsynth.live.sinks import POLL
 from diffsynth.live.sources import Source
-from diffsynth.live.upsampling import Upsampler
 from diffsynth.midi.events import SAMPLE_EVENT, Events
 from diffsynth.synthesis.fading import Fading
 from diffsynth.synthesis.synthesizer import NO_EVENTS, WARM_UP, Synthesizer
@@ -37,16 +37,17 @@ class Engine:
         source: of the events.
         tap: the consumer's end of the ring; it counts the samples that were not ready in time.
         clock: of the stream.
+        rate: of the samples in the ring, Hz.
     """
 
-    def __init__(self, synthesizer: Synthesizer, source: Source, tap: Tap, clock: Clock, factor: int) -> None:
+    def __init__(self, synthesizer: Synthesizer, source: Source, tap: Tap, clock: Clock, rate: int) -> None:
         self.meter = Meter()
         self.error: BaseException | None = None
         self._synthesizer, self._source, self._clock = synthesizer, source, clock
         self._tap, self._ring = tap, tap.ring
         self._block, self._rate = synthesizer.block, synthesizer.rate
-        self._upsample = Upsampler(factor, self._block, synthesizer.channels)
-        self._factor = factor
+        self._resample = Resampler(self._rate, rate, self._block, synthesizer.channels)
+        self._heard_rate = rate
         self._fading = Fading(synthesizer.rate)
         self._stop = threading.Event()
         self._abandoned = False
@@ -55,7 +56,7 @@ class Engine:
     @property
     def delay(self) -> int:
         """Samples of the voice from the arrival of an event to the sink taking its first sample."""
-        return (self._ring.slots + 1) * self._block + self._upsample.delay
+        return (self._ring.slots + 1) * self._block + self._resample.delay
 
     @property
     def window(self) -> int:
@@ -64,7 +65,7 @@ class Engine:
         The block will be taken after all written ones and all silence so far; its events are those
         that arrived one block and a full ring earlier.
         """
-        written = self._ring.written * self._block + self._tap.skipped // self._factor
+        written = self._ring.written * self._block + self._tap.skipped * self._rate // self._heard_rate
         return written - (self._ring.slots + 1) * self._block
 
     def start(self) -> None:
@@ -103,7 +104,7 @@ class Engine:
         begin = now()
         sound = self._synthesizer.process(events)
         self._fading.add(sound, len(events), self._synthesizer.rest)
-        audio = self._upsample(sound)
+        audio = self._resample(sound)
         self.meter.add((now() - begin) * self._rate / self._block)
         self._ring.write(audio)
 

@@ -17,13 +17,14 @@ class Ring:
 
     Args:
         slots: blocks that can wait.
-        block: samples in each.
+        block: samples in each at most.
         channels: c, of the samples; blocks are [block], or [block, c] if there are several.
     """
 
     def __init__(self, slots: int, block: int, channels: int = 1) -> None:
         self.slots, self.block, self.channels = slots, block, channels
         self._data = np.stack([self.empty(block)] * slots)
+        self._lengths = [0] * slots
         self.written = 0  # blocks so far; the producer's
         self.taken = 0  # blocks so far; the consumer's
 
@@ -41,17 +42,20 @@ class Ring:
         """Append a block and say whether there was room; never waits."""
         if self.waiting == self.slots:
             return False
-        self._data[self.written % self.slots] = block
+        slot = self.written % self.slots
+        self._data[slot, : len(block)], self._lengths[slot] = block, len(block)
         self.written += 1
         return True
 
-    def take(self, out: NDArray[np.float32]) -> bool:
-        """Move the oldest block into `out` and say whether there was one; never waits."""
+    def take(self, out: NDArray[np.float32]) -> int:
+        """Move the oldest block into `out`, and say how many samples it has, 0 without one; never waits."""
         if not self.waiting:
-            return False
-        out[:] = self._data[self.taken % self.slots]
+            return 0
+        slot = self.taken % self.slots
+        length = self._lengths[slot]
+        out[:length] = self._data[slot, :length]
         self.taken += 1
-        return True
+        return length
 
 
 class Tap:
@@ -68,7 +72,7 @@ class Tap:
         # A block leaves the ring at once, however slowly it is played: the engine has all of its
         # duration for the next one.
         self._block = ring.empty(ring.block)
-        self._rest = 0
+        self._length = self._rest = 0
         self.drawn = 0
         self.skipped = 0
         self.last: int | None = None
@@ -83,13 +87,13 @@ class Tap:
         begin = 0
         while begin < len(out):
             if not self._rest:
-                if not self.ring.take(self._block):
+                self._length = self._rest = self.ring.take(self._block)
+                if not self._rest:
                     out[begin:] = 0
                     self.skipped += len(out) - begin if self.ring.taken != self.last else 0
                     break
-                self._rest = len(self._block)
             count = min(self._rest, len(out) - begin)
-            first = len(self._block) - self._rest
+            first = self._length - self._rest
             out[begin : begin + count] = self._block[first : first + count]
             self._rest -= count
             begin += count

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from diffsynth.live.clock import now
 from diffsynth.live.engine import Engine, warm_up
 from diffsynth.live.meter import Display, Summary
+from diffsynth.live.resampling import Resampler
 from diffsynth.live.ring import Ring, Tap
 from diffsynth.live.sinks import POLL, Sink
 from diffsynth.live.sources import Source
@@ -56,8 +57,7 @@ class Session:
         self._synthesizer, self._sink = synthesizer, sink
         warm_up(synthesizer)
         sink.open()
-        self._factor = sink.rate // synthesizer.rate
-        block = synthesizer.block * self._factor
+        block = Resampler(synthesizer.rate, sink.rate, synthesizer.block).most
         # A device that asks for several blocks at once finds them all.
         self._ring = Ring(buffers + -(-sink.period // block) - 1, block, synthesizer.channels)
         self._tap = Tap(self._ring)
@@ -71,7 +71,7 @@ class Session:
             seconds: of stream time.
             show: gets a line for the terminal about once a second.
         """
-        engine = Engine(self._synthesizer, source, self._tap, self._sink.clock, self._factor)
+        engine = Engine(self._synthesizer, source, self._tap, self._sink.clock, self._sink.rate)
         self.latency = engine.delay / self._synthesizer.rate + self._sink.delay
         silence = self._ring.empty(self._ring.block)
         while self._ring.write(silence):

@@ -10,6 +10,10 @@ BUFFERS = 2
 """Blocks that wait for the sound card while a voice is played live, unless another number is asked for."""
 
 
+RELEASED_VOICE = "fluidr3"
+"""Of the released voices, the one that is played unless another is asked for."""
+
+
 @dataclass(frozen=True)
 class Infer:
     """Sampling at render time."""

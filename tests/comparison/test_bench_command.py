@@ -1,16 +1,20 @@
 """The benchmark: real rows from real processes, and ratios by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from diffsynth.comparison.benchmark import Setting, add_ratios, bench_file, bench_voice, settings
+from diffsynth.synthesis.config import RELEASED_VOICE
+from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer
+from diffsynth.synthesis.voice_files import VoiceFile
 from diffsynth.synthesis.weights import save_voice
 from pipeline.app import run
 
 KEYS = {"model", "block", "sample_rate", "threads", "backend", "rtf", "p50_ms", "p95_ms", "p99_ms"}
-KEYS |= {"peak_mb", "params", "times_faster", "voice"}
+KEYS |= {"channels", "peak_mb", "params", "times_faster", "voice"}
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +22,7 @@ def voices(make_voice, tmp_path_factory):
     """A folder of small voices of all three models."""
     folder = tmp_path_factory.mktemp("voices")
     for model in ("lstm", "s6", "unet"):
-        save_voice(folder / "512" / f"{model}.safetensors", make_voice(model), {})
+        save_voice(folder / RELEASED_VOICE / "512" / f"{model}.safetensors", make_voice(model), {})
     return folder
 
 
@@ -42,11 +46,12 @@ def test_the_command_measures_every_row(voices, make_voice, tmp_path, capsys, mo
         assert row["rtf"] > 0.2 * row["p50_ms"] * row["sample_rate"] / 512 / 1000
         assert row["params"] == sum(p.numel() for p in make_voice(row["model"]).denoiser.parameters())
         assert 50 < row["peak_mb"] < 5000
+        assert row["channels"] == 1
     assert rows[1]["times_faster"] == rows[3]["times_faster"] == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
     output = capsys.readouterr()
     for model in ("lstm", "unet"):
-        assert f"{model} at 512: {voices}/512/{model}.safetensors (released)\n" in output.err
+        assert f"{model} at 512: {voices}/{RELEASED_VOICE}/512/{model}.safetensors (released)\n" in output.err
     lines = output.out.splitlines()
     assert len(lines) == 1 + len(rows)
     assert lines[0].split()[:3] == ["model", "block", "Hz"]
@@ -86,7 +91,7 @@ def test_ratios_are_to_the_unet_under_the_same_conditions():
 
 def test_a_voice_at_twice_the_rate_has_an_octave_more(voices, make_voice):
     file = bench_file(Setting("s6", 512, 48000, 1, "torch"), voices / "none", voices)
-    assert str(file) == f"{voices}/512/s6.safetensors (released)"
+    assert str(file) == f"{voices}/{RELEASED_VOICE}/512/s6.safetensors (released)"
     voice = bench_voice(Setting("s6", 512, 48000, 1, "torch"), file)
     piano = make_voice("s6").piano
     assert (voice.config.audio.sample_rate, voice.config.audio.frame) == (48000, 128)
@@ -96,6 +101,24 @@ def test_a_voice_at_twice_the_rate_has_an_octave_more(voices, make_voice):
     assert (np.diff(voice.piano.key) >= 0).all()
     again = bench_voice(Setting("s6", 512, 24000, 1, "torch"), file)
     np.testing.assert_array_equal(again.piano.frequency, piano.frequency)
+
+
+def test_a_voice_at_half_the_rate_lacks_an_octave(make_voice, tmp_path):
+    mono = make_voice("s6")
+    modes = len(mono.piano.key)
+    piano = replace(mono.piano, image=np.exp(1j * np.arange(2 * modes)).reshape(2, modes))
+    audio = replace(mono.config.audio, channels=2)
+    stereo = replace(mono, config=replace(mono.config, audio=audio), piano=piano)
+    save_voice(tmp_path / "s6.safetensors", stereo, {})
+    voice = bench_voice(
+        Setting("s6", 512, 12000, 1, "torch"), VoiceFile(tmp_path / "s6.safetensors", "given")
+    )
+    low = piano.frequency <= piano.frequency.max() / 2
+    assert 0 < low.sum() < modes
+    for name in ("key", "frequency", "amplitude"):
+        np.testing.assert_array_equal(getattr(voice.piano, name), getattr(piano, name)[low])
+    np.testing.assert_array_equal(voice.piano.image, piano.image[:, low])
+    assert Synthesizer(voice).process(NO_EVENTS).shape == (512, 2)
 
 
 @pytest.mark.parametrize(

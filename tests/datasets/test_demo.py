@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from support.source_files import DEMO, dataset
 
-from diffsynth.datasets.demo import LICENSE, demo_jobs
+from diffsynth.datasets.demo import GRAND, LICENSE, demo_jobs
+from diffsynth.datasets.instrument import Instrument
 from diffsynth.datasets.manifest import read_manifest, verify
 from diffsynth.datasets.registry import bring
-from diffsynth.datasets.soundfont import snap
 from diffsynth.datasets.sources.demo import Demo
 from diffsynth.errors import UserError
 from diffsynth.midi.events import CONTROL, to_notes
@@ -33,9 +33,10 @@ def test_the_committed_demo_is_what_its_manifest_says():
     assert 70 < seconds["test"] < 95
     listed = {p.midi for p in manifest.performances} | {p.audio for p in manifest.performances}
     assert {file.name for file in DEMO.iterdir()} == listed | {"manifest.json", "LICENSE.md"}
-    assert sum(file.stat().st_size for file in DEMO.iterdir()) < 20e6
+    assert sum(file.stat().st_size for file in DEMO.iterdir()) < 25e6
     assert (DEMO / "LICENSE.md").read_text(encoding="utf8") == LICENSE
-    assert "Copyright © 2000-2002, 2008 Frank Wen" in LICENSE
+    assert "recorded by\nAlexander Holm" in LICENSE
+    assert "https://creativecommons.org/licenses/by/3.0/" in LICENSE
 
 
 def test_the_demo_midi_is_what_the_generator_and_the_scores_give_now():
@@ -45,7 +46,7 @@ def test_the_demo_midi_is_what_the_generator_and_the_scores_give_now():
         (p.name, p.split, p.title) for p in manifest.performances
     ]
     for job in jobs:
-        expected, committed = snap(job.events), read_midi(DEMO / f"{job.name}.mid")
+        expected, committed = Instrument(GRAND).snap(job.events), read_midi(DEMO / f"{job.name}.mid")
         assert len(committed) == len(expected)
         np.testing.assert_allclose(committed["time"], expected["time"], atol=1e-9)
 

@@ -285,9 +285,11 @@ def test_real_samples_are_replayed(sampled):
     parts = [slice(note["onset"], min(note["end"], note["onset"] + sampled.rate)) for note in notes]
     wanted = np.array([np.linalg.norm(sampled.audio[part]) for part in parts])
     wrong = np.array([np.linalg.norm(sampled.audio[part] - audio[part]) for part in parts]) / wanted
-    # Up to C4 strings tell nearly all of the sound; above, hammer and case are as loud for 20 ms.
-    assert wrong[notes["key"] <= 39].max() < 0.35
-    assert np.median(wrong[notes["key"] <= 39]) < 0.22
+    # Up to C4 strings tell nearly all of the sound; above, hammer and case are as loud for 20 ms. A key that
+    # is struck twice is two recordings, one for each dynamic.
+    low, once = notes["key"] <= 39, np.array([(notes["key"] == key).sum() == 1 for key in notes["key"]])
+    assert wrong[low & once].max() < 0.2
+    assert np.median(wrong[low]) < 0.15
     assert np.median(wrong[notes["key"] > 39]) < 0.7
     level = [np.linalg.norm(audio[part]) for part in parts] / wanted
     assert np.abs(20 * np.log10(level)).max() < 6

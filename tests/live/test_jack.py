@@ -121,11 +121,26 @@ def inner_a_port_that_disappears_ends_it_at_twice_the_rate(studio, make_voice, t
         musician.close()
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 2
-    assert started.startswith("musician:keys to system: lstm at 512 samples, 48000 Hz, latency ")
+    assert started.startswith("musician:keys to system by ")
+    assert ": lstm at 512 samples, 48000 Hz, latency " in started
     assert errors.endswith("diffsynth: the MIDI port musician:keys is gone\n")
     latency = float(SUMMARY.search(output)["latency"]) / 1000
     assert 3 * BLOCK / RATE < latency < 3 * BLOCK / RATE + 3 * PERIOD / (2 * RATE)
     assert in_time(delays, 3 * BLOCK / RATE - PERIOD / (2 * RATE), latency)
+
+
+def inner_a_device_of_another_rate(studio, make_voice, tmp_path):
+    with stage(studio, make_voice, tmp_path, 44100) as (_, musician, play):
+        process = play("--virtual", "keyboard")
+        musician.meet("keyboard")
+        started, delays = notes(musician, process, 3)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+        musician.close()
+    assert ": lstm at 512 samples, 44100 Hz, latency " in started
+    latency = float(SUMMARY.search(output)["latency"]) / 1000
+    assert 3 * BLOCK / RATE < latency < 3 * BLOCK / RATE + 3 * PERIOD / 44100
+    assert in_time(delays, 3 * BLOCK / RATE - PERIOD / 44100, latency)
 
 
 @pytest.mark.jack
@@ -134,6 +149,7 @@ def inner_a_port_that_disappears_ends_it_at_twice_the_rate(studio, make_voice, t
     [
         "inner_keys_sound_within_the_latency_until_the_server_ends",
         "inner_a_port_that_disappears_ends_it_at_twice_the_rate",
+        "inner_a_device_of_another_rate",
     ],
 )
 def test_between_a_port_and_a_server(studio, tmp_path, name):

@@ -14,7 +14,6 @@ from diffsynth.live.messages import Decoder
 from diffsynth.live.meter import Display, Meter
 from diffsynth.live.ring import Ring, Tap
 from diffsynth.live.sources import FileSource
-from diffsynth.live.upsampling import Upsampler
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SOSTENUTO, SUSTAIN, make_events
 from diffsynth.synthesis.synthesizer import NO_EVENTS, Synthesizer, render
 
@@ -133,7 +132,7 @@ def engine_of(make_voice, source, slots=2):
     clock.set(0.0, 1000.0)  # the stream begins at 1000 s on the wall
     while ring.write(np.zeros(BLOCK, np.float32)):
         pass
-    return Engine(Synthesizer(make_voice()), source, tap, clock, 1), tap, clock
+    return Engine(Synthesizer(make_voice()), source, tap, clock, RATE), tap, clock
 
 
 class Listener:
@@ -222,25 +221,6 @@ def test_the_first_block_after_the_warm_up_is_that_of_a_fresh_start(make_voice):
 
 
 # Rates, loads, files.
-
-
-@pytest.mark.parametrize("factor", [2, 3, 4])
-def test_a_higher_rate_keeps_a_tone_and_adds_no_other(factor):
-    upsample = Upsampler(factor, BLOCK)
-    time = np.arange(40 * BLOCK) / RATE
-    tone = np.sin(2 * np.pi * 3000 * time).astype(np.float32)
-    high = np.concatenate([upsample(part) for part in tone.reshape(-1, BLOCK)])
-    assert len(high) == factor * len(tone)
-    moment = np.arange(len(high)) / (factor * RATE) - upsample.delay / RATE
-    expected = np.sin(2 * np.pi * 3000 * moment)
-    settled = 4 * upsample.delay * factor
-    np.testing.assert_allclose(high[settled:], expected[settled:], atol=1e-3)
-
-
-def test_the_same_rate_passes_blocks_unchanged():
-    upsample, block = Upsampler(1, BLOCK), np.arange(BLOCK, dtype=np.float32)
-    assert upsample(block) is block
-    assert upsample.delay == 0
 
 
 def test_the_meter_knows_its_quantiles():

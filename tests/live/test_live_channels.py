@@ -11,7 +11,6 @@ from diffsynth.live.clock import Clock
 from diffsynth.live.engine import Engine
 from diffsynth.live.ring import Ring, Tap
 from diffsynth.live.sources import FileSource
-from diffsynth.live.upsampling import Upsampler
 from diffsynth.midi.events import NOTE_ON, make_events
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 
@@ -31,18 +30,6 @@ def voice(make_voice):
     )
 
 
-@pytest.mark.parametrize("factor", [1, 2, 3])
-def test_each_channel_is_raised_in_rate_as_if_alone(factor):
-    blocks = np.random.default_rng(2).standard_normal((4, BLOCK, 2)).astype(np.float32)
-    both, alone = Upsampler(factor, BLOCK, 2), [Upsampler(factor, BLOCK) for _ in range(2)]
-    for block in blocks:
-        found = both(block)
-        assert found.shape == (factor * BLOCK, 2)
-        for channel, one in enumerate(alone):
-            expected = one(np.ascontiguousarray(block[:, channel]))
-            np.testing.assert_allclose(found[:, channel], expected, atol=1e-6)
-
-
 def test_what_is_heard_is_what_render_makes(voice, tmp_path):
     rng = np.random.default_rng(3)
     events = make_events([(rng.random(), NOTE_ON, int(rng.integers(30, 90)), 80) for _ in range(20)])
@@ -51,7 +38,7 @@ def test_what_is_heard_is_what_render_makes(voice, tmp_path):
     clock.set(0.0, 1000.0)
     while ring.write(ring.empty(BLOCK)):
         pass
-    engine = Engine(Synthesizer(voice), FileSource(events, RATE, -BLOCK), tap, clock, 1)
+    engine = Engine(Synthesizer(voice), FileSource(events, RATE, -BLOCK), tap, clock, RATE)
     heard = []
     with RecordingFile(tmp_path / "heard.wav", RATE, 2) as file:
         while not engine.over:

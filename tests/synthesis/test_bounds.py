@@ -110,7 +110,7 @@ def test_the_command_measures_all_five(measured):
     assert other["log_mel_db"] > alone["log_mel_db"]
     low = reports["low_pass"]["metrics"]  # lacks what is soft and high: little of the norm, many bands
     assert 0.0 < low["spectral_convergence"] < ideal["spectral_convergence"]
-    assert low["log_mel_db"] > 3.0
+    assert low["log_mel_db"] > 0.3
     assert low["pitch_accuracy"] > ideal["pitch_accuracy"]
 
 

@@ -18,6 +18,7 @@ from diffsynth.errors import UserError
 from diffsynth.fitting.attack import with_modes
 from diffsynth.midi.dampers import PEDAL_FALLS, PEDAL_RISES
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SOSTENUTO, SUSTAIN, make_events
+from diffsynth.synthesis.config import RELEASED_VOICE
 from diffsynth.synthesis.export import export_onnx
 from diffsynth.synthesis.onnx_step import OnnxStep
 from diffsynth.synthesis.synthesizer import Synthesizer, blocks_of
@@ -41,6 +42,9 @@ def host_class():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Host
+
+
+RELEASED = ROOT / "weights" / RELEASED_VOICE / "512" / "lstm.safetensors"
 
 
 def stereo(voice):
@@ -196,7 +200,7 @@ def test_the_example_host_refuses_a_file_of_an_older_format(exported, host_class
 
 def test_the_example_runs_without_the_package(tmp_path, capsys):
     path = tmp_path / "voice.onnx"
-    assert run(["export", str(path), "--weights", str(ROOT / "weights" / "512" / "lstm.safetensors")]) == 0
+    assert run(["export", str(path), "--weights", str(RELEASED)]) == 0
     assert "lstm at 512 samples, 24000 Hz" in capsys.readouterr().out
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['diffsynth', 'torch', 'scipy', 'librosa']));"
@@ -209,7 +213,7 @@ def test_the_example_runs_without_the_package(tmp_path, capsys):
     import soundfile
 
     audio, rate = soundfile.read(tmp_path / "out.wav")
-    assert rate == load_voice(ROOT / "weights" / "512" / "lstm.safetensors").config.audio.sample_rate
+    assert rate == load_voice(RELEASED).config.audio.sample_rate
     assert 0.02 < np.abs(audio).max() < 1
 
 

@@ -10,6 +10,7 @@ from diffsynth.audio.files import read_audio
 from diffsynth.benchmark.pieces import cut
 from diffsynth.midi.events import CONTROL, SUSTAIN, make_events
 from diffsynth.midi.files import read_midi, write_midi
+from diffsynth.synthesis.config import RELEASED_VOICE
 from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice, save_voice
 
@@ -44,7 +45,10 @@ def test_render_plays_a_midi_file(project, diffused, midi, tmp_path, capsys, mod
 
 
 def test_render_prefers_the_given_to_the_trained_to_the_released(project, trained, midi, tmp_path, capsys):
-    given, released = tmp_path / "given.safetensors", tmp_path / "weights" / "1024" / "lstm.safetensors"
+    given, released = (
+        tmp_path / "given.safetensors",
+        tmp_path / "weights" / RELEASED_VOICE / "1024" / "lstm.safetensors",
+    )
     voice = load_voice(weights_of(trained))
     softer = dataclasses.replace(voice.piano, amplitude=0.5 * voice.piano.amplitude)
     for path in (given, released):

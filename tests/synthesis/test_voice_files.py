@@ -11,6 +11,7 @@ from support.elsewhere import command
 from diffsynth.errors import UserError
 from diffsynth.midi.events import NOTE_ON, make_events
 from diffsynth.midi.files import write_midi
+from diffsynth.synthesis.config import RELEASED_VOICE
 from diffsynth.synthesis.voice_files import GIVEN, RELEASED, TRAINED, VoiceFile, find_weights, open_voice
 from diffsynth.synthesis.weights import save_voice
 
@@ -22,7 +23,7 @@ def test_the_given_weights_win_over_the_trained_over_the_released(tmp_path):
     with pytest.raises(UserError) as error:
         find_weights("s6", 1024, None, trained, released)
     assert str(error.value) == "no weights for s6 at 1024: run `dvc repro train@s6-1024` first"
-    for folder, origin in ((released, RELEASED), (trained, TRAINED)):
+    for folder, origin in ((released / RELEASED_VOICE, RELEASED), (trained, TRAINED)):
         for model in ("lstm", "s6"):
             (folder / "1024").mkdir(parents=True, exist_ok=True)
             (folder / "1024" / f"{model}.safetensors").touch()
@@ -53,9 +54,29 @@ def test_a_voice_given_is_of_the_model_and_block_asked_for(make_voice, tmp_path)
 
 
 def test_nothing_asked_for_is_the_lstm_at_the_shortest_block(make_voice, tmp_path):
-    save_voice(tmp_path / "512" / "lstm.safetensors", make_voice("lstm", 512), {})
+    save_voice(tmp_path / RELEASED_VOICE / "512" / "lstm.safetensors", make_voice("lstm", 512), {})
     voice, file = open_voice(None, None, None, tmp_path / "none", tmp_path)
     assert (voice.config.model, voice.config.block, file.origin) == ("lstm", 512, RELEASED)
+
+
+def test_a_released_voice_by_its_name(tmp_path):
+    trained, released = tmp_path / "trained", tmp_path / "released"
+    for folder in (trained, released / "grand", released / "studio"):
+        (folder / "1024").mkdir(parents=True)
+        (folder / "1024" / "s6.safetensors").touch()
+    for name in ("grand", "studio"):
+        (released / name / "README.md").touch()
+        file = VoiceFile(released / name / "1024" / "s6.safetensors", RELEASED)
+        assert find_weights("s6", 1024, None, trained, released, name) == file
+    for name, given, block, message in [
+        ("studo", None, 1024, "unknown voice 'studo': choose one of grand, studio (did you mean studio?)"),
+        ("..", None, 1024, "unknown voice '..': choose one of grand, studio"),
+        ("studio", None, 512, "the voice studio has no s6 at 512"),
+        ("studio", released / "studio" / "1024" / "s6.safetensors", 1024, "give either --voice or --weights"),
+    ]:
+        with pytest.raises(UserError) as error:
+            find_weights("s6", block, given, trained, released, name)
+        assert str(error.value) == message
 
 
 def test_an_unknown_cell_has_no_weights(tmp_path):
@@ -75,7 +96,9 @@ def midi(tmp_path):
 def test_the_released_voices_are_found_from_another_folder(midi):
     done = command(midi, "render", "a.mid", "a.wav")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().endswith(f" by {ROOT}/weights/512/lstm.safetensors (released)\n")
+    assert done.stdout.decode().endswith(
+        f" by {ROOT}/weights/{RELEASED_VOICE}/512/lstm.safetensors (released)\n"
+    )
 
 
 def test_a_file_below_the_current_folder_is_named_from_there(tmp_path, monkeypatch):
@@ -96,4 +119,6 @@ def test_an_installed_package_carries_the_released_voices(midi):
     zipfile.ZipFile(wheel).extractall(site)
     done = command(midi, "render", "a.mid", "a.wav", "--model", "s6", "--block", "4096", code=site)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().endswith(" by site/weights/4096/s6.safetensors (released)\n")
+    assert done.stdout.decode().endswith(
+        f" by site/weights/{RELEASED_VOICE}/4096/s6.safetensors (released)\n"
+    )

