@@ -228,23 +228,23 @@ def test_an_interrupted_command_ends_without_a_traceback(number, code, message, 
     os.mkfifo(fifo)  # whoever reads it waits for a writer
     child = process("-m", "pipeline", "compare", "--params", str(fifo))
     end = time.monotonic() + 30
-    while not is_opened(fifo):
+    while (writer := opened_by_reader(fifo)) is None:
         assert time.monotonic() < end
         time.sleep(0.02)
     child.send_signal(number)
     _, error = child.communicate(timeout=30)
+    os.close(writer)  # not before, or the reader would come to the end of an empty file
     assert (child.returncode, error) == (code, message)
 
 
-def is_opened(fifo):
-    """Whether a reader waits for the other end, which is not given to it."""
+def opened_by_reader(fifo):
+    """The other end, if a reader waits for it; else None."""
     try:
-        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
-        return False
-    return True
+        return None
 
 
 def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, capsys):
