@@ -64,3 +64,15 @@ def test_noise_and_the_levels_of_modes_are_found_again(piano, modes):
 
 def test_a_piano_that_is_right_stays_as_it_is(piano, modes):
     assert balance(piano, [Take(modes, events(), RATE)], 10500.0) is piano
+
+
+def test_a_sampled_instrument_is_silent_where_nothing_sounds(piano, modes):
+    true = make_noise(
+        floor=3e-9, strike=2e-7, key_up=0.0, pedal=0.0, pedalled=0.0, bands=BANDS, highest=7200.0
+    )
+    true.weight[0, UNDER_PEDAL] = 0.0
+    recording = Take(modes + noise_of(piano, true), events(), RATE)
+    strings, voices = (balance(replace(piano, sampled=kind), [recording], 10500.0) for kind in (False, True))
+    assert strings.noise.floor.max() > 1e-9
+    assert not voices.noise.floor.any()
+    assert voices.noise.weight.max() > 0

@@ -9,7 +9,7 @@ import pytest
 from diffsynth.audio.files import read_audio
 from diffsynth.errors import UserError
 from diffsynth.fitting.config import Fit
-from diffsynth.fitting.fit import fit_piano
+from diffsynth.fitting.fit import UNDAMPED, dying, fit_piano
 from diffsynth.fitting.partial_tracking import find_conflicts, follow, window_length
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SAMPLE_EVENT, SUSTAIN, to_samples
@@ -265,6 +265,17 @@ def test_conflicts_are_partials_within_the_main_lobe():
     others[12] = np.array([261.0, 524.0])
     found = find_conflicts(39, mine, others, RATE)
     assert np.argwhere(found).tolist() == [[0, 12], [1, 10], [1, 12]]
+
+
+def test_what_no_damper_ends_dies_away(piano):
+    decay, release = np.full(len(piano.key), 0.05), np.zeros(88)
+    release[:60], release[60] = 15.0, 0.4
+    found = dying(replace(piano, decay=decay, release=release))
+    np.testing.assert_allclose(found.decay[piano.key < 60], 0.05)  # its damper does
+    np.testing.assert_allclose(found.decay[piano.key == 60], UNDAMPED - 0.4)
+    np.testing.assert_allclose(found.decay[piano.key > 60], UNDAMPED)
+    fast = replace(piano, decay=decay + 3, release=release)
+    np.testing.assert_array_equal(dying(fast).decay, fast.decay)
 
 
 @pytest.fixture(scope="module")
