@@ -131,6 +131,10 @@ class Host:
                     self._add(audio, gains, f, offset, modes, missing, fade)
         self.young = [(at - self.block, *rest) for at, *rest in self.young if at + longest > self.block]
 
+    def hardness(self, velocity):
+        """How hard a strike is; raised to its exponent it is the gain of a mode."""
+        return max(velocity, self.softest_velocity) / self.reference_velocity
+
     def _frame(self, f, events, start, late, end, velocities, strikes):
         """Modes and dampers over one frame. A damper falls at the nearest frame border."""
         fresh, fresh_released = np.zeros((2, len(self.key)), dtype=np.complex128)
@@ -140,7 +144,7 @@ class Host:
             for what, key in self._move(kind, number, value):
                 modes = self.key == key
                 if what == "strike":
-                    gain = (value / self.reference_velocity) ** self.exponent[modes]
+                    gain = self.hardness(value) ** self.exponent[modes]
                     amplitude = gain * self.amplitude[modes]
                     if key < KEYS:
                         velocities[f // self.hop, key] = value / 127

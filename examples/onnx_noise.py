@@ -18,7 +18,7 @@ class Noise:
         ends = np.cumsum(self.length)
         self.loops = [self.loop[end - size : end] for end, size in zip(ends, self.length, strict=True)]
         self.frames, self.frame, self.seconds = host.frames, host.frame, host.frame / host.sample_rate
-        self.reference_velocity = host.reference_velocity
+        self.hardness = host.hardness
         self.keep = np.exp(-2 * self.seconds / self.decay)[:, None]  # [i] per frame
         self.fall = float(np.exp(-2 * self.seconds / self.pedal_decay[0]))
         self.triangles = np.zeros((host.noise_bands or host.bands, len(self.floor)))
@@ -39,7 +39,7 @@ class Noise:
             if velocity == 0:
                 counts[f, 1] += 1
             elif 0 <= number - LOWEST < KEYS:
-                counts[f, 0] += (velocity / self.reference_velocity) ** self.exponent[number - LOWEST]
+                counts[f, 0] += self.hardness(velocity) ** self.exponent[number - LOWEST]
         levels = [self.last]
         for f in range(self.frames):
             counts[f, 2] = down[f] and self.pedal != 1

@@ -7,7 +7,8 @@
    (`partial_tracking`); the notes are averaged, loud ones counting more; the averaged envelope is split into
    modes (`matrix_pencil`). Partials that were never measured are taken from the nearest key.
 4. What the partials do not explain of the attacks becomes modes as well (`attack`).
-5. Is it a sampled instrument, every strike a voice of its own (`sampled_voices`)?
+5. Is it a sampled instrument, every strike a voice of its own (`sampled_voices`)? Strings are asked again
+   after step 8.
 6. Can the sustain pedal be heard (`pedal_noise`)?
 7. Slow modes for the ends of long notes (`aftersound`).
 8. All modes are refined against the recordings, all notes sounding together (`refine`).
@@ -42,7 +43,7 @@ from diffsynth.fitting.velocity_law import VelocityLaw, measure_law
 from diffsynth.midi.events import KEYS
 from diffsynth.midi.pitches import string_partials
 from diffsynth.midi.strikes import GRID, sounding_map, soundings
-from diffsynth.piano.piano import QUIETEST, REFERENCE_VELOCITY, Piano
+from diffsynth.piano.piano import QUIETEST, Piano
 
 NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
@@ -83,21 +84,28 @@ def _fit_channel(recordings: Sequence[Take], config: Fit) -> Piano:
     partials = [_partials(tuning, key, rate, config) for key in range(KEYS)]
     tracks = [_tracks(heard, key, partials, rate) for key in range(KEYS)]
     law = measure_law(recordings, _overall_exponent(tracks))
-    keys = [_fit_key(key, tracks[key], law.exponents(key, partials[key]), rate) for key in range(KEYS)]
+    keys = [_fit_key(key, tracks[key], partials[key], law, rate) for key in range(KEYS)]
     releases = _releases(heard, rate)
     strings = _assemble(_fill(keys), partials, _of_strings(releases), law)
     strings = replace(strings, jitter=config.jitter)
-    attacked = find_sampled(add_attacks(strings, recordings, config.max_frequency), recordings)
-    if attacked.sampled:  # there is no room around it
-        attacked = replace(attacked, release=releases)
+    attacked = _told(add_attacks(strings, recordings, config.max_frequency), recordings, releases)
     pedalled = add_knocks(attacked, recordings, config.max_frequency)
     if not config.passes:
         return pedalled
     sounding_on = add_aftersound(pedalled, recordings, config.max_frequency)
     refined = refine(sounding_on, recordings, config.passes)
+    if not refined.sampled:  # what is explained better now may tell
+        refined = _told(refined, recordings, releases)
+        refined = refine(refined, recordings, 1) if refined.sampled else refined
     filled = fill_unheard(refined, recordings, config.max_frequency)
     struck = replace(dying(filled), rise=SAMPLED_RISE if filled.sampled else RISE)
     return balance(struck, recordings, config.max_frequency)
+
+
+def _told(piano: Piano, recordings: Sequence[Take], releases: NDArray[np.float64]) -> Piano:
+    """The piano as strings or as a sampled instrument, whose releases no room hides."""
+    told = find_sampled(piano, recordings)
+    return replace(told, release=releases) if told.sampled else told
 
 
 def dying(piano: Piano) -> Piano:
@@ -155,14 +163,16 @@ def _exponent_sums(tracks: list[Track]) -> tuple[float, float]:
     return float((slope * np.where(known, level - mean_level, 0)).sum()), float((slope**2).sum())
 
 
-def _fit_key(key: int, tracks: list[Track], exponent: NDArray[np.float64], rate: int) -> list[Modes | None]:
+def _fit_key(
+    key: int, tracks: list[Track], partials: NDArray[np.float64], law: VelocityLaw, rate: int
+) -> list[Modes | None]:
     """Modes of every partial of a key; None where it was not heard, empty if the key was not."""
     if not tracks:
         return []
     size = window_length(key, rate)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     step = size // 4 / rate
-    envelope, weight = _average(tracks, exponent)
+    envelope, weight = _average(tracks, [law.gains(key, track.velocity, partials) for track in tracks])
     enough = np.isfinite(envelope).sum(axis=0) >= 2
     return [
         fit_modes(envelope[:, p], weight[:, p], step, window, rate) if enough[p] else None
@@ -171,7 +181,7 @@ def _fit_key(key: int, tracks: list[Track], exponent: NDArray[np.float64], rate:
 
 
 def _average(
-    tracks: list[Track], exponent: NDArray[np.float64]
+    tracks: list[Track], gains: Sequence[NDArray[np.float64]]
 ) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
     """Envelope of a strike at velocity 64, averaged over notes, [frames, partials], and its weight.
 
@@ -181,8 +191,7 @@ def _average(
     """
     shape = (max(len(track.values) for track in tracks), tracks[0].values.shape[1])
     total, power, weight = np.zeros(shape, np.complex128), np.zeros(shape), np.zeros(shape)
-    for track in tracks:
-        gain = (track.velocity / REFERENCE_VELOCITY) ** exponent
+    for track, gain in zip(tracks, gains, strict=True):
         known = np.isfinite(track.values)
         values = np.where(known, track.values, 0)
         part = slice(len(values))
@@ -260,7 +269,7 @@ def _assemble(
     """The modes of all keys in one list, without those too soft to be heard."""
     columns: list[tuple[int, float, float, complex]] = []
     for key, modes_of_key in enumerate(keys):
-        loudest = (127 / REFERENCE_VELOCITY) ** law.exponents(key, partials[key])
+        loudest = law.gains(key, 127, partials[key])
         for frequency, loud, modes in zip(partials[key], loudest, modes_of_key, strict=False):
             if modes is None:
                 continue
@@ -271,4 +280,6 @@ def _assemble(
         raise UserError("no note rings long enough to fit the piano: more or longer performances are needed")
     keys_of, frequency, decay, amplitude = (np.array(column) for column in zip(*columns, strict=True))
     owner = keys_of.astype(np.int64)
-    return Piano(owner, frequency, decay, amplitude, release, law.exponent, colour=law.colour)
+    return Piano(
+        owner, frequency, decay, amplitude, release, law.exponent, colour=law.colour, softest=law.softest
+    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.dampers import SOURCES, Dampers
-from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
+from diffsynth.piano.piano import Piano
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _strokes_of(
             yield end(key, position, what == "damp")
         if what == "strike":
             carry = position - before.onset if before else 0
-            begun[key] = _Stroke(position, velocity / REFERENCE_VELOCITY, 0, carry, before is not None)
+            begun[key] = _Stroke(position, piano.hardness(velocity), 0, carry, before is not None)
         elif what == "renew" and before:
             begun[key] = _Stroke(position, before.velocity, before.age + position - before.onset)
     for key in list(begun):

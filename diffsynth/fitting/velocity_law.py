@@ -5,7 +5,7 @@ the strike, which grows with velocity by one exponent, and has a level for each 
 louder than what was there before count as well: without them, those soft ones would stay that happen to be
 loud, and the exponent would come out too low. Of a sampled piano that is played louder by a gain, all octaves
 grow alike; felt hardens the faster it hits, so that on a real one the highest partials grow with three times
-the exponent of the lowest.
+the exponent of the lowest. Some instruments have a softest strike, below which velocity changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,40 +25,78 @@ LOUDER = 10.0  # times the power before it: strikes that bring so much to an oct
 FAINT = 1e-14  # power that is added to both, far below what can be heard
 CORNER = 0.5  # nepers of power, above which differences count by their size alone
 STEEPEST = 10.0  # exponent that no octave exceeds
+SOFTEST = np.arange(3, 49, 3)  # velocities below which strikes may become no softer
+FLATTER = 0.01  # of the differences: what a softest strike must explain of them
 SPREAD = 1.0  # sum of squared log velocities around the means of keys, from which on an octave tells anything
 Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class VelocityLaw:
-    """Exponents of velocity: [88] of keys, and [6] what `COLOUR_AT` adds to them, as in a `Piano`."""
+    """Exponents of velocity: [88] of keys, and [6] what `COLOUR_AT` adds; `softest` is that of a `Piano`."""
 
     exponent: Real
     colour: Real
+    softest: float = 1.0
 
     def exponents(self, key: int, frequency: Real) -> Real:
         """[p] of modes of a key at some frequencies in Hz."""
         return np.asarray(self.exponent[key] + colours(frequency, self.colour))
 
+    def gains(self, key: int, velocity: float, frequency: Real) -> Real:
+        """[p] of modes of a key in a strike, 1 at the velocity of reference."""
+        hardness = max(velocity, self.softest) / REFERENCE_VELOCITY
+        return np.asarray(hardness ** self.exponents(key, frequency))
+
+
+@dataclass(frozen=True)
+class Strikes:
+    """Strikes that stand alone: [n] `key` and `velocity`, [n, 6] power in octaves `before` and `after`."""
+
+    key: NDArray[np.int64]
+    velocity: Real
+    before: Real
+    after: Real
+
 
 def measure_law(recordings: Sequence[Take], otherwise: float) -> VelocityLaw:
     """The law of some recordings; the exponent `otherwise` for all where too few strikes stand alone."""
     found = [row for recording in recordings for row in _alone(recording)]
-    slopes = np.full(len(COLOUR_AT), np.nan)
+    slopes, softest = np.full(len(COLOUR_AT), np.nan), 1.0
     if found:
-        keys, velocities, before, after = (np.array(column) for column in zip(*found, strict=True))
-        velocity = np.log(velocities / REFERENCE_VELOCITY)
-        octaves = zip((before + FAINT).T, (after + FAINT).T, strict=True)
-        slopes = np.array([_exponent(keys, velocity, old, new) for old, new in octaves])
+        strikes = Strikes(*(np.array(column) for column in zip(*found, strict=True)))
+        softest = _softest(strikes)
+        slopes, _ = _slopes(strikes, softest)
     known = np.isfinite(slopes)
     if not known.any():
-        return VelocityLaw(np.full(KEYS, otherwise), np.zeros(len(COLOUR_AT)))
+        return VelocityLaw(np.full(KEYS, otherwise), np.zeros(len(COLOUR_AT)), softest)
     everywhere = np.interp(np.arange(len(slopes)), np.flatnonzero(known), slopes[known])
-    return VelocityLaw(np.full(KEYS, everywhere[0]), everywhere - everywhere[0])
+    return VelocityLaw(np.full(KEYS, everywhere[0]), everywhere - everywhere[0], softest)
 
 
-def _exponent(keys: NDArray[np.int64], velocity: Real, old: Real, new: Real) -> float:
+def _softest(strikes: Strikes) -> float:
+    """Velocity below which strikes do not become softer; 1 if none explains them better than that."""
+    slopes, plain = _slopes(strikes, 1.0)
+    softest, least = 1.0, (1 - FLATTER) * plain
+    for velocity in SOFTEST[strikes.velocity.min() < SOFTEST].tolist():
+        others, left = _slopes(strikes, velocity)
+        if left < least and np.array_equal(np.isnan(others), np.isnan(slopes)):
+            softest, least = float(velocity), left
+    return softest
+
+
+def _slopes(strikes: Strikes, softest: float) -> tuple[Real, float]:
+    """[6] exponent of every octave, and how much of the differences all of them leave."""
+    velocity = np.log(np.maximum(strikes.velocity, softest) / REFERENCE_VELOCITY)
+    octaves = zip((strikes.before + FAINT).T, (strikes.after + FAINT).T, strict=True)
+    found = [_exponent(strikes.key, velocity, old, new) for old, new in octaves]
+    return np.array([slope for slope, _ in found]), sum(left for _, left in found)
+
+
+def _exponent(keys: NDArray[np.int64], velocity: Real, old: Real, new: Real) -> tuple[float, float]:
     """Exponent of amplitude with which `new` power is `old` power and that of strikes; NaN if that is open.
+
+    Also the differences that it leaves, squared, large ones by their size alone.
 
     Args:
         keys: [n] of the strikes.
@@ -70,7 +108,7 @@ def _exponent(keys: NDArray[np.int64], velocity: Real, old: Real, new: Real) -> 
     heard = np.isin(keys, keys[clear])
     spread = velocity - _means(keys, velocity)
     if spread[clear] @ spread[clear] <= SPREAD:
-        return np.nan
+        return np.nan, 0.0
     _, row = np.unique(keys[heard], return_inverse=True)
     velocity, old, new = velocity[heard], old[heard], new[heard]
     count = row.max() + 1
@@ -93,7 +131,7 @@ def _exponent(keys: NDArray[np.int64], velocity: Real, old: Real, new: Real) -> 
     found = least_squares(
         difference, begin, slope, bounds=(lowest, reach), loss="huber", f_scale=CORNER, max_nfev=100
     )
-    return float(found.x[-1])
+    return float(found.x[-1]), float(found.cost)
 
 
 def _means(keys: NDArray[np.int64], values: Real) -> Real:

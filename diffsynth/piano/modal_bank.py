@@ -26,7 +26,7 @@ from diffsynth.piano.borders import Borders
 from diffsynth.piano.excitation import Excitation, Rising, Strike
 from diffsynth.piano.interference import Interference
 from diffsynth.piano.noise_bank import NoiseBank
-from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano
+from diffsynth.piano.piano import Piano
 from diffsynth.piano.rise import Rises
 from diffsynth.piano.sounding import Keys, Sounding
 from diffsynth.piano.turns import Turns
@@ -270,7 +270,7 @@ class Bank:
 
     def _amplitude(self, modes: slice, velocity: int) -> NDArray[np.complex64]:
         """Amplitudes of the modes of a key at the moment of a strike."""
-        gain = (velocity / REFERENCE_VELOCITY) ** self._exponents[modes]
+        gain = self.piano.hardness(velocity) ** self._exponents[modes]
         return self._struck_amplitude[modes] * gain.astype(np.float32)
 
     def _renew(self, key: int, border: int, borders: Borders) -> None:

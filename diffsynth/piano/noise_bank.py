@@ -18,7 +18,7 @@ from diffsynth.midi.dampers import PEDAL_DOWN
 from diffsynth.midi.events import KEYS, PEDALS, SUSTAIN
 from diffsynth.piano.excitation import Strike
 from diffsynth.piano.noise import Noise, drive, remember
-from diffsynth.piano.piano import REFERENCE_VELOCITY, Piano, colours
+from diffsynth.piano.piano import Piano, colours
 
 LOOP = 2.0  # s, length of the longest loop
 SHORTER = 0.0031  # s by which every loop is shorter than the one before
@@ -41,7 +41,7 @@ class NoiseDrives:
     """
 
     def __init__(self, piano: Piano, centre: NDArray[np.float64], seconds: float) -> None:
-        self._seconds = seconds
+        self._seconds, self._hardness = seconds, piano.hardness
         self.exponents = 2 * (piano.exponent[:, None] + colours(centre, piano.colour))
         self._fall = float(np.exp(-2 * seconds / PEDAL_DECAY))
         self.pedal = 0.0
@@ -59,7 +59,7 @@ class NoiseDrives:
         powers = np.zeros((len(pedals), self.exponents.shape[1]))
         for strike in strikes:
             if strike.key < KEYS:
-                powers[strike.frame] += (strike.velocity / REFERENCE_VELOCITY) ** self.exponents[strike.key]
+                powers[strike.frame] += self._hardness(strike.velocity) ** self.exponents[strike.key]
         down = pedals[:, PEDALS.index(SUSTAIN)] >= PEDAL_DOWN
         falls = down & ~np.append(self.pedal == 1.0, down[:-1])
         pedal = np.empty(len(down))

@@ -5,10 +5,10 @@ A key struck at velocity v sounds as
     s(t) = Re sum_p (v / 64) ** exponent_p amplitude_p exp((2 pi i frequency_p - decay_p) t)
 
 for t >= 0 until its damper falls, and from then on every mode decays by `release` more. Felt hardens the
-faster it hits, so that loud strikes are brighter: `exponent` grows with frequency by `colour`. A partial
-of a string may own two modes: their sum beats and decays in two stages, as piano partials do
-(Weinreich, "Coupled piano strings", 1977). Nothing here is learned by gradient descent;
-`diffsynth.fitting.fit` measures it from aligned performances.
+faster it hits, so that loud strikes are brighter: `exponent` grows with frequency by `colour`. Strikes
+below a velocity `softest` sound as at that one. A partial of a string may own two modes: their sum beats and
+decays in two stages, as piano partials do (Weinreich, "Coupled piano strings", 1977). Nothing here is
+learned by gradient descent; `diffsynth.fitting.fit` measures it from aligned performances.
 
 The noise of the sustain pedal when it moves (`diffsynth.fitting.pedal_noise`) is a sum of modes as well. It
 has two sources beside the 88 keys, one for each direction, which always sound at one velocity and are never
@@ -53,6 +53,7 @@ class Piano:
         jitter: s, standard deviation of the moments of strikes; says how the older sound of a key and a new
             strike add up (`diffsynth.piano.interference`); 0 for the exact sum.
         colour: [6] what modes at `COLOUR_AT` add to the exponent of their key, linear in octaves between.
+        softest: velocity below which strikes become no softer; 1 if they always do.
         rise: 1/s, by which strikes rise (`diffsynth.piano.rise`); 0 if they begin with a step.
         noise: what sounds between the partials.
         image: [c, p] complex factors by which each of c channels hears the modes, mean square 1 over the
@@ -68,6 +69,7 @@ class Piano:
     sampled: bool = False
     jitter: float = 0.0
     colour: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(COLOUR_AT)))
+    softest: float = 1.0
     rise: float = 0.0
     noise: Noise = SILENCE
     image: NDArray[np.complex128] = field(default_factory=lambda: MONO)
@@ -81,7 +83,11 @@ class Piano:
         """Factor by which a strike of `key` at `velocity` differs from one at velocity 64, colour apart."""
         if key >= KEYS:
             return 1.0
-        return float((velocity / REFERENCE_VELOCITY) ** self.exponent[key])
+        return self.hardness(velocity) ** float(self.exponent[key])
+
+    def hardness(self, velocity: int) -> float:
+        """How hard a strike is, 1 at velocity 64; raised to its exponent it is the gain of a mode."""
+        return max(velocity, self.softest) / REFERENCE_VELOCITY
 
     @property
     def exponents(self) -> NDArray[np.float64]:
@@ -117,18 +123,20 @@ class Piano:
         try:
             # Older files lack these, and noise.
             plain: dict[str, Any] = dict.fromkeys(("sampled", "jitter", "rise"), np.zeros(()))
+            plain["softest"] = np.ones(())
             plain |= {"colour": np.zeros(len(COLOUR_AT)), "image": np.stack([MONO.real, MONO.imag])}
             arrays = {name: np.asarray({**plain, **tensors}[name]) for name in ARRAYS}
             for name in COMPLEX:
                 real, imaginary = arrays[name]
                 arrays[name] = real + 1j * imaginary
             key, sampled = arrays.pop("key").astype(np.int64), bool(arrays.pop("sampled"))
-            jitter, rise = (float(arrays.pop(name).item()) for name in ("jitter", "rise"))
+            jitter, softest, rise = (float(arrays.pop(name).item()) for name in ("jitter", "softest", "rise"))
             noise = {name[len(NOISE) :]: tensors[name] for name in tensors if name.startswith(NOISE)}
             piano = Piano(
                 key=key,
                 sampled=sampled,
                 jitter=jitter,
+                softest=softest,
                 rise=rise,
                 noise=Noise.from_tensors(noise) if noise else SILENCE,
                 **arrays,

@@ -90,6 +90,7 @@ class GainVoice(Voice):
             "audible_decades": AUDIBLE,
             "max_gain": MAX_GAIN,
             "reference_velocity": REFERENCE_VELOCITY,
+            "softest_velocity": piano.softest,
             "sampled": piano.sampled,
             "jitter": piano.jitter,
             "rise": piano.rise,

@@ -15,10 +15,10 @@ RATE = 24000
 COLOUR = np.array([0.0, -0.2, 0.3, 1.0, 2.0, 2.5])
 
 
-def record(piano, strikes=160):
+def record(piano, strikes=160, softest=30):
     """Keys struck one after another, at any velocity."""
     random = np.random.default_rng(1)
-    keys, velocities = random.integers(40, 100, strikes), random.integers(30, 110, strikes)
+    keys, velocities = random.integers(40, 100, strikes), random.integers(softest, 110, strikes)
     rows = []
     for number, (key, velocity) in enumerate(zip(keys.tolist(), velocities.tolist(), strict=True)):
         rows += [(0.3 * number, NOTE_ON, key, velocity), (0.3 * number + 0.15, NOTE_OFF, key, 0)]
@@ -35,6 +35,18 @@ def test_the_law_is_found(piano, colour):
     frequency = np.array([250.0, 500.0, 1000.0, 2000.0, 4000.0])
     # Octaves mix what is within them, and partials of neighbours leak into the weakest.
     np.testing.assert_allclose(law.exponents(0, frequency), 1.5 + colours(frequency, colour), atol=0.35)
+
+
+@pytest.mark.parametrize("softest", [27, 1])
+def test_the_velocity_below_which_strikes_are_no_softer_is_found(piano, softest):
+    law = measure_law([record(replace(piano, softest=float(softest)), softest=1)], otherwise=2.0)
+    assert law.softest == softest
+    assert law.exponent == pytest.approx(np.full(88, 1.5), abs=0.1)
+    frequency = np.array([250.0, 1000.0])
+    np.testing.assert_allclose(
+        law.gains(3, 10, frequency),
+        law.gains(3, softest, frequency) if softest > 10 else (10 / 64) ** law.exponents(3, frequency),
+    )
 
 
 def test_strikes_that_noise_hides_do_not_make_the_exponent_smaller(piano):

@@ -4,9 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from support.noisy_piano import with_noise
 
 from diffsynth.errors import UserError
 from diffsynth.fitting.report import COLUMNS, write_report
+from diffsynth.midi.events import NOTE_ON, SAMPLE_EVENT
+from diffsynth.piano.modal_bank import Bank
 from diffsynth.piano.piano import ARRAYS, Piano, load_piano, save_piano
 
 PIANO = Piano(
@@ -38,6 +41,21 @@ def test_gain_is_a_power_of_velocity():
     assert piano.gain(20, 128) == pytest.approx(4)
     assert piano.gain(20, 16) == pytest.approx(1 / 16)
     assert piano.gain(0, 1) == 1
+
+
+def test_strikes_below_the_softest_one_are_no_softer():
+    piano = replace(PIANO, exponent=np.arange(88) / 10, softest=32.0)
+    assert [piano.gain(20, velocity) for velocity in (1, 32, 64)] == pytest.approx([1 / 4, 1 / 4, 1])
+    soft, softest, louder = (_struck(with_noise(piano, strike=1e-4), velocity) for velocity in (3, 32, 40))
+    for values, same, more in zip(soft, softest, louder, strict=True):
+        np.testing.assert_array_equal(values, same)
+        assert np.abs(more).sum() > np.abs(same).sum()
+
+
+def _struck(piano, velocity):
+    """Amplitudes and levels of noise after a strike."""
+    found = Bank(piano, 24000, 128).process(np.array([(0, NOTE_ON, 69, velocity)], dtype=SAMPLE_EVENT), 2)
+    return found.strikes[0].amplitude, found.noise
 
 
 def test_an_older_file_has_no_colour(tmp_path):

@@ -70,7 +70,7 @@ def exported(request, make_voice, tmp_path_factory):
         voice = replace(voice, piano=noisy)
         voice = stereo(voice) if request.param[2:] else voice
     else:
-        sampled = replace(voice.piano, sampled=True, jitter=4e-4, colour=np.linspace(0, 2, 6))
+        sampled = replace(voice.piano, sampled=True, jitter=4e-4, softest=40.0, colour=np.linspace(0, 2, 6))
         voice = replace(voice, piano=with_noise(with_modes(sampled, KNOCKS), floor=1e-5, strike=1e-4))
     path = tmp_path_factory.mktemp("export") / "voice.onnx"
     return voice, path, export_onnx(voice, path)
