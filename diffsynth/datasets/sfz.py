@@ -27,9 +27,11 @@ from diffsynth.runs.resuming import LIBRARY
 
 RENDER_RATE = 48000  # Hz, at least: at a lower rate sfizz would mirror what lies above its half
 ABOVE = 2  # folders above that of an instrument in which its samples may lie
-WRAPPER = "diffsynth-in-memory.sfz"
+WRAPPER, SILENT = "diffsynth-in-memory.sfz", "diffsynth-silent-pedals.sfz"
+ON_CONTROL = re.compile(r"\bon_(lo|hi)cc")  # opcodes of regions that pedals start
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 INCLUDE = re.compile(r'#include\s+"([^"\n]+)"')
+IN_MEMORY = "<control>\nhint_ram_based=1\n"
 NESTED = 20  # includes within includes; more are a circle
 
 
@@ -76,7 +78,9 @@ def _play(events: Events, sfz: Path, rate: int) -> tuple[Audio, int]:
     with TemporaryDirectory(prefix="diffsynth-sfz-") as name:
         work = Path(name)
         np.save(work / EVENTS, events, allow_pickle=False)
-        _run([str(_in_memory(sfz, work / "instrument")), str(rate), name], sfz)
+        instrument = _in_memory(sfz, work / "instrument")
+        silent = _with_silent_pedals(sfz, instrument.with_name(SILENT))
+        _run([str(instrument), str(silent), str(rate), name], sfz)
         with np.load(work / PLAYED, allow_pickle=False) as played:
             audio, regions = played["audio"], int(played["regions"])
     if not regions:
@@ -121,20 +125,29 @@ def _in_memory(sfz: Path, folder: Path) -> Path:
                 if entry.name != below:
                     (folder / entry.name).symlink_to(entry)
         folder = folder / (below or WRAPPER)
-    folder.write_text(f'#include "{place.name}"\n<control>\nhint_ram_based=1\n', encoding="utf8")
+    folder.write_text(f'#include "{place.name}"\n{IN_MEMORY}', encoding="utf8")
     return folder
+
+
+def _with_silent_pedals(sfz: Path, path: Path) -> Path:
+    """Write an instrument without the opcodes by which controllers start regions, beside one in memory."""
+    text = ON_CONTROL.sub("without_\\g<0>", _whole_text(sfz.parent, sfz.name))
+    path.write_text(f"{text}\n{IN_MEMORY}", encoding="latin1")
+    return path
+
+
+def _whole_text(folder: Path, name: str, depth: int = 0) -> str:
+    """An SFZ with what it includes, without comments; what cannot be read is left out."""
+    try:
+        text = (folder / name.replace("\\", "/")).read_text(encoding="latin1")
+    except OSError:
+        return ""
+    text = COMMENT.sub("", text)
+    if depth >= NESTED:
+        return text
+    return INCLUDE.sub(lambda found: _whole_text(folder, found[1], depth + 1), text)
 
 
 def _count_regions(sfz: Path) -> int:
     """Regions that an SFZ and what it includes ask for."""
-
-    def count(name: str, depth: int) -> int:
-        try:
-            text = (sfz.parent / name.replace("\\", "/")).read_text(encoding="latin1")
-        except OSError:
-            return 0
-        text = COMMENT.sub("", text)
-        included = INCLUDE.findall(text) if depth < NESTED else []
-        return text.count("<region>") + sum(count(other, depth + 1) for other in included)
-
-    return count(sfz.name, 0)
+    return _whole_text(sfz.parent, sfz.name).count("<region>")

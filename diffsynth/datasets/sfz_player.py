@@ -1,10 +1,16 @@
 """The process that plays one performance with sfizz: `python -m diffsynth.datasets.sfz_player`.
 
 It reads `events.npy` of a folder and writes `played.npz` there. See `diffsynth.datasets.sfz`.
+
+sfizz plays `VOICES` voices and ends others where more begin, as when a pedal rises under which much was
+played: everything that it held may begin several sounds of its release. Such a performance is played in
+passes, each with some of the keys, and with silent pedals in all but the first.
 """
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +29,78 @@ GENERATED = "*"  # first letter of samples that are no files
 # Samples. sfizz repeats one sample where the first block of a voice ends, so that from there on it is one
 # sample late. With short blocks that happens before a sample begins to sound.
 BLOCK = 64
-VOICES = 2048  # voices are never stolen
+VOICES = 256  # of sfizz, at most; it reports so many where it ended others
+PASSES = (1, 4, 16, 88)  # tried in turn, until no voice is ended
 TAIL = 2.0  # s after the last event at least ...
 LONGEST = 30.0  # ... and at most: until everything has died away
 
 
-def play(synth: Any, events: Events, rate: int) -> Audio:
+class VoicesEndedError(Exception):
+    """sfizz has ended voices to play others."""
+
+
+def play_all(load: Callable[[bool], Any], events: Events, rate: int) -> Audio:
+    """Play events in as few passes as no voice is ended in; at last by single keys in any case.
+
+    Args:
+        load: returns a new `pysfizz._sfizz.Synth` as `play` takes it; with silent pedals if it is given True.
+        events: performance, times in seconds.
+        rate: of the synth, Hz.
+
+    Returns:
+        [time, 2], until nothing sounds any more.
+    """
+    for passes in PASSES[:-1]:
+        with suppress(VoicesEndedError):
+            return _sum([_pass(load, events, rate, number, passes) for number in range(passes)])
+    return _sum([_pass(load, events, rate, number, PASSES[-1]) for number in range(PASSES[-1])])
+
+
+def _pass(load: Callable[[bool], Any], events: Events, rate: int, number: int, passes: int) -> Audio:
+    """What one of some passes plays: some keys, and all pedals."""
+    own = (events["kind"] != CONTROL) & (events["number"] % passes == number)
+    if number and not own.any():
+        return np.zeros((0, 2), np.float32)
+    part = events[own | (events["kind"] == CONTROL)]
+    return play(load(number > 0), part, rate, most=VOICES if passes < PASSES[-1] else None)
+
+
+def _sum(parts: Sequence[Audio]) -> Audio:
+    """Parts of any length together."""
+    whole = np.zeros((max(map(len, parts)), 2), dtype=np.float32)
+    for part in parts:
+        whole[: len(part)] += part
+    return whole
+
+
+def play(synth: Any, events: Events, rate: int, most: int | None = None) -> Audio:
     """Play events with an instrument that is loaded.
 
     Args:
         synth: a `pysfizz._sfizz.Synth` with blocks of `BLOCK` samples.
         events: performance, times in seconds.
         rate: of `synth`, Hz.
+        most: voices that sfizz has.
 
     Returns:
         [time, 2], until nothing sounds any more.
+
+    Raises:
+        VoicesEndedError: these were too few.
     """
     stream = iter(_moved(to_samples(events, rate)))
-    last = round(float(events["time"][-1]) * rate)
-    least, most = last + TAIL * rate, last + LONGEST * rate
+    last = round(float(events["time"].max(initial=0.0)) * rate)
+    least, latest = last + TAIL * rate, last + LONGEST * rate
     blocks: list[Audio] = []
     at, event = 0, next(stream, None)
-    while at < least or (at < most and synth.get_num_active_voices()):
+    while at < least or (at < latest and synth.get_num_active_voices()):
         while event is not None and event[0] < at + BLOCK:
             _send(synth, event[0] - at, *event[1:])
             event = next(stream, None)
         blocks.append(np.stack(synth.render_block(), axis=1))  # a copy: sfizz uses its buffers again
         at += BLOCK
+        if most is not None and synth.get_num_active_voices() >= most:
+            raise VoicesEndedError
     return np.concatenate(blocks)
 
 
@@ -100,19 +151,32 @@ def _format(path: Path) -> str:
         return ""
 
 
-def main(sfz: str, rate: int, folder: Path) -> None:
-    """Play `EVENTS` of a folder, if there are any, and write `PLAYED`: audio, and the regions loaded."""
+def main(sfz: str, silent: str, rate: int, folder: Path) -> None:
+    """Play `EVENTS` of a folder, if there are any, and write `PLAYED`: audio, and the regions loaded.
+
+    `silent` is `sfz` with pedals that are not heard.
+    """
     begin_worker()
     from pysfizz import _sfizz
 
     events = np.load(folder / EVENTS, allow_pickle=False)
-    synth = _sfizz.Synth(rate, BLOCK)
-    synth.enable_freewheeling()  # the best interpolation
-    synth.set_num_voices(VOICES)
-    regions = count_played(synth, Path(sfz).parent) if synth.load_sfz_file(sfz) else 0
-    audio = play(synth, events, rate) if regions and len(events) else np.zeros((0, 2), np.float32)
+
+    def make(path: str) -> Any:
+        synth = _sfizz.Synth(rate, BLOCK)
+        synth.enable_freewheeling()  # the best interpolation
+        synth.set_num_voices(VOICES)
+        synth.load_sfz_file(path)
+        return synth
+
+    ready = [make(sfz)]
+    regions = count_played(ready[0], Path(sfz).parent)
+
+    def load(silently: bool) -> Any:
+        return make(silent) if silently else ready.pop() if ready else make(sfz)
+
+    audio = play_all(load, events, rate) if regions and len(events) else np.zeros((0, 2), np.float32)
     np.savez(folder / PLAYED, audio=audio, regions=regions)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))

@@ -11,7 +11,8 @@
    after step 8.
 6. Can the sustain pedal be heard (`pedal_noise`)?
 7. Slow modes for the ends of long notes (`aftersound`).
-8. All modes are refined against the recordings, all notes sounding together (`refine`).
+8. All modes are refined against the recordings, all notes sounding together (`refine`), and of a sampled
+   instrument how fast its dampers end them (`damping`).
 9. Keys that are rarely played take the refined modes of a neighbour (`rare_keys`).
 10. What no damper ends dies away all the same, strikes rise, and strings get the levels that they have in the
     recordings, and noise between the partials (`balance`).
@@ -29,6 +30,7 @@ from diffsynth.fitting.aftersound import add_aftersound
 from diffsynth.fitting.attack import add_attacks
 from diffsynth.fitting.balance import balance
 from diffsynth.fitting.config import Fit
+from diffsynth.fitting.damping import measure_releases
 from diffsynth.fitting.image import add_image
 from diffsynth.fitting.matrix_pencil import Modes, fit_modes
 from diffsynth.fitting.partial_tracking import Track, find_conflicts, follow, window_length
@@ -97,6 +99,8 @@ def _fit_channel(recordings: Sequence[Take], config: Fit) -> Piano:
     if not refined.sampled:  # what is explained better now may tell
         refined = _told(refined, recordings, releases)
         refined = refine(refined, recordings, 1) if refined.sampled else refined
+    if refined.sampled:
+        refined = replace(refined, release=measure_releases(refined, recordings))
     filled = fill_unheard(refined, recordings, config.max_frequency)
     struck = replace(dying(filled), rise=SAMPLED_RISE if filled.sampled else RISE)
     return balance(struck, recordings, config.max_frequency)

@@ -84,6 +84,14 @@ class KeyModes:
         self._play(amplitude * self.state[n], self._powers[: -(-length // FRAME)], self._table, sound)
         return sound
 
+    def tail(self, n: int, amplitude: NDArray[np.complex128], length: int) -> NDArray[np.float32]:
+        """[length] the sound of a stroke once its damper has fallen; silence if none falls."""
+        sound, left = np.zeros(length, dtype=np.float32), self._left(n)
+        if left is not None:
+            frames = self._damped[: -(-length // FRAME)]
+            self._play(left * amplitude, frames, self._damped_table, sound[: FRAME * len(frames)])
+        return sound
+
     def _left(self, n: int) -> NDArray[np.complex128] | None:
         """[p] what goes on as if damped when a stroke ends, if anything does."""
         strokes, left = self.strokes, self.state[n] * np.exp(self.pole * self.strokes.free[n])

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from support.noisy_piano import make_noise
 
 from diffsynth.audio.band_levels import BandLevels
-from diffsynth.fitting.balance import BANDS, balance
+from diffsynth.fitting.balance import BANDS, RANGE, Factors, Levels, _error, balance
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
-from diffsynth.piano.noise import UNDER_PEDAL
+from diffsynth.piano.noise import DRIVES, UNDER_PEDAL
 from diffsynth.piano.playing import play_whole
 
 RATE, SECONDS = 16000, 60
@@ -76,3 +77,22 @@ def test_a_sampled_instrument_is_silent_where_nothing_sounds(piano, modes):
     assert strings.noise.floor.max() > 1e-9
     assert not voices.noise.floor.any()
     assert voices.noise.weight.max() > 0
+
+
+def test_what_is_silent_does_not_count_however_much_of_it_there_is():
+    random = np.random.default_rng(4)
+    heard, modes = (random.uniform(1e-6, 1e-3, (5, 40)) for _ in range(2))
+    expected = np.abs(10 * np.log10((modes + RANGE) / (heard + RANGE))).mean()
+    silence = torch.full((1 + 2 * len(DRIVES), BANDS), -torch.inf)
+    for silent in (0, 1, 500):
+        padded = [np.pad(levels, ((0, silent), (0, silent))) for levels in (heard, modes)]
+        size = 5 + silent
+        levels = Levels(
+            *(torch.from_numpy(padded[i]).float() for i in (0, 1)),
+            torch.zeros(2 * len(DRIVES), BANDS, 40 + silent),
+            torch.zeros(40 + silent, dtype=torch.bool),
+            torch.ones(size, BANDS) / BANDS,
+            torch.ones(size, BANDS),
+        )
+        found = _error(levels, Factors(torch.zeros(BANDS), silence[0], silence[1:]))
+        assert found == pytest.approx(expected, rel=1e-4)
