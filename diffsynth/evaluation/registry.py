@@ -9,6 +9,7 @@ import numpy as np
 from diffsynth.errors import to_install
 from diffsynth.evaluation import jumps
 from diffsynth.evaluation.config import Evaluate
+from diffsynth.evaluation.image import image_difference
 from diffsynth.evaluation.log_mel import log_mel_distance
 from diffsynth.evaluation.metrics import (
     Array,
@@ -69,6 +70,7 @@ class Metric(Measure):
         in_table: whether also in the table for people, which has to fit a page.
         package: what has to be installed for it, if that is optional.
         of_notes: whether it is measured only of pairs whose notes are known.
+        of_image: whether it is a number of all channels together, and not of each; of one there is none.
     """
 
     compute: Callable[[Pair], float]
@@ -76,6 +78,7 @@ class Metric(Measure):
     in_table: bool = True
     package: str | None = None
     of_notes: bool = False
+    of_image: bool = False
 
     @property
     def available(self) -> bool:
@@ -107,6 +110,10 @@ def _jumps(pair: Pair) -> float:
 
 def _level(pair: Pair) -> float:
     return level_difference(pair.target, pair.raw, pair.rate)
+
+
+def _image(pair: Pair) -> float:
+    return image_difference(pair.target, pair.prediction, pair.rate)
 
 
 def _note_score(name: str, heading: str, title: str) -> Metric:
@@ -147,6 +154,9 @@ METRICS: dict[str, Metric] = {
     "note_offset_f1": _note_score("note_offset_f1", "offsets", "Note F1 with offsets"),
     "note_velocity_f1": _note_score("note_velocity_f1", "velocities", "Note F1 with offsets and velocities"),
     "level_difference_db": Metric("level", "Level difference", "dB", False, _level, compared=False),
+    "image_difference_db": Metric(
+        "image", "Image difference", "dB", False, _image, compared=False, of_image=True
+    ),
 }
 
 
@@ -168,15 +178,25 @@ def evaluate_pair(target: Array, prediction: Array, rate: int, config: Evaluate)
 def measure(pair: Pair) -> dict[str, float]:
     """Every metric of the table, those of notes if they are known, that can be computed here.
 
-    Of several channels it is the mean.
+    Of several channels it is the mean, but for what is measured of all together.
     """
     asked = {name: metric for name, metric in METRICS.items() if _asked(metric, pair)}
-    rows = [{name: metric.compute(one) for name, metric in asked.items()} for one in pair.channels]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in asked}
+    return {
+        name: metric.compute(pair) if metric.of_image else _mean(metric, pair)
+        for name, metric in asked.items()
+    }
+
+
+def _mean(metric: Metric, pair: Pair) -> float:
+    """The mean over channels."""
+    values = [metric.compute(one) for one in pair.channels]
+    return sum(values) / len(values)
 
 
 def _asked(metric: Metric, pair: Pair) -> bool:
     """Whether a metric is measured of a pair."""
+    if metric.of_image:
+        return len(pair.channels) > 1
     return pair.notes is not None if metric.of_notes else metric.available
 
 

@@ -28,7 +28,7 @@ def write_comparison(
 
 def _figure(recording: NDArray[np.float32], prediction: NDArray[np.float32], rate: int) -> Figure:
     """The recording above the prediction, on one scale of levels."""
-    levels = [_levels(samples) for samples in (recording, prediction)]
+    levels = [levels_of(samples) for samples in (recording, prediction)]
     top = max(float(each.max()) for each in levels)
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
@@ -42,7 +42,7 @@ def _figure(recording: NDArray[np.float32], prediction: NDArray[np.float32], rat
     return figure
 
 
-def _levels(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+def levels_of(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Levels in dB of full scale, [bins, frames]; of several channels the mean."""
     padded = np.pad(np.atleast_2d(samples.T), ((0, 0), (FFT // 2, FFT // 2)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT, axis=1)[:, ::HOP]

@@ -220,7 +220,9 @@ def test_zimtohrli_hears_more_noise():
 
 def test_without_its_package_a_metric_is_absent_and_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "zimtohrli", None)
-    by_default = {name for name, metric in registry.METRICS.items() if not metric.of_notes}
+    by_default = {
+        name for name, metric in registry.METRICS.items() if not (metric.of_notes or metric.of_image)
+    }
     assert set(evaluate(melody(1), melody(1))) == by_default - {"zimtohrli"}
     assert registry.absent() == (
         "not measured: Zimtohrli distance (pip install 'diffsynth-piano[perceptual]')"
