@@ -45,6 +45,7 @@ ROUNDS, RATE = 120, 0.2  # of the descent, and its first step in nepers of power
 LOUD = 1e-4  # of the loudest level in a band: where modes are compared with what is heard
 CLEAR = 4.0  # times the noise: the same
 ENOUGH = 30  # cells of a band that must be compared
+BINS = 16  # of a band at most that are compared, as many others counting with each
 BELOW = -10 * np.log10(np.log(2))  # dB
 CORNER = 1.0  # dB, below which differences count by their square
 LOUDER, SOFTER = 2.0, 1000.0  # limits of the factor of the modes, as power
@@ -65,6 +66,7 @@ class Levels:
         held_out: [n] frames that are not fitted to.
         shares: [f, b] of the bands in each frequency.
         spread: [f, b] level at each frequency of noise of level 1 in each band.
+        count: [f] frequencies that each one stands for.
     """
 
     heard: Tensor
@@ -73,6 +75,7 @@ class Levels:
     held_out: Tensor
     shares: Tensor
     spread: Tensor
+    count: Tensor
 
     def of(self, frames: Tensor) -> "Levels":
         """Some of the frames, [n]."""
@@ -124,12 +127,24 @@ def _measure(piano: Piano, recordings: Sequence[Take], centre: NDArray[np.float6
     shares = shares_of(bins, centre).T
     total = sum(len(recording.audio) // frame for recording in recordings)
     step = -(-total // MOST)
-    rows = [row for take in recordings for row in _levels_of(piano, take, centre, bins, size, frame, step)]
+    chosen, count = _chosen(shares)
+    rows = [
+        row for take in recordings for row in _levels_of(piano, take, centre, bins, chosen, size, frame, step)
+    ]
     heard, modes, memories, second = (np.concatenate(column, axis=-1) for column in zip(*rows, strict=True))
     loudest = float(heard.max(initial=FAINT))
     arrays = (heard / loudest, modes / loudest, memories, second % FOLD == 0)
-    maps = (shares.astype(np.float32), (shares / shares.sum(axis=0)).astype(np.float32))
-    return Levels(*map(torch.from_numpy, (*arrays, *maps))), loudest
+    maps = (shares[chosen], (shares / shares.sum(axis=0))[chosen], count)
+    return Levels(
+        *(torch.from_numpy(a) for a in arrays), *(torch.from_numpy(m).float() for m in maps)
+    ), loudest
+
+
+def _chosen(shares: Array) -> tuple[Array, Array]:
+    """Frequencies of which about `BINS` lie in every band, of [f, b] shares, and how many each stands for."""
+    places = np.cumsum(np.minimum(1.0, BINS / shares.sum(axis=0))[shares.argmax(axis=1)])
+    chosen = np.flatnonzero(np.diff(np.floor(places + 1e-9), prepend=0.0))
+    return chosen, np.diff(chosen, append=len(shares))
 
 
 def _levels_of(
@@ -137,13 +152,14 @@ def _levels_of(
     recording: Take,
     centre: NDArray[np.float64],
     bins: NDArray[np.float64],
+    chosen: Array,
     size: int,
     frame: int,
     step: int,
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
     """Levels heard [f, n], of modes [f, n], memories [2 i, b, n] and seconds [n] of parts of a recording.
 
-    Of every `step`th frame, in windows of `size` samples, at the frequencies `bins` in Hz.
+    Of every `step`th frame, in windows of `size` samples, at those `chosen` of the frequencies `bins` in Hz.
     """
     rate, length = recording.rate, len(recording.audio) // (step * frame) * step
     bank, drives = Bank(piano, rate, frame), NoiseDrives(piano, centre, frame / rate)
@@ -160,15 +176,44 @@ def _levels_of(
         events["position"] -= part.start
         excitation = bank.process(events, frames)
         driven, pedal = drives.follow(excitation.strikes, excitation.key_ups, excitation.pedals)
-        after, memory = remember(driven, memory, frame / rate)
-        plain = np.where(UNDER_PEDAL[:, None, None], 0.0, after)
-        known = _smoothed(np.concatenate([plain, after * pedal[:, None]]), window / window.sum())
+        known, memory = _known(driven, memory, pedal, frame / rate)
+        known = _smoothed(known, window / window.sum())
         played = bank.play(excitation, unity[: frames + 1])
         ends = np.arange(step - 1, frames, step)
         kept = (ends >= half) & (ends < frames - half)  # windows beyond the part would lack a side
-        heard, modes = (analyse(sound)[kept] for sound in (recording.audio[part], played))
+        heard, modes = (analyse(sound)[kept][:, chosen] for sound in (recording.audio[part], played))
         second = (begin + ends[kept]) * FRAME // SECOND
         yield heard.T, modes.T, known[:, ends[kept]].transpose(0, 2, 1), second
+
+
+def driven_powers(piano: Piano, recordings: Sequence[Take], centre: Array) -> Array:
+    """[1 + 2 i, b] mean power of noise of level 1, of the floor first and then of each memory."""
+    total, count = np.zeros((2 * len(DRIVES), len(centre))), 0
+    for recording in recordings:
+        frame = round(FRAME * recording.rate)
+        bank = Bank(piano, recording.rate, frame)
+        drives = NoiseDrives(piano, centre, frame / recording.rate)
+        memory = np.zeros((len(DRIVES), len(centre)))
+        length = len(recording.audio) // frame
+        for begin in range(0, length, PART):
+            frames = min(PART, length - begin)
+            span = [begin * frame, (begin + frames) * frame]
+            low, high = np.searchsorted(recording.events["position"], span)
+            events = recording.events[low:high].copy()
+            events["position"] -= begin * frame
+            excitation = bank.process(events, frames)
+            driven, pedal = drives.follow(excitation.strikes, excitation.key_ups, excitation.pedals)
+            known, memory = _known(driven, memory, pedal, frame / recording.rate)
+            total += known.sum(axis=1)
+            count += frames
+    return np.vstack([np.ones(len(centre)), total / max(count, 1)])
+
+
+def _known(driven: Array, memory: Array, pedal: Array, seconds: float) -> tuple[Array, Array]:
+    """[2 i, f, b] memories, and again as far as the sustain pedal holds them; and the last ones, [i, b]."""
+    after, memory = remember(driven, memory, seconds)
+    plain = np.where(UNDER_PEDAL[:, None, None], 0.0, after)
+    return np.concatenate([plain, after * pedal[:, None]]), memory
 
 
 def _smoothed(frames: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -199,7 +244,8 @@ def _error(levels: Levels, factors: Factors) -> float:
     of instruments that fall silent, nearly all of them.
     """
     heard = (levels.heard > RANGE) | (levels.modes > RANGE)
-    return float(_difference(levels, factors).abs().sum() / heard.sum().clamp(min=1))
+    total = (levels.count @ _difference(levels, factors).abs()).sum()
+    return float(total / (levels.count @ heard.float()).sum().clamp(min=1))
 
 
 def _decibels(level: Tensor, heard: Tensor) -> Tensor:
@@ -215,7 +261,10 @@ def _descend(levels: Levels, factors: Factors) -> Factors:
         optimiser.zero_grad()
         difference = _difference(levels, Factors(factors.modes, floor, weight))
         # Without a corner at 0, where rounding would decide which way to go.
-        torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=CORNER).backward()
+        loss = torch.nn.functional.huber_loss(
+            difference, torch.zeros_like(difference), reduction="none", delta=CORNER
+        )
+        (levels.count @ loss).mean().backward()
         optimiser.step()
         schedule.step()
     with torch.no_grad():

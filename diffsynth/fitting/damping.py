@@ -4,10 +4,12 @@ The level of single notes says little: a note beats, and sounds of its release b
 repeats from strike to strike can be compared as a waveform. Of every key, the rate is taken that leaves the
 least of its loudest tails, all other notes taken away,
 
-    min_r  sum_n || rest_n + tail_n(r_0) - tail_n(r) ||^2,
+    min_r  sum_n min_g || y_n - g tail_n(r) ||^2,    y_n = rest_n + tail_n(r_0),
 
-and of the keys around it the median. Keys whose tails tell nothing, such as high ones that have died away
-before the damper falls, keep the rate r_0 that they have, unless enough keys near them tell.
+and of the keys around it the median. The factor g is there because a tail that is wrong in level or phase
+would be nearest if it were none, which is what high rates are. Keys whose tails tell nothing, such as high
+ones that have died away before the damper falls, keep the rate r_0 that they have, unless enough keys near
+them tell.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,8 @@ from diffsynth.piano.piano import Piano
 RATES = np.geomspace(1.0, 64.0, 20)  # 1/s, that are tried
 SPAN = 0.4  # s of a tail
 MOST = 40  # tails of a key, the loudest
-TELLS = 1.05  # times what the best rate leaves: the worst must leave as much
+TELLS = 1.005  # times what the best rate leaves: the worst must leave as much
+NOTHING = 1e-30  # energy of a tail that is none
 NEAREST, REACH, FEWEST = 5, 6, 3  # keys that tell: of which the median is taken, how near, how many at least
 Real = NDArray[np.float64]
 
@@ -59,10 +62,10 @@ def _left(piano: Piano, key: int, strokes: Strokes, rest: Sequence[NDArray[np.fl
     for n in _loudest(now, amplitude, strokes):
         begin = int(strokes.onset[n] + strokes.free[n])
         heard = rest[strokes.recording[n]][begin : begin + round(SPAN * rate)]
-        heard = heard + now.tail(n, amplitude, len(heard))
+        heard = (heard + now.tail(n, amplitude, len(heard))).astype(np.float64)
         for index, trial in enumerate(trials):
-            wrong = (heard - trial.tail(n, amplitude, len(heard))).astype(np.float64)
-            left[index] += wrong @ wrong
+            tail = trial.tail(n, amplitude, len(heard)).astype(np.float64)
+            left[index] += heard @ heard - (heard @ tail) ** 2 / max(float(tail @ tail), NOTHING)
     return left
 
 

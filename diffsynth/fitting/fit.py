@@ -51,8 +51,7 @@ NOTES_PER_KEY = 60  # the longest ones: more add time and little else
 LONGEST = 160  # frames of a note that are looked at: 1.7 s in the treble, 5 s in the bass
 SLOWEST = 15.0  # 1/s, lowest release of a string with a damper; reverberation hides how fast it falls
 DAMPED = 67  # keys from the lowest that have dampers on any piano
-RISE = 1500.0  # 1/s, of strings: 300 and 700 measure the same, a step clicks (docs/lab-notes.md, 18) ...
-SAMPLED_RISE = 3000.0  # ... and of recordings of them, whose attacks repeat (30)
+RISE = 500.0  # 1/s: 400 to 1500 measure the same but for clicks (docs/lab-notes.md, 18, 31)
 UNDAMPED = 1.0  # 1/s, slowest decay where no damper falls: what is slower rings where recordings are silent
 SOFTEST = 3e-5  # lowest level at which a damper's effect can be measured: one step of 16 bits
 
@@ -102,8 +101,7 @@ def _fit_channel(recordings: Sequence[Take], config: Fit) -> Piano:
     if refined.sampled:
         refined = replace(refined, release=measure_releases(refined, recordings))
     filled = fill_unheard(refined, recordings, config.max_frequency)
-    struck = replace(dying(filled), rise=SAMPLED_RISE if filled.sampled else RISE)
-    return balance(struck, recordings, config.max_frequency)
+    return balance(replace(dying(filled), rise=RISE), recordings, config.max_frequency)
 
 
 def _told(piano: Piano, recordings: Sequence[Take], releases: NDArray[np.float64]) -> Piano:

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffsynth.fitting.balance import balance
+from diffsynth.fitting.balance import balance, driven_powers
 from diffsynth.fitting.config import Fit
 from diffsynth.fitting.key_modes import modes_of
 from diffsynth.fitting.refine import refine
@@ -55,7 +55,11 @@ def add_image(piano: Piano, recordings: Sequence[Take], config: Fit) -> Piano:
         begin = replace(piano, amplitude=_compared(piano, first, other), noise=SILENCE)
         refined = refine(begin, other, PASSES * config.passes, poles=False)
         heard.append(balance(refined, other, config.max_frequency))
-    return _merged(heard) if len(heard) > 1 else piano
+    if len(heard) == 1:
+        return piano
+    centre = next((each.noise.centre for each in heard if len(each.noise.centre)), SILENCE.centre)
+    driven = driven_powers(piano, first, centre) if len(centre) else np.ones((1, 0))
+    return _merged(heard, driven)
 
 
 def _compared(piano: Piano, first: Sequence[Take], other: Sequence[Take]) -> Complex:
@@ -88,27 +92,30 @@ def _beginnings(strokes: Strokes, rate: int) -> Pieces:
     return Pieces(chosen, np.zeros_like(length), length, np.ones(len(chosen)))
 
 
-def _merged(heard: Sequence[Piano]) -> Piano:
-    """One piano of those that the channels hear, which differ in amplitudes and noise."""
+def _merged(heard: Sequence[Piano], driven: Real) -> Piano:
+    """One piano of those that the channels hear, which differ in amplitudes and noise.
+
+    `driven` as of `driven_powers`.
+    """
     amplitudes = np.stack([piano.amplitude for piano in heard])
     size = np.sqrt((np.abs(amplitudes) ** 2).mean(axis=0))
     whole = size * np.exp(1j * np.angle(amplitudes[0]))
     image = np.where(size > 0, amplitudes / np.where(size > 0, whole, 1.0), 1.0)
-    return replace(heard[0], amplitude=whole, image=image, noise=_merged_noise([p.noise for p in heard]))
+    return replace(
+        heard[0], amplitude=whole, image=image, noise=_merged_noise([p.noise for p in heard], driven)
+    )
 
 
-def _merged_noise(heard: Sequence[Noise]) -> Noise:
-    """Noise at the mean level of all channels, and its balance; a channel may have none."""
+def _merged_noise(heard: Sequence[Noise], driven: Real) -> Noise:
+    """Noise at the mean level of all channels, each as loud as it is all in all; a channel may have none."""
     first = next((noise for noise in heard if len(noise.centre)), SILENCE)
     if not len(first.centre):
         return SILENCE
-    none = np.zeros((1 + first.weight.shape[0] * first.weight.shape[1], len(first.centre)))
+    none = np.zeros((len(driven), len(first.centre)))
     of_each = [np.vstack([noise.floor, *noise.weight]) if len(noise.centre) else none for noise in heard]
     levels = np.stack(of_each)  # [c, 1 + 2 i, b]
+    power = (levels * driven).sum(axis=1)
+    known = power.sum(axis=0) > 0
+    image = np.sqrt(np.where(known, power / np.where(known, power.mean(axis=0), 1.0), 1.0))
     mean = levels.mean(axis=0)
-    # Every kind of noise counts alike: how much is heard of which depends on what is played.
-    known = mean > 0
-    shares = np.where(known, levels / np.where(known, mean, 1.0), 0.0).sum(axis=1) / known.sum(axis=0).clip(1)
-    image = np.sqrt(np.where(known.any(axis=0), shares, 1.0))
-    image /= np.sqrt((image**2).mean(axis=0))
     return Noise(first.centre, mean[0], mean[1:].reshape(first.weight.shape), image)

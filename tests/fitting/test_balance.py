@@ -8,7 +8,18 @@ import torch
 from support.noisy_piano import make_noise
 
 from diffsynth.audio.band_levels import BandLevels
-from diffsynth.fitting.balance import BANDS, RANGE, Factors, Levels, _error, balance
+from diffsynth.audio.mel_bands import centres_of, shares_of
+from diffsynth.fitting.balance import (
+    BANDS,
+    BINS,
+    RANGE,
+    Factors,
+    Levels,
+    _chosen,
+    _error,
+    balance,
+    driven_powers,
+)
 from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events, to_samples
 from diffsynth.piano.noise import DRIVES, UNDER_PEDAL
@@ -93,6 +104,32 @@ def test_what_is_silent_does_not_count_however_much_of_it_there_is():
             torch.zeros(40 + silent, dtype=torch.bool),
             torch.ones(size, BANDS) / BANDS,
             torch.ones(size, BANDS),
+            torch.ones(size),
         )
         found = _error(levels, Factors(torch.zeros(BANDS), silence[0], silence[1:]))
         assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_few_frequencies_stand_for_all():
+    bins = np.arange(2560) * 7.8125
+    shares = shares_of(bins, centres_of(BANDS, 40.0, 20000.0)).T
+    chosen, count = _chosen(shares)
+    assert count.sum() == len(bins)
+    of_band = np.bincount(shares[chosen].argmax(axis=1), minlength=BANDS)
+    wide = shares.sum(axis=0) > 2 * BINS
+    assert ((of_band[wide] >= BINS / 2) & (of_band[wide] <= 2 * BINS)).all()
+    narrow = np.bincount(shares.argmax(axis=1), minlength=BANDS) <= 5
+    np.testing.assert_array_equal(
+        of_band[narrow], np.bincount(shares.argmax(axis=1), minlength=BANDS)[narrow]
+    )
+
+
+def test_noise_is_as_loud_as_what_drives_it_says(piano):
+    noise = make_noise(
+        floor=1e-7, strike=3e-6, key_up=1e-6, pedal=1e-6, pedalled=2e-6, bands=BANDS, highest=7200.0
+    )
+    noise.weight[0, UNDER_PEDAL] = 0.0
+    take = Take(noise_of(piano, noise), events(), RATE)
+    driven = driven_powers(piano, [take], noise.centre)
+    expected = (np.vstack([noise.floor, *noise.weight]) * driven).sum()
+    assert 10 * np.log10(np.mean(take.audio**2) / expected) == pytest.approx(0.0, abs=0.3)

@@ -82,20 +82,22 @@ def test_one_channel_needs_no_image():
 def test_noise_of_channels_is_their_mean_and_their_balance():
     centre, weight = np.array([100.0, 1000.0]), np.ones((2, len(DRIVES), 2))
     left, right = Noise(centre, np.array([4.0, 0.0]), 4 * weight), Noise(centre, np.array([2.0, 0.0]), weight)
-    both = _merged_noise([left, right])
+    # What is heard of it: in the first band twice as much of the floor as of all memories together.
+    kinds = 2 * len(DRIVES)
+    driven = np.vstack([[2.0, 2.0], np.full((kinds, 2), 1 / kinds)])
+    both = _merged_noise([left, right], driven)
     np.testing.assert_allclose(both.floor, [3.0, 0.0])
     np.testing.assert_allclose(both.weight, 2.5)
-    # 16 memories with shares of 1.6 and .4, in the first band one floor with 4/3 and 2/3.
-    kinds = 2 * len(DRIVES)
-    first = [(kinds * 1.6 + 4 / 3) / (kinds + 1), (kinds * 0.4 + 2 / 3) / (kinds + 1)]
+    first = np.array([2 * 4 + 4, 2 * 2 + 1]) / (2 * 3 + 2.5)
     np.testing.assert_allclose(both.image**2, [[first[0], 1.6], [first[1], 0.4]])
 
 
 def test_a_channel_without_noise_takes_none_from_the_other():
     centre, weight = np.array([100.0, 1000.0]), np.ones((2, len(DRIVES), 2))
     right = Noise(centre, np.array([2.0, 0.0]), weight)
-    both = _merged_noise([SILENCE, right])
+    driven = np.ones((1 + 2 * len(DRIVES), 2))
+    both = _merged_noise([SILENCE, right], driven)
     np.testing.assert_allclose(both.floor, [1.0, 0.0])
     np.testing.assert_allclose(both.weight, 0.5)
     np.testing.assert_allclose(both.image, [[0.0, 0.0], [2**0.5, 2**0.5]])
-    assert _merged_noise([SILENCE, SILENCE]) is SILENCE
+    assert _merged_noise([SILENCE, SILENCE], driven) is SILENCE
