@@ -2,8 +2,8 @@
 
     python benchmarks/sounds.py PAIRS PIECE VOICE.safetensors OUT --from 5 --seconds 12
 
-PAIRS holds PIECE.mid and its recording. Writes OUT-recording.ogg, OUT-diffsynth.ogg and OUT-soundfont.ogg, all
-at the level of the recording, and OUT.png, their spectrograms above one another; prints what
+PAIRS holds PIECE.mid and its recording. Writes OUT-recording.ogg, OUT-diffsynth.ogg and OUT-soundfont.ogg,
+all at the level of the recording, and OUT.png, their spectrograms above one another; prints what
 `diffsynth evaluate` measures of the last two, the mean of all channels.
 """
 
@@ -31,13 +31,13 @@ from diffsynth.synthesis.synthesizer import Synthesizer, render
 from diffsynth.synthesis.weights import load_voice
 
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
-NAMES = ("recording", "diffsynth", "soundfont")
+PART = 65536  # samples
 SETTINGS = Evaluate([1024, 2048, 4096], 0.05, 50.0)
 RANGE, HIGHEST = 80.0, 12000.0  # dB below the loudest, and Hz, that are shown
 
 
-def listen(given: argparse.Namespace) -> tuple[dict[str, Audio], int]:
-    """The passage as recorded and as it is played, by `NAMES`, [time, c] each, and their rate in Hz."""
+def listen(given: argparse.Namespace) -> tuple[Audio, dict[str, Pair]]:
+    """The passage as recorded, [time, c], and beside it as it is played by the voice and by the SoundFont."""
     voice: Any = load_voice(given.voice)
     rate, channels = voice.config.audio.sample_rate, voice.config.audio.channels
     recording = next(path for path in sorted(given.pairs.glob(f"{given.piece}.*")) if path.suffix != ".mid")
@@ -47,12 +47,13 @@ def listen(given: argparse.Namespace) -> tuple[dict[str, Audio], int]:
     soundfont = Instrument(str(given.soundfont), sample_rate=rate, channels=channels)
     played = {"diffsynth": render(Synthesizer(voice), events), "soundfont": soundfont.play(events)}
     begin, length = round(given.begin * rate), round(given.seconds * rate)
-    sounds = {"recording": target[begin : begin + length]}
+    pairs = {}
+    recorded = target[begin : begin + length]
     for name, sound in played.items():
         late = offset(mixed(target[: begin + length]), mixed(sound[: begin + length]), rate, given.lag / 1000)
         moved = padded(sound, begin + round(late * rate), length)
-        sounds[name] = Pair(sounds["recording"], moved, rate, SETTINGS).prediction
-    return sounds, rate
+        pairs[name] = Pair(recorded, moved, rate, SETTINGS)
+    return recorded, pairs
 
 
 def picture(sounds: dict[str, Audio], rate: int) -> Figure:
@@ -83,14 +84,23 @@ def main() -> None:
     parser.add_argument("--soundfont", type=Path, default=Path(SOUNDFONT))
     parser.add_argument("--lag", type=float, default=60.0, help="delay that is removed, ms at most")
     given = parser.parse_args()
-    sounds, rate = listen(given)
+    recorded, pairs = listen(given)
+    sounds = {"recording": recorded} | {name: pair.prediction for name, pair in pairs.items()}
+    rate = next(iter(pairs.values())).rate
     for name, sound in sounds.items():
-        path = given.out.with_name(f"{given.out.name}-{name}.ogg")
-        soundfile.write(path, np.clip(sound, -1.0, 1.0), rate, format="OGG", subtype="VORBIS")
-    picture(sounds, rate).savefig(given.out.with_suffix(".png"), dpi=80, metadata={"Software": None})
-    for name in NAMES[1:]:
-        scores = measure(Pair(sounds["recording"], sounds[name], rate, SETTINGS))
-        print(name, {key: round(value, 4) for key, value in scores.items()})
+        write_ogg(given.out.with_name(f"{given.out.name}-{name}.ogg"), sound, rate)
+    path = given.out.with_name(f"{given.out.name}.png")
+    picture(sounds, rate).savefig(path, dpi=80, metadata={"Software": None})
+    for name, pair in pairs.items():
+        print(name, {key: round(value, 4) for key, value in measure(pair).items()})
+
+
+def write_ogg(path: Path, sound: Audio, rate: int) -> None:
+    """Write Ogg Vorbis in parts: libsndfile 1.2.2 crashes if it is given a minute at once."""
+    channels = 1 if sound.ndim == 1 else sound.shape[1]
+    with soundfile.SoundFile(path, "w", rate, channels, format="OGG", subtype="VORBIS") as file:
+        for begin in range(0, len(sound), PART):
+            file.write(np.clip(sound[begin : begin + PART], -1.0, 1.0))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from onnx_noise import Noise, decode
 NOTE_OFF, CONTROL, NOTE_ON = 0, 1, 2
 SUSTAIN, SOSTENUTO, UNA_CORDA = PEDALS = 64, 66, 67
 LOWEST, KEYS = 21, 88
-FORMAT = "diffsynth network 8"
+FORMAT = "diffsynth network 9"
 PEDAL_FALLS, PEDAL_RISES = SOURCES = 88, 89  # what sounds beside the keys, if there are modes of it
 
 

@@ -28,7 +28,7 @@ from diffsynth.runs.resuming import LIBRARY
 RENDER_RATE = 48000  # Hz, at least: at a lower rate sfizz would mirror what lies above its half
 ABOVE = 2  # folders above that of an instrument in which its samples may lie
 WRAPPER, SILENT = "diffsynth-in-memory.sfz", "diffsynth-silent-pedals.sfz"
-ON_CONTROL = re.compile(r"\bon_(lo|hi)cc")  # opcodes of regions that pedals start
+ON_CONTROL = re.compile(r"\b(?:on|start)_(?:lo|hi)(?:hd)?cc", re.IGNORECASE)  # of regions that pedals start
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 INCLUDE = re.compile(r'#include\s+"([^"\n]+)"')
 IN_MEMORY = "<control>\nhint_ram_based=1\n"
@@ -62,7 +62,7 @@ def check_sfz(sfz: str | Path) -> list[str]:
         UserError: see `render_sfz`.
     """
     _, loaded = _play(np.zeros(0, EVENT), Path(sfz), RENDER_RATE)
-    silent = _count_regions(Path(sfz)) - loaded
+    silent = _count_regions(Path(sfz).resolve()) - loaded
     if silent <= 0:
         return []
     why = "samples that are missing, or that sfizz does not read, such as MP3"
@@ -78,8 +78,9 @@ def _play(events: Events, sfz: Path, rate: int) -> tuple[Audio, int]:
     with TemporaryDirectory(prefix="diffsynth-sfz-") as name:
         work = Path(name)
         np.save(work / EVENTS, events, allow_pickle=False)
-        instrument = _in_memory(sfz, work / "instrument")
-        silent = _with_silent_pedals(sfz, instrument.with_name(SILENT))
+        place = sfz.resolve()  # what it includes and plays lies beside it, not beside a link to it
+        instrument = _in_memory(place, work / "instrument")
+        silent = _with_silent_pedals(place, instrument.with_name(SILENT))
         _run([str(instrument), str(silent), str(rate), name], sfz)
         with np.load(work / PLAYED, allow_pickle=False) as played:
             audio, regions = played["audio"], int(played["regions"])
@@ -112,11 +113,10 @@ def _in_memory(sfz: Path, folder: Path) -> Path:
     folder of links, and the folders above it are made of links as well.
 
     Args:
-        sfz: the other one.
+        sfz: the other one, no link.
         folder: to create.
     """
-    place = sfz.resolve()
-    above = list(reversed(place.parents[: ABOVE + 1]))
+    above = list(reversed(sfz.parents[: ABOVE + 1]))
     for level, original in enumerate(above):
         folder.mkdir()
         below = above[level + 1].name if level + 1 < len(above) else None
@@ -125,7 +125,7 @@ def _in_memory(sfz: Path, folder: Path) -> Path:
                 if entry.name != below:
                     (folder / entry.name).symlink_to(entry)
         folder = folder / (below or WRAPPER)
-    folder.write_text(f'#include "{place.name}"\n{IN_MEMORY}', encoding="utf8")
+    folder.write_text(f'#include "{sfz.name}"\n{IN_MEMORY}', encoding="utf8")
     return folder
 
 

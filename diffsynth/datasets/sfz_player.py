@@ -4,12 +4,13 @@ It reads `events.npy` of a folder and writes `played.npz` there. See `diffsynth.
 
 sfizz plays `VOICES` voices and ends others where more begin, as when a pedal rises under which much was
 played: everything that it held may begin several sounds of its release. Such a performance is played in
-passes, each with some of the keys, and with silent pedals in all but the first.
+passes, each with some of the keys, and with silent pedals in all but the first. What keys do to each other in
+an instrument (switches among them, groups that end each other) is then lost between passes.
 """
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class VoicesEndedError(Exception):
 
 
 def play_all(load: Callable[[bool], Any], events: Events, rate: int) -> Audio:
-    """Play events in as few passes as no voice is ended in; at last by single keys in any case.
+    """Play events in as few passes as no voice is ended in; at last key by key, whatever is ended there.
 
     Args:
         load: returns a new `pysfizz._sfizz.Synth` as `play` takes it; with silent pedals if it is given True.
@@ -52,8 +53,8 @@ def play_all(load: Callable[[bool], Any], events: Events, rate: int) -> Audio:
     """
     for passes in PASSES[:-1]:
         with suppress(VoicesEndedError):
-            return _sum([_pass(load, events, rate, number, passes) for number in range(passes)])
-    return _sum([_pass(load, events, rate, number, PASSES[-1]) for number in range(PASSES[-1])])
+            return _sum(_pass(load, events, rate, number, passes) for number in range(passes))
+    return _sum(_pass(load, events, rate, number, PASSES[-1]) for number in range(PASSES[-1]))
 
 
 def _pass(load: Callable[[bool], Any], events: Events, rate: int, number: int, passes: int) -> Audio:
@@ -65,11 +66,13 @@ def _pass(load: Callable[[bool], Any], events: Events, rate: int, number: int, p
     return play(load(number > 0), part, rate, most=VOICES if passes < PASSES[-1] else None)
 
 
-def _sum(parts: Sequence[Audio]) -> Audio:
-    """Parts of any length together."""
-    whole = np.zeros((max(map(len, parts)), 2), dtype=np.float32)
+def _sum(parts: Iterable[Audio]) -> Audio:
+    """Parts of any length together; two of them are in memory at a time."""
+    whole = np.zeros((0, 2), dtype=np.float32)
     for part in parts:
-        whole[: len(part)] += part
+        longer, shorter = (whole, part) if len(whole) >= len(part) else (part, whole)
+        longer[: len(shorter)] += shorter
+        whole = longer
     return whole
 
 
@@ -171,8 +174,13 @@ def main(sfz: str, silent: str, rate: int, folder: Path) -> None:
     ready = [make(sfz)]
     regions = count_played(ready[0], Path(sfz).parent)
 
+    expected = ready[0].get_num_regions()
+
     def load(silently: bool) -> Any:
-        return make(silent) if silently else ready.pop() if ready else make(sfz)
+        synth = ready.pop() if ready else make(silent if silently else sfz)
+        if synth.get_num_regions() != expected:
+            raise RuntimeError("its pedals cannot be silenced, which is needed to play so many voices")
+        return synth
 
     audio = play_all(load, events, rate) if regions and len(events) else np.zeros((0, 2), np.float32)
     np.savez(folder / PLAYED, audio=audio, regions=regions)

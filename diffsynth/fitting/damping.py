@@ -8,8 +8,8 @@ least of its loudest tails, all other notes taken away,
 
 and of the keys around it the median. The factor g is there because a tail that is wrong in level or phase
 would be nearest if it were none, which is what high rates are. Keys whose tails tell nothing, such as high
-ones that have died away before the damper falls, keep the rate r_0 that they have, unless enough keys near
-them tell.
+ones that have died away before the damper falls, and those near which too few keys tell, keep the rate r_0
+that they have.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from diffsynth.fitting.takes import Take
 from diffsynth.midi.events import KEYS
 from diffsynth.piano.piano import Piano
 
-RATES = np.geomspace(1.0, 64.0, 20)  # 1/s, that are tried
+RATES = np.concatenate([[0.0], np.geomspace(1.0, 64.0, 20)])  # 1/s, that are tried
 SPAN = 0.4  # s of a tail
 MOST = 40  # tails of a key, the loudest
 TELLS = 1.005  # times what the best rate leaves: the worst must leave as much
@@ -39,7 +39,7 @@ def measure_releases(piano: Piano, recordings: Sequence[Take]) -> Real:
     rates = {}
     for key in range(KEYS):
         left = _left(piano, key, strokes[key], rest, recordings[0].rate)
-        if left.max() > TELLS * left.min():
+        if left.max() > TELLS * left.min() and left.argmin() < len(RATES) - 1:
             rates[key] = RATES[left.argmin()]
     known, release = np.array(sorted(rates)), piano.release.copy()
     for key in range(KEYS if len(known) else 0):

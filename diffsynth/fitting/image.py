@@ -12,6 +12,7 @@ for every other channel, in the same closed form:
    x_n and y_n being the products of the other and of the first channel with the mode in strike n.
 2. Then by least squares, all notes sounding together (`diffsynth.fitting.refine`), poles held.
 3. It gets the levels of the channel, and noise (`diffsynth.fitting.balance`).
+4. All channels together get the balance that they have in the recordings (`diffsynth.fitting.placing`).
 
 A mono downmix is not used anywhere: where two microphones hear a mode in opposite phase it would be missing.
 """
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from diffsynth.fitting.balance import balance, driven_powers
 from diffsynth.fitting.config import Fit
 from diffsynth.fitting.key_modes import modes_of
+from diffsynth.fitting.placing import place
 from diffsynth.fitting.refine import refine
 from diffsynth.fitting.strokes import Pieces, Strokes, find_strokes
 from diffsynth.fitting.takes import Take
@@ -59,7 +61,7 @@ def add_image(piano: Piano, recordings: Sequence[Take], config: Fit) -> Piano:
         return piano
     centre = next((each.noise.centre for each in heard if len(each.noise.centre)), SILENCE.centre)
     driven = driven_powers(piano, first, centre) if len(centre) else np.ones((1, 0))
-    return _merged(heard, driven)
+    return place(_merged(heard, driven), recordings, config.max_frequency)
 
 
 def _compared(piano: Piano, first: Sequence[Take], other: Sequence[Take]) -> Complex:

@@ -31,7 +31,7 @@ class Strokes:
         damps: [n] whether the damper falls then.
         carry: [n] samples since the stroke before, if its strings have not been damped; else 0.
         age: [n] samples of the strike at the onset; 0, unless older strikes of a sampled instrument end here.
-        velocity: [n] of the strike, in units of 64; 1 for the pedal.
+        velocity: [n] how hard the strike is, 1 at velocity 64 (`Piano.hardness`) and for the pedal.
     """
 
     recording: NDArray[np.int64]

@@ -27,6 +27,7 @@ CORNER = 0.5  # nepers of power, above which differences count by their size alo
 STEEPEST = 10.0  # exponent that no octave exceeds
 SOFTEST = np.arange(3, 49, 3)  # velocities below which strikes may become no softer
 FLATTER = 0.01  # of the differences: what a softest strike must explain of them
+ALIKE = 0.002  # of those that are left: velocities that leave so little more than the best are as good
 SPREAD = 1.0  # sum of squared log velocities around the means of keys, from which on an octave tells anything
 Real = NDArray[np.float64]
 
@@ -77,12 +78,15 @@ def measure_law(recordings: Sequence[Take], otherwise: float) -> VelocityLaw:
 def _softest(strikes: Strikes) -> float:
     """Velocity below which strikes do not become softer; 1 if none explains them better than that."""
     slopes, plain = _slopes(strikes, 1.0)
-    softest, least = 1.0, (1 - FLATTER) * plain
+    left = {}
     for velocity in SOFTEST[strikes.velocity.min() < SOFTEST].tolist():
-        others, left = _slopes(strikes, velocity)
-        if left < least and np.array_equal(np.isnan(others), np.isnan(slopes)):
-            softest, least = float(velocity), left
-    return softest
+        others, rest = _slopes(strikes, velocity)
+        if np.array_equal(np.isnan(others), np.isnan(slopes)):
+            left[float(velocity)] = rest
+    least = min(left.values(), default=plain)
+    if least >= (1 - FLATTER) * plain:
+        return 1.0
+    return min(velocity for velocity, rest in left.items() if rest <= (1 + ALIKE) * least)
 
 
 def _slopes(strikes: Strikes, softest: float) -> tuple[Real, float]:

@@ -2,7 +2,7 @@
 
 A key struck at velocity v sounds as
 
-    s(t) = Re sum_p (v / 64) ** exponent_p amplitude_p exp((2 pi i frequency_p - decay_p) t)
+    s(t) = Re sum_p (max(v, softest) / 64) ** exponent_p amplitude_p exp((2 pi i frequency_p - decay_p) t)
 
 for t >= 0 until its damper falls, and from then on every mode decays by `release` more. Felt hardens the
 faster it hits, so that loud strikes are brighter: `exponent` grows with frequency by `colour`. Strikes

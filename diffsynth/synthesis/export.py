@@ -23,7 +23,7 @@ from diffsynth.runs.files import atomic_path
 from diffsynth.synthesis.block_step import BlockStep
 from diffsynth.synthesis.voice import Voice
 
-FORMAT = "diffsynth network 8"
+FORMAT = "diffsynth network 9"
 ENTRY = "diffsynth"  # name of the metadata entry
 
 

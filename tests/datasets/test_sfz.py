@@ -135,29 +135,6 @@ def test_the_noise_of_the_pedal_is_heard_once_for_a_movement(instrument):
     assert amplitude(audio, PEDAL, 0.72, 0.9) < 1e-3
 
 
-def test_no_voice_is_ended_for_another(instrument):
-    # 300 strikes under a pedal that rises, a third of them with the sound of a release each.
-    pedal = [(0.0, CONTROL, SUSTAIN, 127), (0.9, CONTROL, SUSTAIN, 0)]
-    strikes = {
-        key: [row for i in range(100) for row in note(0.05 + 0.008 * i, 0.054 + 0.008 * i, key)]
-        for key in (KEY, 70, 80)
-    }
-    together = render(instrument, *pedal, *(row for rows in strikes.values() for row in rows), gain=0.01)
-    alone = [render(instrument, *pedal, *rows, gain=0.01) for rows in strikes.values()]
-    expected, pedals = np.zeros_like(together), render(instrument, *pedal, gain=0.01)
-    for audio, sign in [*((audio, 1) for audio in alone), (pedals, -1), (pedals, -1)]:
-        expected[: len(audio)] += sign * audio
-    np.testing.assert_allclose(together, expected, atol=1e-5)
-    assert np.abs(expected).max() > 0.1
-
-
-def test_a_key_with_more_strikes_than_sfizz_has_voices_is_played_all_the_same(instrument):
-    # Four periods of the tone apart, so that all of them add up.
-    rows = [row for i in range(300) for row in note(i * 4 / TONE, i * 4 / TONE + 0.004)]
-    audio = render(instrument, (0.0, CONTROL, SUSTAIN, 127), *rows, gain=0.01)
-    assert tone(audio, 2.5, 2.7) > 0.1
-
-
 def test_it_sounds_until_everything_has_died_away(instrument):
     short, held = (
         render(instrument, *note(0.0, 0.1)),

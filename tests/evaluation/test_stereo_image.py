@@ -43,3 +43,16 @@ def test_it_is_measured_of_two_channels_and_not_of_one(parts):
     assert of_two["image_difference_db"] == 0.0
     assert "image_difference_db" not in of_one
     assert set(of_two) == {*of_one, "image_difference_db"}
+
+
+def test_silence_has_no_image(parts):
+    silence = np.zeros_like(parts[0])
+    faint = (1e-6 * sum(parts)).astype(np.float32)
+    assert image_difference(silence, faint, RATE) == 0.0
+    assert image_difference(sum(parts), silence, RATE) == 0.0
+    assert image_difference(silence[:1], silence[:1], RATE) == 0.0
+
+
+def test_a_channel_that_is_missing_is_as_soft_as_what_is_not_heard(parts):
+    both = sum(parts)
+    assert 50 < image_difference(both, both * np.array([1.0, 0.0], np.float32), RATE) < 61
