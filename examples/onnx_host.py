@@ -144,8 +144,7 @@ class Host:
             for what, key in self._move(kind, number, value):
                 modes = self.key == key
                 if what == "strike":
-                    gain = self.hardness(value) ** self.exponent[modes]
-                    amplitude = gain * self.amplitude[modes]
+                    amplitude = self.hardness(value) ** self.exponent[modes] * self.amplitude[modes]
                     if key < KEYS:
                         velocities[f // self.hop, key] = value / 127
                     turn = np.exp(self.pole[modes] * (self.frame - offset))

@@ -9,7 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from support.sfz import KEY, LEVEL, PEDAL, RATE, RELEASE, TONE, amplitude, needs_sfizz, sine, tiny_sfz
+from support.sfz import (
+    LEVEL,
+    PEDAL,
+    RATE,
+    RELEASE,
+    TONE,
+    amplitude,
+    needs_sfizz,
+    note,
+    render,
+    sine,
+    tiny_sfz,
+)
 from support.source_files import QUIET, dataset
 
 from diffsynth.audio.files import read_audio
@@ -25,8 +37,6 @@ from diffsynth.datasets.source import Means
 from diffsynth.errors import UserError
 from diffsynth.midi.events import (
     CONTROL,
-    NOTE_OFF,
-    NOTE_ON,
     SOSTENUTO,
     SUSTAIN,
     UNA_CORDA,
@@ -41,14 +51,6 @@ pytestmark = needs_sfizz
 @pytest.fixture(scope="module")
 def instrument(tmp_path_factory):
     return tiny_sfz(tmp_path_factory.mktemp("sfz") / "tiny")
-
-
-def note(on, off, key=KEY, velocity=80):
-    return [(on, NOTE_ON, key, velocity), (off, NOTE_OFF, key, 0)]
-
-
-def render(instrument, *rows, rate=RATE, gain=1.0):
-    return render_sfz(make_events(sorted(rows)), instrument, rate, gain)
 
 
 def tone(audio, start, stop, frequency=TONE, rate=RATE):

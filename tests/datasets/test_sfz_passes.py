@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from support.sfz import KEY, RATE, TONE, amplitude, needs_sfizz, tiny_sfz
+from support.sfz import KEY, TONE, amplitude, needs_sfizz, note, render, tiny_sfz
 
-from diffsynth.datasets.sfz import _with_silent_pedals, render_sfz
-from diffsynth.midi.events import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN, make_events
+from diffsynth.datasets.sfz import _with_silent_pedals
+from diffsynth.midi.events import CONTROL, SUSTAIN
 
 pytestmark = needs_sfizz
 
@@ -13,14 +13,6 @@ pytestmark = needs_sfizz
 @pytest.fixture(scope="module")
 def instrument(tmp_path_factory):
     return tiny_sfz(tmp_path_factory.mktemp("sfz") / "tiny")
-
-
-def note(on, off, key=KEY, velocity=80):
-    return [(on, NOTE_ON, key, velocity), (off, NOTE_OFF, key, 0)]
-
-
-def render(instrument, *rows, gain=1.0):
-    return render_sfz(make_events(sorted(rows)), instrument, RATE, gain)
 
 
 def test_no_voice_is_ended_for_another(instrument):

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from diffsynth.datasets.sfz import render_sfz
+from diffsynth.midi.events import NOTE_OFF, NOTE_ON, make_events
+
 needs_sfizz = pytest.mark.skipif(find_spec("pysfizz") is None, reason="pysfizz is not installed")
 
 RATE = 48000
@@ -53,6 +56,16 @@ def tiny_sfz(folder):
         soundfile.write(samples / name, sound, RATE, subtype="PCM_16")
     (folder / "tiny.sfz").write_text(SFZ)
     return folder / "tiny.sfz"
+
+
+def note(on, off, key=KEY, velocity=80):
+    """Events of a note, times in s."""
+    return [(on, NOTE_ON, key, velocity), (off, NOTE_OFF, key, 0)]
+
+
+def render(instrument, *rows, rate=RATE, gain=1.0):
+    """What an instrument makes of events in any order."""
+    return render_sfz(make_events(sorted(rows)), instrument, rate, gain)
 
 
 def amplitude(audio, frequency, start, stop, rate=RATE):
