@@ -47,7 +47,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, batches and noise.")] = None,
     only_inference: Annotated[bool, typer.Option(help="Do not train: run `infer` with this model.")] = False,
     init_from: Annotated[
-        Path | None, typer.Option(help="Voice of the same model, block and sizes to go on from: fine-tuning.")
+        Path | None, typer.Option(help="Voice of the same model and sizes to go on from: fine-tuning.")
     ] = None,
     restart: Annotated[bool, typer.Option(help="Begin anew even if there is a checkpoint.")] = False,
     resume_anyway: Annotated[

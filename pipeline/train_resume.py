@@ -61,7 +61,8 @@ def first_voice(path: Path, config: VoiceConfig, out: Path) -> Voice:
     voice = load_voice(path)
     there = dict(flattened(asdict(voice.config)))
     for name, value in flattened(asdict(config)):
-        if there.get(name) != value:
+        free = name == "block" and config.FOR_ALL_BLOCKS
+        if there.get(name) != value and not free:
             raise UserError(
                 f"{path} cannot be gone on from: {name} is {there.get(name)} there and {value} here"
             )

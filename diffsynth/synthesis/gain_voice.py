@@ -24,7 +24,9 @@ from diffsynth.synthesis.voice import Arrays, Voice, VoiceConfig, check_normalis
 
 @dataclass(frozen=True)
 class GainConfig(VoiceConfig):
-    """What a voice of gains was built with."""
+    """What a voice of gains was built with. What it learned at one block size plays at all."""
+
+    FOR_ALL_BLOCKS: ClassVar[bool] = True
 
     features: Features
 

@@ -32,7 +32,10 @@ class VoiceConfig(ABC):
         audio: rate and frames.
         network: section of the model.
         objective: that the network was trained for (`diffsynth.training.objectives`).
+        FOR_ALL_BLOCKS: whether weights learned at one block size play at others as well.
     """
+
+    FOR_ALL_BLOCKS: ClassVar[bool] = False
 
     model: str
     block: int

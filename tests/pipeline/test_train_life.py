@@ -1,5 +1,6 @@
 """The life of a training run: more steps after its end, another voice as its beginning, faults on its way."""
 
+import dataclasses
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from diffsynth.synthesis import weights
 from diffsynth.synthesis.weights import check_saved, load_voice, read_card, save_voice
 from diffsynth.training.gain_batches import GainExamples
 from pipeline import train_run
+from pipeline.train_resume import first_voice
 
 VARIANT = ["--model", "lstm", "--block", 1024]
 
@@ -149,6 +151,24 @@ def test_fine_tuning_begins_with_the_weights_and_the_normaliser_of_a_voice(train
     code, out, _ = train("--init-from", first, "--steps", 9, "--learning-rate", 0)
     assert "beginning anew" in out
     assert "--init-from has changed" in out
+
+
+def test_gains_that_were_learned_at_one_block_size_go_on_at_another(trained, train, tmp_path):
+    first = weights_of(trained)
+    code, _, _ = train("--block", 4096, "--init-from", first, "--learning-rate", 0)
+    assert code == 0
+    voice = load_voice(tmp_path / "models" / "4096" / "lstm.safetensors")
+    assert voice.config.block == 4096
+    for name, value in load_voice(first).denoiser.state_dict().items():
+        assert torch.equal(voice.denoiser.state_dict()[name], value), name
+
+
+def test_the_network_of_a_unet_belongs_to_its_block_size(make_voice, tmp_path):
+    path = tmp_path / "voice.safetensors"
+    save_voice(path, make_voice("unet", 512), {})
+    config = dataclasses.replace(load_voice(path).config, block=1024)
+    with pytest.raises(UserError, match="block is 512 there and 1024 here"):
+        first_voice(path, config, tmp_path / "out.safetensors")
 
 
 def test_another_kind_of_voice_is_refused_by_its_first_difference(trained, refuse, project):
