@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
+from pipeline.machine import WORKERS, Workers
 from pipeline.params import load_params
 from pipeline.stage import PARAMS, ParamsFile, Transcribed, require_all, stage
 
@@ -18,6 +19,7 @@ def bounds(
     metrics: Annotated[Path, typer.Option(help="Folder to write metrics to.")] = paths.BOUND_METRICS,
     figures: Annotated[Path, typer.Option(help="Folder to write spectrograms to.")] = paths.BOUND_FIGURES,
     transcribe: Transcribed = False,
+    workers: Workers = WORKERS,
 ) -> None:
     """Render and measure what models lie between: nothing learned, all gains right, the recording itself."""
     params = load_params(params_file)
@@ -32,6 +34,7 @@ def bounds(
 
     torch.set_num_threads(1)
     judge = Transkun() if transcribe else None
+    workers = 1 if transcribe else workers  # its network takes all cores as it is
     with stage("bounds", params, ["audio", "features", "evaluate"]) as run:
         piano, anchors = load_piano(fit), {LOW_PASS: low_pass}
         render_bounds(aligned, out, piano, params.audio, params.features, anchors)
@@ -39,7 +42,9 @@ def bounds(
         for name in (EXCITATION, IDEAL, OTHER, *anchors):
             report, pictures = metrics / f"{name}.json", figures / name
             reports.append(
-                evaluate_renders(aligned, out / name, name, None, params.evaluate, report, pictures, judge)
+                evaluate_renders(
+                    aligned, out / name, name, None, params.evaluate, report, pictures, judge, workers
+                )
             )
         reports.append(evaluate_recording(aligned, params.evaluate, metrics / f"{RECORDING}.json", judge))
         for result in reports:

@@ -12,6 +12,7 @@ from diffsynth.errors import UserError
 from diffsynth.evaluation.config import Evaluate
 from diffsynth.models.registry import MODELS
 from pipeline import paths
+from pipeline.machine import WORKERS, Workers
 from pipeline.params import Params, load_params
 from pipeline.stage import PARAMS, ParamsFile, Transcribed, or_list, require, stage
 
@@ -34,6 +35,7 @@ def evaluate(
     figure: Annotated[Path | None, typer.Option(help="Picture to write, with --target.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with --target.")] = False,
     transcribe: Transcribed = False,
+    workers: Workers = WORKERS,
     midi: Annotated[
         Path | None, typer.Option(help="What was played, from the start of --target, for --transcribe.")
     ] = None,
@@ -49,7 +51,7 @@ def evaluate(
         variant = choice("model", model, MODELS), choice("block", block, BLOCKS)
         source, written = paths.of_variant(renders, *variant), paths.of_variant(figures, *variant)
         report = paths.of_variant(metrics, *variant, ".json")
-        _evaluate_renders(params, aligned, source, *variant, report, written, transcribe)
+        _evaluate_renders(params, aligned, source, *variant, report, written, transcribe, workers)
     else:
         raise UserError(
             "give either --model and --block, or --target and --prediction with what belongs to them"
@@ -65,6 +67,7 @@ def _evaluate_renders(
     report: Path,
     figures: Path,
     transcribe: bool,
+    workers: int,
 ) -> None:
     """Evaluate one model and block as a tracked run, and print the means."""
     from diffsynth.evaluation.evaluating import evaluate_renders
@@ -76,9 +79,12 @@ def _evaluate_renders(
     require(aligned / "index.json", "align")
     check_writable(report)
     judge = Transkun() if transcribe else None
+    workers = 1 if transcribe else workers  # its network takes all cores as it is
     reads = {"renders": folder_sha256(renders)}
     with stage("evaluate", params, ["evaluate"], model, block, reads=reads) as run:
-        result = evaluate_renders(aligned, renders, model, block, params.evaluate, report, figures, judge)
+        result = evaluate_renders(
+            aligned, renders, model, block, params.evaluate, report, figures, judge, workers
+        )
         run.metrics(result["metrics"])
         run.artifact(report, "metrics")
         run.artifact(figures, "spectrograms")

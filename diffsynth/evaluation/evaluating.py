@@ -1,5 +1,7 @@
 """Measuring a folder of renders against the aligned recordings of the test split."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from diffsynth.evaluation.registry import measure
 from diffsynth.evaluation.segments import SEGMENT, evaluate_segments
 from diffsynth.midi.events import Events
 from diffsynth.runs.files import atomic_folder, read_json, write_json
+from diffsynth.runs.parallel import parallel_map
 
 SCORES = "performances.json"  # of every performance, among the figures
 SEGMENTS = "segments.json"  # of every segment of them
@@ -34,6 +37,7 @@ def evaluate_renders(
     report: Path,
     figures: Path,
     transcribe: Transcribe | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Measure and picture every test performance; returns what is written to `report`.
 
@@ -52,29 +56,49 @@ def evaluate_renders(
         report: JSON file to write.
         figures: folder to write NAME.png and both JSON files to; replaced as a whole.
         transcribe: what writes down notes, which are then scored as well.
+        workers: processes, each with one performance at a time. They change no result.
 
     Raises:
         UserError: an earlier stage has not run, or has left files that do not fit each other.
     """
-    made_by = "bounds" if block is None else f"infer --model {model} --block {block}"
-    label = model if block is None else f"{model}-{block}"
     rate, channels, names = _test_split(aligned / "index.json")
-    performances: dict[str, dict[str, float]] = {}
-    segments: dict[str, dict[str, list[float]]] = {}
+    label = model if block is None else f"{model}-{block}"
     with atomic_folder(figures, SCORES) as folder:
-        for name in tqdm(names, desc=f"evaluate {label}", unit="piece", disable=None):
-            target = _audio(aligned / f"{name}.flac", rate, channels, "align")
-            prediction = padded(_audio(renders / f"{name}.wav", rate, channels, made_by), 0, len(target))
-            pair = Pair(target, prediction, rate, config)
-            if transcribe is not None:
-                listen(pair, _events(aligned, name), transcribe)
-            scores, segments[name] = measure(pair), evaluate_segments(pair)
-            title = _title(name, model, block)
-            figure = spectrogram_figure(mixed(target), mixed(prediction), rate, title, scores)
-            save_figure(folder / f"{name}.png", figure)
-            performances[name] = scores
-        _write_scores(folder, performances, segments)
-    return _write_report(report, model, block, rate, list(performances.values()))
+        job = _Evaluation(aligned, renders, model, block, rate, channels, config, folder, transcribe)
+        measured = parallel_map(job, names, workers, f"evaluate {label}")
+        performances, segments = zip(*measured, strict=True)
+        _write_scores(
+            folder, dict(zip(names, performances, strict=True)), dict(zip(names, segments, strict=True))
+        )
+    return _write_report(report, model, block, rate, performances)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Measures and pictures one performance after another; see `evaluate_renders`."""
+
+    aligned: Path
+    renders: Path
+    model: str
+    block: int | None
+    rate: int
+    channels: int
+    config: Evaluate
+    pictures: Path
+    transcribe: Transcribe | None
+
+    def __call__(self, name: str) -> tuple[dict[str, float], dict[str, list[float]]]:
+        """Scores of a whole performance, and of each of its segments."""
+        made_by = "bounds" if self.block is None else f"infer --model {self.model} --block {self.block}"
+        target = _audio(self.aligned / f"{name}.flac", self.rate, self.channels, "align")
+        prediction = _audio(self.renders / f"{name}.wav", self.rate, self.channels, made_by)
+        pair = Pair(target, padded(prediction, 0, len(target)), self.rate, self.config)
+        if self.transcribe is not None:
+            listen(pair, _events(self.aligned, name), self.transcribe)
+        scores, title = measure(pair), _title(name, self.model, self.block)
+        figure = spectrogram_figure(mixed(pair.target), mixed(pair.prediction), self.rate, title, scores)
+        save_figure(self.pictures / f"{name}.png", figure)
+        return scores, evaluate_segments(pair)
 
 
 def _write_scores(
@@ -117,7 +141,7 @@ def _round(value: float) -> float:
 
 
 def _write_report(
-    report: Path, model: str, block: int | None, rate: int, rows: list[dict[str, float]]
+    report: Path, model: str, block: int | None, rate: int, rows: Sequence[dict[str, float]]
 ) -> dict[str, Any]:
     """The means of what was measured of performances, with what they belong to."""
     variant = {"model": model} if block is None else {"model": model, "block": block}
@@ -130,7 +154,7 @@ def _title(name: str, model: str, block: int | None) -> str:
     return f"{name}, {model}" if block is None else f"{name}, {model} at blocks of {block} samples"
 
 
-def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 

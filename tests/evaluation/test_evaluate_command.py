@@ -41,15 +41,22 @@ def folders(tmp_path):
     return tmp_path
 
 
-def run(folders):
-    renders = folders / "renders" / "512" / "lstm"
+def run(folders, figures="figures", **options):
+    renders, report = folders / "renders" / "512" / "lstm", folders / "m" / "lstm.json"
     return evaluate_renders(
-        folders / "aligned", renders, "lstm", 512, CONFIG, folders / "m" / "lstm.json", folders / "figures"
+        folders / "aligned", renders, "lstm", 512, CONFIG, report, folders / figures, **options
     )
 
 
 def leftovers(folders):
     return [path for path in folders.rglob("*") if path.name.startswith(".part")]
+
+
+def test_processes_change_nothing(folders):
+    assert run(folders, "one", workers=1) == run(folders, "two", workers=2)
+    one, two = (sorted((folders / name).iterdir()) for name in ("one", "two"))
+    assert [path.name for path in one] == [path.name for path in two]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
 def test_report(folders):
