@@ -1,6 +1,6 @@
 """The figure of docs/method.md: modes, strikes that meet, gains and the half circle, from the code itself.
 
-    python benchmarks/method_figure.py weights/fluidr3/512/lstm.safetensors docs/method.png
+    python benchmarks/method_figure.py weights/grand/512/lstm.safetensors docs/method.png
 
 Nothing is timed or trained; the same voice gives the same picture.
 """
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
+from diffsynth.audio.channels import apart
 from diffsynth.audio.mel_bands import shares_of
 from diffsynth.diffusion import sample, velocity
 from diffsynth.midi.events import LOWEST_KEY, NOTE_OFF, NOTE_ON, make_events, to_samples
@@ -45,11 +46,11 @@ def level(amplitude: np.ndarray) -> np.ndarray:
 
 
 def draw_note(axes: Axes, piano: Piano, rate: int, frame: int) -> None:
-    """A note as the bank plays it, and the modes of its fundamental, which beat and decay in stages."""
+    """A note in the first channel, and the modes of its fundamental, which beat and decay in stages."""
     events = make_events(
         [(0.0, NOTE_ON, KEY + LOWEST_KEY, VELOCITY), (DAMPED, NOTE_OFF, KEY + LOWEST_KEY, 0)]
     )
-    audio = play_whole(piano, to_samples(events, rate), rate, frame, round(SECONDS * rate))
+    audio = apart(play_whole(piano, to_samples(events, rate), rate, frame, round(SECONDS * rate)))[0]
     peaks = np.abs(audio[: len(audio) // frame * frame]).reshape(-1, frame).max(axis=1)
     axes.plot(
         np.arange(len(peaks)) * frame / rate, level(peaks), color="0.75", label="note, peak of each frame"

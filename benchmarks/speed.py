@@ -1,12 +1,14 @@
 """What a block costs, beside an older state of the code, in turns in one run.
 
     python benchmarks/speed.py MIDI ... [--against COMMIT] [--model lstm] [--block 512] [--backend torch]
-        [--piano PIANO.safetensors] [--begin 5] [--seconds 20] [--profile]
+        [--voices weights/grand] [--piano PIANO.safetensors]
+        [--begin 5] [--seconds 20] [--profile]
 
-Either state plays the same voice in a process of its own, a quarter of a second of each piece in turn, on one
-thread; after the pieces, all 88 keys every two seconds under a pedal that never rises. Prints for each the ms
-of a block in the mean, the ratio, and the slowest hundredth of blocks as a share of a block's length. With
-`--piano` the voice plays another piano, such as one with noise that `benchmarks/real_piano.py` has fitted.
+Either state must read the voice, and plays it in a process of its own, a quarter of a second of each piece
+in turn, on one thread; after the pieces, all 88 keys every two seconds under a pedal that never rises. Prints
+for each the ms of a block in the mean, the ratio, and the slowest hundredth of blocks as a share of a block's
+length. With `--piano` the voice plays another piano, such as one with noise that `benchmarks/real_piano.py`
+has fitted.
 `--profile` says where the time of a block goes, in the present code.
 """
 
@@ -48,6 +50,7 @@ class Work:
     """What a process plays."""
 
     pieces: list[str]
+    voices: str
     model: str
     block: int
     backend: str
@@ -69,7 +72,7 @@ def serve(work: Work) -> None:
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w")  # whatever libraries print goes elsewhere
     os.dup2(2, 1)
-    voice: Any = load_voice(ROOT / "weights" / "fluidr3" / str(work.block) / f"{work.model}.safetensors")
+    voice: Any = load_voice(Path(work.voices, str(work.block), f"{work.model}.safetensors"))
     if work.piano:
         voice = replace(voice, piano=load_piano(work.piano))
     network = OnnxStep.of(voice) if work.backend == "onnx" else None
@@ -204,6 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("pieces", nargs="*")
     parser.add_argument("--against", metavar="COMMIT")
+    parser.add_argument("--voices", default=str(ROOT / "weights" / "grand"), help="BLOCK/MODEL.safetensors")
     parser.add_argument("--model", default="lstm")
     parser.add_argument("--block", type=int, default=512)
     parser.add_argument("--backend", default="torch")

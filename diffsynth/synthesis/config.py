@@ -10,7 +10,7 @@ BUFFERS = 2
 """Blocks that wait for the sound card while a voice is played live, unless another number is asked for."""
 
 
-RELEASED_VOICE = "fluidr3"
+RELEASED_VOICE = "grand"
 """Of the released voices, the one that is played unless another is asked for."""
 
 

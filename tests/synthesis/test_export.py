@@ -201,7 +201,7 @@ def test_the_example_host_refuses_a_file_of_an_older_format(exported, host_class
 def test_the_example_runs_without_the_package(tmp_path, capsys):
     path = tmp_path / "voice.onnx"
     assert run(["export", str(path), "--weights", str(RELEASED)]) == 0
-    assert "lstm at 512 samples, 24000 Hz" in capsys.readouterr().out
+    assert "lstm at 512 samples, 48000 Hz" in capsys.readouterr().out
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['diffsynth', 'torch', 'scipy', 'librosa']));"
         f"sys.path.insert(0, {str(HOST.parent)!r});"  # as where a script is run by its name

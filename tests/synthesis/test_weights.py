@@ -13,12 +13,15 @@ from safetensors.torch import load_file, save_file
 from diffsynth.audio.format import BLOCKS
 from diffsynth.errors import UserError
 from diffsynth.midi.events import NOTE_ON, make_events
+from diffsynth.runs.files import sha256
+from diffsynth.synthesis.config import RELEASED_VOICE
 from diffsynth.synthesis.gain_voice import GainConfig
 from diffsynth.synthesis.synthesizer import Synthesizer, render
+from diffsynth.synthesis.voice_files import released_voices
 from diffsynth.synthesis.weights import FORMAT, load_voice, read_card, save_voice
 from pipeline.params import load_params
 
-ROOT = Path(__file__).parents[2]
+WEIGHTS = Path(__file__).parents[2] / "weights"
 EVENTS = make_events([(0.05 * i, NOTE_ON, 40 + 7 * i, 50 + 10 * i) for i in range(6)])
 
 
@@ -168,15 +171,22 @@ def test_a_file_of_another_kind_is_refused(voice_file, metadata):
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("model", ["lstm", "s6"])
-def test_released_voices_are_what_the_parameters_beside_them_make(model, block):
-    params = load_params(ROOT / "weights" / "fluidr3" / "params.yaml")
-    path = ROOT / "weights" / "fluidr3" / str(block) / f"{model}.safetensors"
+@pytest.mark.parametrize("name", released_voices(WEIGHTS))
+def test_released_voices_are_what_the_parameters_beside_them_make(name, model, block):
+    params = load_params(WEIGHTS / name / "params.yaml")
+    path, first = (WEIGHTS / name / str(size) / f"{model}.safetensors" for size in (block, BLOCKS[0]))
     assert path.stat().st_size <= 16 * 2**20
     voice, card = load_voice(path), read_card(path)
-    assert voice.config == GainConfig(model, block, params.audio, params.model(model), params.features)
-    # They were written when processes and checkpoints were parameters, and patience and objectives were not.
-    train, diffusion = dataclasses.asdict(params.train), dataclasses.asdict(params.diffusion)
-    assert (train.pop("patience"), train.pop("max_skipped")) == (0, 10)
-    assert {"checkpoint_every": 500, "threads": 1} | train == card["train"]
-    assert diffusion.pop("objective") == voice.config.objective == "velocity"
-    assert card["diffusion"] == diffusion
+    config = {"objective": params.diffusion.objective, "features": params.features}
+    assert voice.config == GainConfig(model, block, params.audio, params.model(model), **config)
+    assert (voice.config.audio.sample_rate, voice.piano.channels) == (48000, 2)
+    train = dataclasses.asdict(params.train)
+    if path != first:  # fine-tuned, for 40 steps
+        assert card["init_from"] == {"name": first.name, "sha256": sha256(first)}
+        train |= {"steps": 40, "learning_rate": 1e-3}
+    assert card["train"] == train
+    assert card["diffusion"] == dataclasses.asdict(params.diffusion)
+
+
+def test_the_default_is_one_of_the_released_voices():
+    assert RELEASED_VOICE in released_voices(WEIGHTS) == ["grand", "studio"]
