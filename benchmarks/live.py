@@ -26,6 +26,7 @@ import numpy as np
 from scipy.signal import correlate
 from studio import Key, Musician, environment, missing, server
 
+from diffsynth.audio.channels import apart
 from diffsynth.audio.files import Audio
 from diffsynth.midi.events import CONTROL, NOTE_ON, Events
 from diffsynth.midi.files import read_midi
@@ -65,7 +66,7 @@ def perform(weights: Path, events: Events, seconds: float, buffers: int) -> list
     """One row of the table."""
     voice = load_voice(weights)
     rate, block = voice.config.audio.sample_rate, voice.config.block
-    expected = render(Synthesizer(voice), events)
+    expected = apart(render(Synthesizer(voice), events))[0]  # the ear hears one channel
     name = f"diffsynth-{os.getpid()}"
     command = [sys.executable, "-m", "pipeline", "play", "--virtual", "keyboard", "--weights", str(weights)]
     with server(name, rate, block):
